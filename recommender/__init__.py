@@ -1,0 +1,14 @@
+"""A movie recommender: a two-tower model trained with PaddlePaddle, searched with Milvus."""
+
+import logging
+import os
+import warnings
+
+# Paddle, pymilvus and Milvus Lite tell the terminal of their inner life. What a user needs to know is raised.
+logging.getLogger().addHandler(logging.NullHandler())
+for _library in ("pymilvus", "milvus_lite", "faiss"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+warnings.filterwarnings("ignore", message="No ccache found")
+warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")

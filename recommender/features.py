@@ -1,0 +1,212 @@
+"""Encodes people and movies as integer arrays, and writes and reads movies_data.txt.
+
+An index of 0 is padding in a list of words or genres, and "unknown" for a single gender, age or occupation. In the
+vocabularies 0 pads, 1 is "unknown", and the tokens follow in sorted order.
+"""
+
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from recommender.movielens import (
+    AGE_CODES,
+    AGE_GROUPS,
+    GENDERS,
+    OCCUPATIONS,
+    DataError,
+    Movie,
+    User,
+    decode_lines,
+    parse_movie,
+)
+
+PADDING = 0
+UNKNOWN = 1
+NUM_RESERVED = 2
+MOVIES_DATA = Path("movies_data.txt")
+
+DEMOGRAPHIC_SIZES = (1 + len(GENDERS), 1 + len(AGE_GROUPS), 1 + len(OCCUPATIONS))
+"""How many indices gender, age and occupation have; index 0 of each is "unknown"."""
+NUM_ANONYMOUS = int(np.prod(DEMOGRAPHIC_SIZES))
+"""How many people without an id can be told apart: 3 x 8 x 22."""
+
+Token = TypeVar("Token", bound=Hashable)
+
+
+class Vocabulary(Generic[Token]):
+    """Numbers tokens in sorted order, so that every process gives the same token the same index."""
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        self.tokens: list[Token] = sorted(set(tokens))  # type: ignore[type-var]
+        self._index = {token: index for index, token in enumerate(self.tokens, NUM_RESERVED)}
+
+    @property
+    def size(self) -> int:
+        """How many indices there are, padding and "unknown" included."""
+        return NUM_RESERVED + len(self.tokens)
+
+    def index(self, token: Token) -> int:
+        """Returns a token's index, or `UNKNOWN`."""
+        return self._index.get(token, UNKNOWN)
+
+
+class Vocabularies(NamedTuple):
+    """All that turns MovieLens' labels and ids into indices."""
+
+    words: Vocabulary[str]
+    genres: Vocabulary[str]
+    movies: Vocabulary[int]
+    """The movies that have ratings to learn from; any other is an unknown movie."""
+    users: Vocabulary[int]
+
+
+class MovieFeatures(NamedTuple):
+    """What the movie tower reads: one row a movie."""
+
+    movie_index: np.ndarray
+    """int64[movies]"""
+    genre_index: np.ndarray
+    """int64[movies, most genres], padded with 0"""
+    word_index: np.ndarray
+    """int64[movies, most words], padded with 0; a title has at least one word"""
+
+    def take(self, rows: np.ndarray) -> "MovieFeatures":
+        """Returns the features of some rows."""
+        return MovieFeatures(*(array[rows] for array in self))
+
+
+def title_words(movie: Movie) -> list[str]:
+    """Splits a title, without its year, into lower-case words."""
+    return movie.name.lower().split()
+
+
+def build_vocabularies(users: Iterable[User], movies: Sequence[Movie], rated_movie_ids: Iterable[int]) -> Vocabularies:
+    """Builds the vocabularies of a data set.
+
+    Args:
+        users: The users to know.
+        movies: The movies whose words and genres to know.
+        rated_movie_ids: The movies to know by id: those with ratings to learn from.
+    """
+    return Vocabularies(
+        words=Vocabulary(word for movie in movies for word in title_words(movie)),
+        genres=Vocabulary(genre for movie in movies for genre in movie.genres),
+        movies=Vocabulary(rated_movie_ids),
+        users=Vocabulary(user.user_id for user in users),
+    )
+
+
+def encode_movies(movies: Sequence[Movie], vocabularies: Vocabularies) -> MovieFeatures:
+    """Encodes movies, in the order given."""
+    return MovieFeatures(
+        np.array([vocabularies.movies.index(movie.movie_id) for movie in movies], np.int64),
+        _pad([_encode_genres(movie, vocabularies) for movie in movies]),
+        _pad([_encode_title(movie, vocabularies) for movie in movies]),
+    )
+
+
+def _encode_genres(movie: Movie, vocabularies: Vocabularies) -> list[int]:
+    return [vocabularies.genres.index(genre) for genre in movie.genres]
+
+
+def _encode_title(movie: Movie, vocabularies: Vocabularies) -> list[int]:
+    return [vocabularies.words.index(word) for word in title_words(movie)] or [UNKNOWN]
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    padded = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
+    for row, indices in zip(padded, rows, strict=True):
+        row[: len(indices)] = indices
+    return padded
+
+
+def anonymous_row(gender_index: np.ndarray, age_index: np.ndarray, occupation_index: np.ndarray) -> np.ndarray:
+    """Returns the row, in `encode_people`, of a person without an id; 0 stands for what is not known of them."""
+    return np.ravel_multi_index((gender_index, age_index, occupation_index), DEMOGRAPHIC_SIZES)
+
+
+def encode_people(users: Sequence[User], vocabularies: Vocabularies) -> np.ndarray:
+    """Encodes everyone that a question can be asked for.
+
+    Returns:
+        int64[people, 4], columns user, gender, age and occupation index: first the `NUM_ANONYMOUS` people without an
+        id, at the rows that `anonymous_row` gives, then the users in the order given.
+    """
+    demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_ANONYMOUS).T
+    anonymous = np.column_stack([np.full(NUM_ANONYMOUS, UNKNOWN), demographics])
+    genders = tuple(GENDERS)
+    known = [
+        (
+            vocabularies.users.index(user.user_id),
+            1 + genders.index(user.gender),
+            1 + AGE_CODES.index(user.age),
+            1 + user.occupation,
+        )
+        for user in users
+    ]
+    return np.concatenate([anonymous, np.array(known).reshape(-1, anonymous.shape[1])]).astype(np.int64)
+
+
+class UnknownCounts(NamedTuple):
+    """How many words and genres of a catalogue the model has never seen."""
+
+    words: int
+    genres: int
+
+
+def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabularies) -> UnknownCounts:
+    """Writes movies_data.txt: `id::word index,...,(YEAR)::genre index,...::title::genres`, a line a movie.
+
+    The first three fields are the original demo's, whose readers drop the year at the end of the second.
+    The file appears under its name only when it is whole.
+    """
+    unknown_words = unknown_genres = 0
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        for movie in movies:
+            words, genres = _encode_title(movie, vocabularies), _encode_genres(movie, vocabularies)
+            unknown_words += words.count(UNKNOWN)
+            unknown_genres += genres.count(UNKNOWN)
+            file.write("::".join(_movies_data_fields(movie, words, genres)) + "\n")
+    os.replace(partial, path)
+    return UnknownCounts(unknown_words, unknown_genres)
+
+
+def _movies_data_fields(movie: Movie, words: Sequence[int], genres: Sequence[int]) -> list[str]:
+    return [
+        str(movie.movie_id),
+        ",".join([*map(str, words), f"({movie.year or ''})"]),
+        ",".join(map(str, genres)),
+        movie.title,
+        "|".join(movie.genres),
+    ]
+
+
+def read_movies_data(path: Path, vocabularies: Vocabularies) -> list[Movie]:
+    """Reads what `write_movies_data` wrote with the same vocabularies.
+
+    Raises:
+        DataError: The file is missing, a line is broken or there twice, or was encoded for another model.
+    """
+    remedy = "make the file anew: python get_movies_data.py -f movies_origin.txt"
+    try:
+        lines = decode_lines(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it: {error.strerror}; {remedy}") from error
+    movies: dict[int, Movie] = {}
+    for number, line in enumerate(lines, 1):
+        fields = line.split("::")
+        if len(fields) != 5:
+            raise DataError(f"{path}, line {number}: {len(fields)} fields instead of 5; {remedy}")
+        movie = parse_movie(fields[0], fields[3], fields[4], file=str(path), number=number)
+        if fields != _movies_data_fields(
+            movie, _encode_title(movie, vocabularies), _encode_genres(movie, vocabularies)
+        ):
+            raise DataError(f"{path}, line {number}: not encoded for this model; {remedy}")
+        if movie.movie_id in movies:
+            raise DataError(f"{path}, line {number}: movie {movie.movie_id} is there twice; {remedy}")
+        movies[movie.movie_id] = movie
+    return list(movies.values())

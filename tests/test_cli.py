@@ -1,0 +1,229 @@
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROJECT, SAMPLE, fail, succeed
+
+import get_movies_data
+import infer_milvus
+import train
+from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.evaluation import exact_top_k
+from recommender.features import anonymous_row, encode_movies, read_movies_data
+from recommender.training import embed_movies
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of the folder after the three commands, for a test to change."""
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def parse_table(stdout):
+    header, *rows = stdout[stdout.index("Top") :].splitlines()
+    assert header.split() == ["Top", "Ids", "Title", "Score"]
+    cells = [[cell.strip() for cell in row.split("\t")] for row in rows]
+    assert [int(top) for top, *_ in cells] == list(range(len(cells)))
+    return [(int(movie_id), title, float(score)) for _, movie_id, title, score in cells]
+
+
+def test_three_commands_recommend_what_exact_search_finds(trained):
+    model = load_model(trained / MODEL_FOLDER)
+    movies = read_movies_data(trained / "movies_data.txt", model.vocabularies)
+    vectors = embed_movies(model.load_movie_tower(), encode_movies(movies, model.vocabularies))
+    for (age, gender, job), k in (((0, 1, 10), 5), ((6, 0, 16), 12)):
+        done = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, "-k", k, cwd=trained)
+        assert "rows in collection recommender_demo: 210\n" in done.stdout
+        user = model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]]
+        rows, products = exact_top_k(user, vectors, k)
+        table = parse_table(done.stdout)
+        assert [movie_id for movie_id, _, _ in table] == [movies[row].movie_id for row in rows[0]]
+        assert [title for _, title, _ in table] == [movies[row].name for row in rows[0]]
+        np.testing.assert_allclose([score for _, _, score in table], 5 * products[0], atol=1e-4)
+
+
+def test_labels_mean_the_same_as_numbers(trained):
+    asked = ("-a", "25-34", "-g", "F", "-j", "programmer"), ("-a", 2, "-g", 1, "-j", 12)
+    by_label, by_number = (succeed("infer_milvus.py", *args, cwd=trained).stdout for args in asked)
+    assert by_label == by_number
+    assert "female, 25-34, programmer" in by_label
+
+
+def test_different_people_get_different_films(trained):
+    people = [("-a", 0, "-g", 1, "-j", 10), ("-a", 6, "-g", 0, "-j", 16), ("-a", 1, "-g", 0, "-j", 18), ()]
+    lists = [parse_table(succeed("infer_milvus.py", *person, cwd=trained).stdout) for person in people]
+    assert len({tuple(movie_id for movie_id, _, _ in one) for one in lists}) == len(people)
+
+
+def test_help_teaches(trained):
+    for script in ("train.py", "get_movies_data.py", "infer_milvus.py"):
+        text = succeed(script, "--help", cwd=trained).stdout
+        assert f"python {script}" in text
+    for label in ("25-34", "female", "K-12 student"):
+        assert label in text
+
+
+USAGE_ERRORS = [
+    (infer_milvus, "-a 7", "no age '7'; choose one of: 0 under 18, 1 18-24"),
+    (infer_milvus, "-g x", "no gender 'x'; choose one of: 0 male, 1 female"),
+    (infer_milvus, "-j astronaut", "no job 'astronaut'; choose one of: 0 other"),
+    (infer_milvus, "-k 0", "not a whole number from 1 to 16384"),
+    (infer_milvus, "-k many", "not a whole number from 1 to 16384"),
+    (infer_milvus, "--no-such-option", "unrecognized arguments"),
+    (train, "--epochs 0", "invalid int of at least 1 value: '0'"),
+    (train, "--learning-rate nan", "invalid float of at least 0 value"),
+    (train, "--device tpu", "choose from"),
+    (get_movies_data, "", "required: -f/--file"),
+]
+
+
+@pytest.mark.parametrize(("script", "args", "message"), USAGE_ERRORS)
+def test_wrong_usage_exits_with_2(script, args, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        script.main(args.split())
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_steps_in_the_wrong_order_name_the_right_one(trained, tmp_path):
+    assert "python train.py" in fail("infer_milvus.py", cwd=tmp_path)
+    shutil.copy(trained / "movies_origin.txt", tmp_path)
+    assert "python train.py" in fail("get_movies_data.py", "-f", "movies_origin.txt", cwd=tmp_path)
+    shutil.copytree(trained / MODEL_FOLDER, tmp_path / MODEL_FOLDER)
+    assert "python infer_milvus.py -i" in fail("infer_milvus.py", cwd=tmp_path)
+    assert "python get_movies_data.py -f" in fail("infer_milvus.py", "-i", cwd=tmp_path)
+
+
+def test_new_model_asks_for_a_new_index(folder):
+    succeed("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--seed", 5, cwd=folder)
+    assert "python infer_milvus.py -i" in fail("infer_milvus.py", cwd=folder)
+    succeed("infer_milvus.py", "-i", cwd=folder)
+
+
+def test_catalogue_with_unseen_words_genres_and_films(folder):
+    catalogue = folder / "more.txt"
+    catalogue.write_text("900::Zyzzyva Returns (2025)::Telenovela|Drama\n1::12 Angry Men (1957)::Drama\n", "utf-8")
+    done = succeed("get_movies_data.py", "-f", catalogue, cwd=folder)
+    assert re.search(r"never seen 2 of their title words and 1 of their genres", done.stdout)
+    table = parse_table(succeed("infer_milvus.py", "-i", cwd=folder).stdout)
+    assert {movie_id for movie_id, _, _ in table} == {1, 900}
+
+
+def test_latin_1_and_utf_8_catalogues_give_the_same_file(folder):
+    first = (folder / "movies_data.txt").read_bytes()
+    succeed("get_movies_data.py", "-f", SAMPLE / "movies.dat", cwd=folder)
+    assert (folder / "movies_data.txt").read_bytes() == first
+
+
+def test_broken_catalogue_leaves_the_old_file(folder):
+    first = (folder / "movies_data.txt").read_bytes()
+    (folder / "bad.txt").write_text("1::Fine (1990)::Drama\n2::No genres\n")
+    assert "bad.txt, line 2: 2 fields instead of 3" in fail("get_movies_data.py", "-f", "bad.txt", cwd=folder)
+    assert "none.txt" in fail("get_movies_data.py", "-f", "none.txt", cwd=folder)
+    assert (folder / "movies_data.txt").read_bytes() == first
+
+
+def test_same_seed_gives_the_same_model(tmp_path):
+    fingerprints = set()
+    for name in ("one", "two"):
+        succeed("train.py", "--data-dir", SAMPLE, "--num_epochs", 1, "--output", name, "--use_gpu", 0, cwd=tmp_path)
+        fingerprints.add(load_model(tmp_path / name).fingerprint)
+    assert len(fingerprints) == 1
+
+
+def test_train_prints_what_it_is_worth(tmp_path):
+    done = succeed("train.py", "--data-dir", SAMPLE, "--epochs", 2, cwd=tmp_path)
+    assert re.search(r"epoch 2: train loss [\d.]+, validation RMSE [\d.]+, MAE [\d.]+ stars", done.stdout)
+    for name in ("global mean", "movie mean", r"user \+ movie bias", "this model"):
+        assert re.search(rf"^{name} +\d\.\d{{4}} +\d\.\d{{4}}$", done.stdout, re.MULTILINE)
+    assert done.stderr == "", "progress bars belong on a terminal"
+
+
+def test_train_without_data_says_what_to_do(tmp_path):
+    assert "--data-dir takes a folder" in fail("train.py", "--data-dir", tmp_path, cwd=tmp_path)
+    assert not (tmp_path / MODEL_FOLDER).exists()
+
+
+def test_gpu_that_is_not_there(tmp_path):
+    assert "no GPU support" in fail("train.py", "--data-dir", SAMPLE, "--use_gpu", 1, cwd=tmp_path)
+
+
+def test_interrupted_training_saves_the_best_epoch(tmp_path):
+    command = [sys.executable, "-u", PROJECT / "train.py", "--data-dir", SAMPLE, "--epochs", "1000"]
+    training = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    for line in training.stdout:
+        if line.startswith("epoch 2"):
+            training.send_signal(signal.SIGINT)
+            break
+    rest, errors = training.communicate(timeout=60)
+    assert training.returncode == 0, errors
+    assert "Interrupted" in rest
+    load_model(tmp_path / MODEL_FOLDER)
+
+
+def test_kill_while_indexing_keeps_the_old_collection(folder):
+    expected = succeed("infer_milvus.py", cwd=folder).stdout
+    started = time.monotonic()
+    succeed("infer_milvus.py", "-i", cwd=folder)
+    whole = time.monotonic() - started
+    for share in (0.5, 0.7, 0.85):
+        command = [sys.executable, PROJECT / "infer_milvus.py", "-i"]
+        indexing = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(share * whole)
+        indexing.kill()
+        indexing.wait()
+        assert succeed("infer_milvus.py", cwd=folder).stdout == expected
+
+
+def test_two_processes_on_one_lite_folder(folder):
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from recommender.movie_index import MovieIndex as M; m=M(); print(1, flush=True); input()",
+        ],
+        cwd=folder,
+        env={"PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "1\n"
+    assert "another process has it open" in fail("infer_milvus.py", cwd=folder)
+    holder.communicate("\n", timeout=30)
+    succeed("infer_milvus.py", cwd=folder)
+
+
+def test_environment_that_upsets_pymilvus(folder):
+    (folder / ".env").write_text("MILVUS_URI=./somewhere.db\n")
+    proxy = "http://127.0.0.1:9"
+    succeed("infer_milvus.py", cwd=folder, MILVUS_URI="./other.db", http_proxy=proxy, https_proxy=proxy)
+
+
+def test_uri_and_token_come_from_the_environment(folder):
+    error = fail(
+        "infer_milvus.py",
+        cwd=folder,
+        RECOMMENDER_MILVUS_URI="http://127.0.0.1:1",
+        RECOMMENDER_MILVUS_TOKEN="root:secret",
+    )
+    assert "http://127.0.0.1:1" in error
+    assert "secret" not in error
+
+
+def test_module_command_reports_missing_data(tmp_path):
+    """`python -m recommender.movielens` is what make demo asks; without a network it must fail, quickly and clearly."""
+    shutil.copytree(PROJECT / "recommender", tmp_path / "recommender")
+    (tmp_path / "data" / "ml-1m").mkdir(parents=True)
+    (tmp_path / "data" / "ml-1m" / "ratings.dat").touch()
+    done = subprocess.run([sys.executable, "-m", "recommender.movielens"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "data/ml-1m" in done.stdout

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import features
+from recommender.features import UNKNOWN, Vocabulary, anonymous_row, encode_movies, encode_people
+from recommender.movielens import DataError, Movie, User
+
+USERS = [User(3, "F", 56, 20), User(8, "M", 1, 0)]
+MOVIES = [
+    Movie(5, "Night of the Night (1990)", ("War", "Action")),
+    Movie(9, "(1963)", ("War",)),
+    Movie(2, "No Year", ("Drama",)),
+]
+
+
+@pytest.fixture
+def vocabularies():
+    return features.build_vocabularies(USERS, MOVIES, [5, 2])
+
+
+def test_vocabulary_is_sorted_and_reserves_padding_and_unknown():
+    vocabulary = Vocabulary(["b", "a", "b"])
+    assert [vocabulary.index(token) for token in "abc"] == [2, 3, UNKNOWN]
+    assert vocabulary.size == 4
+
+
+@given(st.sets(st.text(max_size=5)), st.randoms())
+def test_vocabulary_does_not_depend_on_order(tokens, random):
+    shuffled = list(tokens)
+    random.shuffle(shuffled)
+    assert [Vocabulary(tokens).index(token) for token in tokens] == [Vocabulary(shuffled).index(t) for t in tokens]
+
+
+def test_encode_movies(vocabularies):
+    encoded = encode_movies(MOVIES, vocabularies)
+    assert vocabularies.words.tokens == ["night", "no", "of", "the", "year"]
+    assert encoded.movie_index.tolist() == [3, UNKNOWN, 2]
+    assert encoded.genre_index.tolist() == [[4, 2], [4, 0], [3, 0]]
+    assert encoded.word_index.tolist() == [[2, 4, 5, 2], [UNKNOWN, 0, 0, 0], [3, 6, 0, 0]]
+
+
+def test_people_are_everyone_who_can_be_asked_for(vocabularies):
+    people = encode_people(USERS, vocabularies)
+    assert people.shape == (3 * 8 * 22 + 2, 4)
+    assert len(np.unique(people, axis=0)) == len(people)
+    assert people[-2:].tolist() == [[2, 2, 7, 21], [3, 1, 1, 1]]
+    gender, age, occupation = people[:-2, 1:].T
+    assert anonymous_row(gender, age, occupation).tolist() == list(range(features.NUM_ANONYMOUS))
+    assert people[anonymous_row(2, 7, 21)].tolist() == [UNKNOWN, 2, 7, 21]
+
+
+def test_movies_data_keeps_the_original_fields(tmp_path, vocabularies):
+    path = tmp_path / "movies_data.txt"
+    assert features.write_movies_data(path, MOVIES, vocabularies) == (1, 0)
+    assert path.read_text("utf-8").splitlines() == [
+        "5::2,4,5,2,(1990)::4,2::Night of the Night (1990)::War|Action",
+        "9::1,(1963)::4::(1963)::War",
+        "2::3,6,()::3::No Year::Drama",
+    ]
+    for line in path.read_text("utf-8").splitlines():  # The original's reader.
+        movie_id, title, genres = line.split("::")[:3]
+        assert [int(word) for word in title.split(",")[:-1]]
+        assert int(movie_id)
+        assert [int(genre) for genre in genres.split(",")]
+    assert features.read_movies_data(path, vocabularies) == MOVIES
+
+
+def test_movies_data_of_another_model_is_refused(tmp_path, vocabularies):
+    path = tmp_path / "movies_data.txt"
+    features.write_movies_data(path, MOVIES, vocabularies)
+    other = features.build_vocabularies(USERS, [*MOVIES, Movie(1, "Aaa", ("Drama",))], [5])
+    with pytest.raises(DataError, match=r"line 1: not encoded for this model; make the file anew: python get_movies"):
+        features.read_movies_data(path, other)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: "", "the file is empty"),
+        (lambda text: text.replace("::3::No Year::Drama", "::3"), "line 3: 3 fields instead of 5"),
+        (lambda text: text + text, "line 4: movie 5 is there twice"),
+        (lambda text: text.replace("5::2,4", "5::2,x"), "line 1: not encoded for this model"),
+    ],
+)
+def test_broken_movies_data(tmp_path, vocabularies, edit, message):
+    path = tmp_path / "movies_data.txt"
+    features.write_movies_data(path, MOVIES, vocabularies)
+    path.write_text(edit(path.read_text()))
+    with pytest.raises(DataError, match=message):
+        features.read_movies_data(path, vocabularies)
+
+
+def test_missing_movies_data_names_the_command(tmp_path, vocabularies):
+    with pytest.raises(DataError, match=r"No such file.*python get_movies_data.py -f movies_origin.txt"):
+        features.read_movies_data(tmp_path / "none.txt", vocabularies)
+
+
+titles = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30)
+
+
+@given(st.dictionaries(st.integers(1, 2**31 - 1), titles.filter(lambda t: t.strip() and "::" not in t), min_size=1))
+def test_movies_data_brings_back_any_title(tmp_path_factory, listed):
+    movies = [
+        Movie(movie_id, title, ("Drama",))
+        for movie_id, title in listed.items()
+        if not title.startswith(":") and not title.endswith(":")
+    ]
+    if not movies:
+        return
+    path = tmp_path_factory.getbasetemp() / "movies_data.txt"
+    vocabularies = features.build_vocabularies(USERS, movies, listed)
+    features.write_movies_data(path, movies, vocabularies)
+    assert features.read_movies_data(path, vocabularies) == movies

@@ -1,0 +1,70 @@
+"""The three commands on real MovieLens 1M. The bands lie around what benchmarks and README report."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import succeed
+from test_cli import parse_table
+
+from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.evaluation import exact_top_k
+from recommender.features import anonymous_row, encode_movies, read_movies_data
+from recommender.movielens import read_movielens, split_title, test_rows
+from recommender.training import embed_movies
+
+pytestmark = pytest.mark.ml1m
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Path:
+    return Path(os.environ["ML1M_DIR"]).resolve()
+
+
+@pytest.fixture(scope="module")
+def folder(data_dir, tmp_path_factory) -> Path:
+    """A folder after the three commands on MovieLens 1M, with default settings."""
+    folder = tmp_path_factory.mktemp("ml1m")
+    started = time.monotonic()
+    print(succeed("train.py", "--data-dir", data_dir, cwd=folder).stdout)
+    print(f"train.py took {time.monotonic() - started:.0f} s")
+    succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
+    print(succeed("infer_milvus.py", "-a", 0, "-g", 1, "-j", 10, "-i", cwd=folder).stdout)
+    return folder
+
+
+def test_reads_all_of_it_in_two_seconds(data_dir):
+    started = time.monotonic()
+    data = read_movielens(data_dir)
+    assert time.monotonic() - started < 2
+    assert (len(data.users), len(data.movies), len(data.ratings)) == (6040, 3883, 1_000_209)
+    assert np.bincount(data.ratings.rating).tolist() == [0, 56_174, 107_557, 261_197, 348_971, 226_310]
+    assert test_rows(len(data.ratings)).sum() == 99_981
+    assert any("é" in movie.title for movie in data.movies)
+    no_blank = next(movie.title for movie in data.movies if movie.movie_id == 1001)
+    assert split_title(no_blank)[1] == 1982
+
+
+def test_model_is_as_good_as_the_readme_says(folder):
+    metrics = load_model(folder / MODEL_FOLDER).manifest["metrics"]
+    assert 0.83 < metrics["test_rmse"] < 0.852
+    assert 0.65 < metrics["test_mae"] < 0.673
+    baselines = metrics["test_baselines"]
+    assert baselines["global mean"]["rmse"] == pytest.approx(1.1207, abs=1e-4)
+    assert baselines["movie mean"]["rmse"] == pytest.approx(0.9829, abs=1e-4)
+    assert baselines["user + movie bias"]["rmse"] == pytest.approx(0.911, abs=2e-3)
+
+
+def test_milvus_finds_what_exact_search_finds(folder):
+    model = load_model(folder / MODEL_FOLDER)
+    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
+    assert len(movies) == 3883
+    vectors = embed_movies(model.load_movie_tower(), encode_movies(movies, model.vocabularies))
+    for age, gender, job in ((0, 1, 10), (6, 0, 16), (2, 0, 12)):
+        done = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, "-k", 50, cwd=folder)
+        rows, products = exact_top_k(model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]], vectors, 50)
+        table = parse_table(done.stdout)
+        np.testing.assert_allclose([score for _, _, score in table], 5 * products[0], atol=1e-4)
+        assert len({movie_id for movie_id, _, _ in table} & {movies[row].movie_id for row in rows[0]}) >= 49

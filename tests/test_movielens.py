@@ -1,0 +1,200 @@
+import contextlib
+import hashlib
+import http.server
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SAMPLE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import movielens
+from recommender.movielens import DataError, Movie, User, download_movielens, read_movielens, split_title
+
+USERS = b"1::M::25::12::00000\n2::F::56::0::00000-1\n"
+MOVIES = b"1::Metropolis (1927)::Drama|Sci-Fi\n7::L\xe9on (1994)::Crime\n"
+RATINGS = b"1::7::5::10\n2::1::3::0\n"
+
+
+def write(folder: Path, users: bytes = USERS, movies: bytes = MOVIES, ratings: bytes = RATINGS) -> Path:
+    for name, content in (("users.dat", users), ("movies.dat", movies), ("ratings.dat", ratings)):
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_reads_what_is_there(tmp_path):
+    data = read_movielens(write(tmp_path))
+    assert data.users == [User(1, "M", 25, 12), User(2, "F", 56, 0)]
+    assert data.movies == [Movie(1, "Metropolis (1927)", ("Drama", "Sci-Fi")), Movie(7, "Léon (1994)", ("Crime",))]
+    assert data.ratings.to_numpy().tolist() == [[1, 7, 5], [2, 1, 3]]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_encodings_and_line_ends_read_the_same(tmp_path, encoding, newline):
+    text = MOVIES.decode("latin-1").replace("\n", newline)
+    movies = read_movielens(write(tmp_path, movies=text.encode(encoding))).movies
+    assert [movie.title for movie in movies] == ["Metropolis (1927)", "Léon (1994)"]
+
+
+def test_file_that_mixes_encodings():
+    lines = movielens.decode_lines("1::Amélie::Comedy\n".encode() + "2::Léon::Crime".encode("latin-1"), "movies.dat")
+    assert lines == ["1::Amélie::Comedy", "2::Léon::Crime"]
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Metropolis (1927)", ("Metropolis", 1927)),
+        ("Associate, The (L'Associe)(1982)", ("Associate, The (L'Associe)", 1982)),
+        ("Metropolis", ("Metropolis", None)),
+        ("2001: A Space Odyssey (1968)", ("2001: A Space Odyssey", 1968)),
+        ("(1963)", ("", 1963)),
+    ],
+)
+def test_split_title(title, expected):
+    assert split_title(title) == expected
+
+
+BROKEN = {
+    "users: too few fields": ({"users": b"1::M::25::12\n"}, "users.dat, line 1: 4 fields instead of 5"),
+    "users: gender": ({"users": b"1::X::25::12::0\n"}, "users.dat, line 1: unknown gender 'X'"),
+    "users: age": ({"users": USERS + b"3::M::26::12::0\n"}, "users.dat, line 3: unknown age code '26'"),
+    "users: occupation": ({"users": b"1::M::25::21::0\n"}, "users.dat, line 1: unknown occupation '21'"),
+    "users: id": ({"users": b"0::M::25::1::0\n"}, "users.dat, line 1: user id '0'"),
+    "users: twice": ({"users": USERS + USERS}, "users.dat, line 3: user id 1 is there twice, first on line 1"),
+    "users: empty": ({"users": b""}, "users.dat: the file is empty"),
+    "movies: single colons": ({"movies": b"1:A (1990):Drama\n"}, "movies.dat, line 1: 1 fields instead of 3"),
+    "movies: comma": ({"movies": b"1::A (1990)::Drama,War\n"}, "movies.dat, line 1: genres 'Drama,War'"),
+    "movies: empty genre": ({"movies": b"1::A (1990)::Drama||War\n"}, "movies.dat, line 1: genres 'Drama||War'"),
+    "movies: no title": ({"movies": b"1:: ::Drama\n"}, "movies.dat, line 1: an empty title"),
+    "movies: long": ({"movies": b"1::" + b"x" * 1001 + b"::War\n"}, "movies.dat, line 1: a title of 1001 characters"),
+    "movies: id": ({"movies": b"one::A (1990)::War\n"}, "movies.dat, line 1: movie id 'one'"),
+    "movies: twice": ({"movies": MOVIES + MOVIES}, "movies.dat, line 3: movie id 1 is there twice"),
+    "movies: byte": ({"movies": MOVIES + b"9::A \x81 (1990)::War\n"}, "movies.dat, line 3: cannot decode"),
+    "movies: blank line": ({"movies": b"\n" + MOVIES}, "movies.dat, line 1: 1 fields instead of 3"),
+    "ratings: too few": ({"ratings": RATINGS + b"1::1::5\n"}, "ratings.dat, line 3: 3 fields instead of 4"),
+    "ratings: too many": ({"ratings": b"1::1::5::0::0\n"}, "ratings.dat, line 1: 5 fields instead of 4"),
+    "ratings: evened out": ({"ratings": b"1::1::5::0::0\n1::7::5\n"}, "ratings.dat, line 1: 5 fields instead of 4"),
+    "ratings: word": ({"ratings": RATINGS + b"1::1::good::0\n"}, "ratings.dat, line 3: rating 'good'"),
+    "ratings: half": ({"ratings": b"1::1::4.5::0\n"}, "ratings.dat, line 1: rating '4.5'"),
+    "ratings: six": ({"ratings": RATINGS + b"1::1::6::0\n"}, "ratings.dat, line 3: rating 6; a rating is"),
+    "ratings: nobody": ({"ratings": b"3::1::5::0\n"}, "ratings.dat, line 1: unknown user_id 3; add it to users.dat"),
+    "ratings: no movie": (
+        {"ratings": b"1::3::5::0\n"},
+        "ratings.dat, line 1: unknown movie_id 3; add it to movies.dat",
+    ),
+    "ratings: twice": ({"ratings": RATINGS + b"1::7::4::9\n"}, "ratings.dat, line 3: user 1 rates movie 7 again"),
+    "ratings: huge": ({"ratings": b"1::1::5::99999999999999999999\n"}, "ratings.dat, line 1: timestamp '9999"),
+    "ratings: blank line": ({"ratings": b"1::1::5::0\n\n1::7::5::0\n"}, "ratings.dat, line 2: 1 fields instead of 4"),
+    "ratings: empty": ({"ratings": b"\n"}, "ratings.dat: the file is empty"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), BROKEN.values(), ids=BROKEN)
+def test_broken_file_names_file_and_line(tmp_path, files, message):
+    with pytest.raises(DataError) as caught:
+        read_movielens(write(tmp_path, **files))
+    assert message in str(caught.value)
+    assert ";" in str(caught.value), "no remedy"
+
+
+@given(st.binary(max_size=60), st.sampled_from(["users", "movies", "ratings"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, which):
+    folder = write(tmp_path_factory.getbasetemp(), **{which: content})
+    with contextlib.suppress(DataError):
+        read_movielens(folder)
+
+
+def test_missing_file_says_what_is_needed(tmp_path):
+    write(tmp_path)
+    (tmp_path / "ratings.dat").unlink()
+    with pytest.raises(DataError, match=r"no ratings.dat here; --data-dir takes"):
+        read_movielens(tmp_path)
+
+
+def test_archive_reads_like_its_folder(tmp_path):
+    folder = write(tmp_path)
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
+        for name in ("users.dat", "movies.dat", "ratings.dat"):
+            archive.write(folder / name, f"ml-1m/{name}")
+            (folder / name).rename(folder / f"{name}.gone")
+    for data_dir in (tmp_path, tmp_path / "ml-1m.zip"):
+        data = read_movielens(data_dir)
+        assert len(data.users) == len(data.movies) == len(data.ratings) == 2
+    assert not (tmp_path / "ml-1m").exists()
+
+
+def test_broken_archive_is_refused(tmp_path):
+    (tmp_path / "ml-1m.zip").write_bytes(b"not a zip")
+    with pytest.raises(DataError, match=r"cannot read users\.dat"):
+        read_movielens(tmp_path)
+
+
+def test_sample_is_what_its_readme_says():
+    data = read_movielens(SAMPLE)
+    assert len(data.users) == 300
+    assert 190 <= len(data.movies) <= 220
+    assert 15_000 <= len(data.ratings) <= 20_000
+    assert b"\xe9" in (SAMPLE / "movies.dat").read_bytes(), "no Latin-1 title"
+
+
+def test_sample_comes_from_its_generator(tmp_path):
+    for name in ("generate.py", "movies.dat"):
+        shutil.copy(SAMPLE / name, tmp_path)
+    namespace = {"__file__": str(tmp_path / "generate.py"), "__name__": "generate"}
+    exec((tmp_path / "generate.py").read_text(), namespace)
+    namespace["main"]()
+    for name in ("users.dat", "ratings.dat"):
+        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
+
+
+def test_split_is_the_original_one():
+    held_out = movielens.test_rows(1_000_209)
+    assert held_out.sum() == 99_981
+    np.random.seed(0)
+    assert held_out[:1000].tolist() == [np.random.random() < 0.1 for _ in range(1000)]
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on loopback; yields its address and its folder."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", folder
+        httpd.shutdown()
+
+
+def test_download_falls_back_to_the_second_address(tmp_path, server):
+    address, folder = server
+    (folder / "good.zip").write_bytes(b"good")
+    (folder / "bad.zip").write_bytes(b"bad")
+    md5 = hashlib.md5(b"good").hexdigest()
+    urls = [f"{address}/missing.zip", f"{address}/bad.zip", f"{address}/good.zip"]
+    archive = download_movielens(tmp_path / "data", urls, md5)
+    assert archive.read_bytes() == b"good"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["ml-1m.zip"]
+
+
+def test_failed_download_leaves_nothing_and_says_what_to_do(tmp_path, server):
+    address, folder = server
+    (folder / "bad.zip").write_bytes(b"bad")
+    with pytest.raises(DataError) as caught:
+        download_movielens(tmp_path / "data", [f"{address}/bad.zip", "http://127.0.0.1:1/"], "0" * 32)
+    for part in ("its md5 is", "Connection refused", "data/ml-1m.zip", "--data-dir data/sample"):
+        assert part in str(caught.value)
+    assert not list((tmp_path / "data").iterdir())

@@ -1,0 +1,115 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from recommender import features, training
+from recommender.evaluation import Ratings, predict_scores
+from recommender.features import NUM_ANONYMOUS, UNKNOWN, anonymous_row
+from recommender.movielens import Movie, User
+from recommender.training import Dataset, TrainConfig, TrainingError, train_model
+
+CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, min_steps=20)
+
+
+def build(num_users=40, num_movies=40, stars=lambda user, movie: 5 if (user + movie) % 2 else 1):
+    """A checkerboard of tastes: even users love odd movies and hate even ones; nothing but the ids tells them apart."""
+    users = [User(user, "M", 25, 0) for user in range(1, num_users + 1)]
+    movies = [Movie(movie, "Same (2000)", ("Drama",)) for movie in range(1, num_movies + 1)]
+    vocabularies = features.build_vocabularies(users, movies, [movie.movie_id for movie in movies])
+    user_row, movie_row = np.divmod(np.arange(num_users * num_movies), num_movies)
+    rating = np.array([stars(*pair) for pair in zip(user_row, movie_row, strict=True)])
+    people, encoded = features.encode_people(users, vocabularies), features.encode_movies(movies, vocabularies)
+    return Dataset(Ratings(user_row, movie_row, rating), people, encoded), vocabularies
+
+
+def predict(model, dataset):
+    user_row, movie_row, _ = dataset.ratings
+    user_vectors = training.embed_people(model, dataset.people)
+    movie_vectors = training.embed_movies(model.movie_tower, dataset.movies)
+    return predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row), user_vectors, movie_vectors
+
+
+def test_learns_a_checkerboard_of_tastes():
+    dataset, vocabularies = build()
+    result = train_model(dataset, vocabularies, dataclasses.replace(CONFIG, epochs=40, patience=40))
+    scores, _, _ = predict(result.model, dataset)
+    assert np.abs(scores - dataset.ratings.rating).mean() < 0.4
+    assert result.best is not None
+    assert result.best.validation.rmse < 0.8
+
+
+def test_unknown_user_and_movie_learn_the_average():
+    dataset, vocabularies = build(stars=lambda user, movie: 4 if movie % 2 else 2)
+    config = dataclasses.replace(CONFIG, epochs=30, patience=30, unknown_movie_share=0.2)
+    result = train_model(dataset, vocabularies, config)
+    _, user_vectors, movie_vectors = predict(result.model, dataset)
+    anyone = 5 * user_vectors[anonymous_row(0, 0, 0)] @ movie_vectors.T
+    np.testing.assert_allclose(anyone[1::2], 4, atol=0.5)
+    np.testing.assert_allclose(anyone[::2], 2, atol=0.5)
+    unseen = dataset.movies.take(np.array([0]))._replace(movie_index=np.array([UNKNOWN]))
+    unseen_vector = training.embed_movies(result.model.movie_tower, unseen)[0]
+    assert 5 * user_vectors[anonymous_row(0, 0, 0)] @ unseen_vector == pytest.approx(3, abs=0.5)
+
+
+def test_same_seed_same_model_other_seed_another():
+    dataset, vocabularies = build(10, 10)
+    config = dataclasses.replace(CONFIG, epochs=2)
+    first, second, other = (
+        predict(train_model(dataset, vocabularies, dataclasses.replace(config, seed=seed)).model, dataset)[0]
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_hidden_people_keep_what_is_not_hidden():
+    dataset, _ = build(num_users=200, num_movies=50)
+    config = TrainConfig(anonymous_share=0.5, hidden_share=0.25)
+    user_row = dataset.ratings.user_row
+    person_row = training.hide(dataset, user_row, config, np.random.default_rng(0))
+    anonymous = person_row < NUM_ANONYMOUS
+    assert (person_row[~anonymous] == user_row[~anonymous] + NUM_ANONYMOUS).all()
+    assert anonymous.mean() == pytest.approx(0.5, abs=0.02)
+    shown, real = dataset.people[person_row[anonymous]], dataset.people[user_row[anonymous] + NUM_ANONYMOUS]
+    assert (shown[:, 0] == UNKNOWN).all()
+    hidden = shown[:, 1:] == 0
+    assert hidden.mean() == pytest.approx(0.25, abs=0.02)
+    assert (shown[:, 1:] == real[:, 1:])[~hidden].all()
+
+
+def test_stops_early_and_returns_the_best_epoch():
+    random = np.random.default_rng(0)
+    dataset, vocabularies = build(stars=lambda user, movie: random.integers(1, 6))  # Nothing to learn.
+    seen = []
+    config = dataclasses.replace(CONFIG, epochs=50, l2=0.0)
+    result = train_model(dataset, vocabularies, config, seen.append)
+    assert len(seen) < 50
+    assert result.best == min(seen, key=lambda epoch: epoch.validation.rmse)
+    assert seen[-1].number == result.best.number + config.patience
+
+
+def test_interrupt_keeps_the_best_epoch():
+    dataset, vocabularies = build(10, 10)
+
+    def interrupt(epoch):
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    result = train_model(dataset, vocabularies, CONFIG, interrupt)
+    assert result.interrupted
+    assert len(result.epochs) == 2
+    assert result.best in result.epochs
+
+
+def test_nan_loss_stops_with_the_original_message():
+    dataset, vocabularies = build(10, 10)
+    dataset = dataset._replace(ratings=dataset.ratings._replace(rating=np.full(100, np.nan)))
+    with pytest.raises(TrainingError, match=r"^got NaN loss, training failed\.$"):
+        train_model(dataset, vocabularies, CONFIG)
+
+
+def test_one_rating_is_too_few():
+    dataset, vocabularies = build(1, 1)
+    with pytest.raises(TrainingError, match="too few ratings"):
+        train_model(dataset, vocabularies, CONFIG)

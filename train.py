@@ -1,0 +1,198 @@
+"""Step one: trains the fusion model on MovieLens and writes recommender_system.inference.model/."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from recommender.checkpoint import MODEL_FOLDER, ModelError, prepare_output, save_model
+from recommender.evaluation import Ratings, baseline_predictions, predict_scores, rating_metrics
+from recommender.features import NUM_ANONYMOUS, build_vocabularies, encode_movies, encode_people
+from recommender.movielens import (
+    DEFAULT_DATA_DIR,
+    DataError,
+    Movie,
+    MovieLens,
+    download_movielens,
+    has_movielens,
+    read_movielens,
+    test_rows,
+)
+from recommender.training import (
+    Dataset,
+    Epoch,
+    TrainConfig,
+    TrainingError,
+    embed_movies,
+    embed_people,
+    plot_training_curve,
+    set_device,
+    train_model,
+)
+
+MOVIES_ORIGIN = Path("movies_origin.txt")
+
+EXAMPLES = """\
+examples:
+  python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
+  python train.py --data-dir data/sample           the small, invented data set that comes with the project
+  python train.py --data-dir ~/ml-1m.zip --epochs 4 --output quick.model
+
+next: python get_movies_data.py -f movies_origin.txt"""
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Parses the command line; exits with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=DEFAULT_DATA_DIR,
+        help="folder with users.dat, movies.dat and ratings.dat, or ml-1m.zip (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
+    defaults = TrainConfig()
+    parser.add_argument(
+        "--epochs",
+        "--num_epochs",
+        type=_number(int, 1),
+        default=defaults.epochs,
+        help="most passes over the ratings (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_number(int, 1),
+        default=defaults.batch_size,
+        help="ratings a step; less on small data (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=_number(float, 0),
+        default=defaults.learning_rate,
+        help="Adam's, at the start (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=_number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="where to train (default: %(default)s)")
+    parser.add_argument("--use_gpu", type=int, choices=[0, 1], help="the original's name: 1 means --device gpu")
+    args = parser.parse_args(argv)
+    if args.use_gpu:
+        args.device = "gpu"
+    args.data_dir, args.output = args.data_dir.expanduser(), args.output.expanduser()
+    return args
+
+
+def _number(kind: type, least: float):
+    def parse(text: str) -> float:
+        if not least <= (value := kind(text)) < 2**31:
+            raise ValueError
+        return value
+
+    parse.__name__ = f"{kind.__name__} of at least {least}"
+    return parse
+
+
+def train(args: argparse.Namespace) -> None:
+    """Reads, trains, evaluates and saves."""
+    set_device(args.device)
+    prepare_output(args.output)
+    data = _read(args.data_dir)
+    write_movies_origin(data.movies)
+
+    held_out = test_rows(len(data.ratings))
+    vocabularies = build_vocabularies(data.users, data.movies, data.ratings.movie_id[~held_out].unique().tolist())
+    ratings = _to_rows(data)
+    train_ratings, test_ratings = (Ratings(*(column[part] for column in ratings)) for part in (~held_out, held_out))
+    people, movies = encode_people(data.users, vocabularies), encode_movies(data.movies, vocabularies)
+    print(f"Training on {len(train_ratings.rating):,} ratings; {held_out.sum():,} are held out as the test.")
+
+    config = TrainConfig(args.epochs, args.batch_size, args.learning_rate, seed=args.seed)
+
+    def report(epoch: Epoch) -> None:
+        rmse, mae = epoch.validation
+        print(
+            f"epoch {epoch.number}: train loss {epoch.train_loss:.4f}, validation RMSE {rmse:.4f}, MAE {mae:.4f} stars",
+            flush=True,
+        )
+
+    result = train_model(Dataset(train_ratings, people, movies), vocabularies, config, report)
+    if result.interrupted:
+        print(f"Interrupted: going on with the model of epoch {result.best.number}.")
+
+    user_vectors = embed_people(result.model, people)
+    movie_vectors = embed_movies(result.model.movie_tower, movies)
+    user_row, movie_row, rating = test_ratings
+    predictions = {
+        **baseline_predictions(train_ratings, test_ratings),
+        "this model": predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row),
+    }
+    table = {name: rating_metrics(predicted, rating) for name, predicted in predictions.items()}
+    print(f"\n{'test rows, in stars':<20}{'RMSE':>8}{'MAE':>8}")
+    for name, (rmse, mae) in table.items():
+        print(f"{name:<20}{rmse:>8.4f}{mae:>8.4f}")
+
+    rmse, mae = table.pop("this model")
+    fingerprint = save_model(
+        args.output,
+        result.model,
+        vocabularies,
+        user_vectors,
+        lambda path: plot_training_curve(result.epochs, path),
+        config=dataclasses.asdict(config),
+        metrics={
+            "test_rmse": rmse,
+            "test_mae": mae,
+            "test_baselines": {name: metrics._asdict() for name, metrics in table.items()},
+            "best_epoch": result.best.number,
+            "validation_rmse": result.best.validation.rmse,
+            "validation_mae": result.best.validation.mae,
+        },
+    )
+    print(f"\nModel {fingerprint} written to {args.output}/")
+    print(f"Next: python get_movies_data.py -f {MOVIES_ORIGIN}")
+
+
+def _read(data_dir: Path) -> MovieLens:
+    if data_dir == DEFAULT_DATA_DIR and not has_movielens(data_dir):
+        download_movielens(data_dir)
+    return read_movielens(data_dir)
+
+
+def _to_rows(data: MovieLens):
+    return Ratings(
+        pd.Index([user.user_id for user in data.users]).get_indexer(data.ratings.user_id),
+        pd.Index([movie.movie_id for movie in data.movies]).get_indexer(data.ratings.movie_id),
+        data.ratings.rating.to_numpy(),
+    )
+
+
+def write_movies_origin(movies: list[Movie]) -> None:
+    """Writes movies_origin.txt: movies.dat in UTF-8, whole or not at all."""
+    partial = MOVIES_ORIGIN.with_name(MOVIES_ORIGIN.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{movie.movie_id}::{movie.title}::{'|'.join(movie.genres)}\n" for movie in movies)
+    os.replace(partial, MOVIES_ORIGIN)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    args = parse_args(argv)
+    try:
+        train(args)
+    except (DataError, ModelError, TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted before the first epoch ended; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
