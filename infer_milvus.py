@@ -1,21 +1,40 @@
 """Step three: puts the movies into Milvus (-i) and finds the ones that suit a person best."""
 
 import argparse
+import csv
+import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from recommender.checkpoint import MODEL_FOLDER, ModelError, SavedModel, load_model
 from recommender.evaluation import MAX_SCORE
 from recommender.features import MOVIES_DATA, anonymous_row, encode_movies, read_movies_data
-from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, Hit, MovieIndex, MovieIndexError
-from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, split_title
+from recommender.movie_index import (
+    ALIAS,
+    DEFAULT_URI,
+    MAX_TOP_K,
+    SEARCH_BATCH,
+    Hit,
+    MovieIndex,
+    MovieIndexError,
+    filter_expression,
+)
+from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
 GENDER_LABELS = tuple(GENDERS.values())
+DEFAULT_TOP_K = 5
+DEFAULT_MIN_RATINGS = 50
+
+
+class UsageError(Exception):
+    """Options that do not go together; the message says why."""
 
 
 def _numbered(labels: Sequence[str]) -> str:
@@ -24,9 +43,14 @@ def _numbered(labels: Sequence[str]) -> str:
 
 EPILOG = f"""\
 examples:
-  python infer_milvus.py -a 0 -g 1 -j 10 -i           index the movies, then recommend
-  python infer_milvus.py -a 25-34 -g F -j programmer  labels work as well as numbers
-  python infer_milvus.py -a 6 -k 20                   what is left out is unknown
+  python infer_milvus.py -a 0 -g 1 -j 10 -i             index the movies, then recommend
+  python infer_milvus.py -a 25-34 -g F -j programmer    labels work as well as numbers
+  python infer_milvus.py -a 6 -k 20                     what is left out is unknown
+  python infer_milvus.py --user 42                      a user of the training data, without what they rated
+  python infer_milvus.py --user 42 --movie 139          the predicted rating of one movie
+  python infer_milvus.py --like Metropolis --like 33    movies near others, by title or id
+  python infer_milvus.py -g F --genre War --genre Western --year 1950-1969
+  python infer_milvus.py --users all -k 10 --output recommendations.csv
   python infer_milvus.py -g 0 --uri http://127.0.0.1:19530
 
 ages:
@@ -36,6 +60,9 @@ genders:
 jobs:
 {_numbered(OCCUPATIONS)}
 
+A score is a predicted rating in stars: five times the cosine of user and movie vector. With --like and nobody to ask
+for, it is five times the cosine of two movies' vectors, a likeness.
+
 environment: RECOMMENDER_MILVUS_URI and RECOMMENDER_MILVUS_TOKEN stand for --uri and --token."""
 
 
@@ -44,29 +71,75 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-a", "--age", type=_choice("age", AGE_LABELS), help="age group, by number or label")
-    parser.add_argument("-g", "--gender", type=_choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
-    parser.add_argument("-j", "--job", type=_choice("job", OCCUPATIONS), help="job, by number or label")
-    parser.add_argument("-i", "--infer", action="store_true", help="first put the movies of --movies-data into Milvus")
-    parser.add_argument("-k", "--top-k", type=_top_k, default=5, help="how many movies (default: %(default)s)")
-    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
-    parser.add_argument(
+    person = parser.add_argument_group("for whom")
+    person.add_argument("-a", "--age", type=_choice("age", AGE_LABELS), help="age group, by number or label")
+    person.add_argument("-g", "--gender", type=_choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
+    person.add_argument("-j", "--job", type=_choice("job", OCCUPATIONS), help="job, by number or label")
+    person.add_argument("--user", type=_count("user id", 1), help="a user of the training data, by id")
+    person.add_argument(
+        "--users", metavar="FILE|all", help="many users, a user id a line, or everyone; writes --output"
+    )
+    wanted = parser.add_argument_group("what")
+    wanted.add_argument(
+        "-k", "--top-k", type=_count("number", 1, MAX_TOP_K), help=f"how many movies (default: {DEFAULT_TOP_K})"
+    )
+    wanted.add_argument("--movie", type=_count("movie id", 1), help="only the predicted rating of this movie, by id")
+    wanted.add_argument(
+        "--like", action="append", default=[], metavar="TITLE|ID", help="movies near this one; may be repeated"
+    )
+    wanted.add_argument("--genre", action="append", default=[], help="of this genre, or of any if repeated")
+    wanted.add_argument("--year", type=_years, default=(None, None), help="released in 1994, 1990-1999, 1990- or -1960")
+    wanted.add_argument(
+        "--min-ratings",
+        type=_count("number", 0),
+        help=f"only movies with so many training ratings, 0 for all (default: {DEFAULT_MIN_RATINGS})",
+    )
+    wanted.add_argument("--include-seen", action="store_true", help="with --user: also what they rated in training")
+    output = parser.add_argument_group("output")
+    output.add_argument("--format", choices=["table", "json", "csv"], default="table", help="(default: %(default)s)")
+    output.add_argument("--output", type=Path, help="the CSV file that --users writes")
+    storage = parser.add_argument_group("where things are")
+    storage.add_argument("-i", "--infer", action="store_true", help="first put the movies of --movies-data into Milvus")
+    storage.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
+    storage.add_argument(
         "--movies-data", type=Path, default=MOVIES_DATA, help="what get_movies_data.py wrote (default: %(default)s)"
     )
-    parser.add_argument(
+    storage.add_argument(
         "--uri",
         default=os.environ.get("RECOMMENDER_MILVUS_URI") or DEFAULT_URI,
         help=f"Milvus Lite path or server address (default: {DEFAULT_URI})",
     )
-    parser.add_argument(
+    storage.add_argument(
         "--token",
         default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""),
         help="user:password, for a server that asks for it",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if refusal := _refusal(args):
+        parser.error(refusal)
+    return args
 
 
-def _choice(what: str, labels: Sequence[str]):
+def _refusal(args: argparse.Namespace) -> str | None:
+    """Says why options do not go together, or None if they do."""
+    described = args.age is not None or args.gender is not None or args.job is not None
+    filtered = args.genre or args.year != (None, None) or args.min_ratings is not None
+    if (args.user or args.users) and described:
+        return "--user and --users bring their own age, gender and job; leave out -a, -g and -j"
+    if args.user and args.users:
+        return "--user asks for one user, --users for many; give one of them"
+    if bool(args.users) != bool(args.output):
+        return "--users and --output go together: the users to ask for, and the CSV file to write"
+    if args.users and (args.movie or args.like or args.format != "table"):
+        return "--users writes a CSV of everyone's own movies; leave out --movie, --like and --format"
+    if args.movie and (args.like or filtered or args.top_k or args.format != "table"):
+        return "--movie predicts one rating; leave out --like, --genre, --year, --min-ratings, -k and --format"
+    if args.include_seen and (args.movie or not (args.user or args.users)):
+        return "--include-seen is about the movies that --user or --users rated"
+    return None
+
+
+def _choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
     """Makes an argparse type that turns a number or a label, whole or one of its parts, into an index."""
 
     def parse(text: str) -> int:
@@ -80,10 +153,23 @@ def _choice(what: str, labels: Sequence[str]):
     return parse
 
 
-def _top_k(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_TOP_K):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_TOP_K}")
-    return int(text)
+def _count(what: str, least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """Makes an argparse type for a whole number."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{what} {text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _years(text: str) -> tuple[int | None, int | None]:
+    match = re.fullmatch(r"([0-9]{4})?(-)?([0-9]{4})?", text)
+    first, dash, last = match.groups() if match else (None, None, None)
+    if not (first or last) or (first and last and (not dash or first > last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a span of years; write 1994, 1990-1999, 1990- or -1960")
+    return (int(first) if first else None, int(last) if last else None if dash else int(first))
 
 
 def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path) -> None:
@@ -91,45 +177,187 @@ def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path) -> Non
     movies = read_movies_data(movies_data, model.vocabularies)
     from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
 
-    vectors = embed_movies(model.load_movie_tower(), encode_movies(movies, model.vocabularies))
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     print("get infer vectors finished!", file=sys.stderr)
-    index.build(movies, vectors, model.fingerprint)
+    ratings = model.ratings()
+    rated, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
+    count_of = dict(zip(rated.tolist(), counts.tolist(), strict=True))
+    index.build(movies, vectors, [count_of.get(movie.movie_id, 0) for movie in movies], model.fingerprint)
 
 
-def user_vector(model: SavedModel, args: argparse.Namespace) -> np.ndarray:
-    """Returns float32[1, 200], unit length: the vector of a person without an id."""
+def person_row(model: SavedModel, args: argparse.Namespace) -> int:
+    """Returns the asked-for person's row of the model's people."""
+    if args.user:
+        return model.user_row(args.user)
     gender, age, job = (0 if index is None else 1 + index for index in (args.gender, args.age, args.job))
-    return model.user_vectors[[anonymous_row(gender, age, job)]]
+    return int(anonymous_row(gender, age, job))
 
 
-def describe(args: argparse.Namespace) -> str:
+def describe(model: SavedModel, row: int, args: argparse.Namespace) -> str:
     """Says in words who is asked for."""
-    gender = "anyone" if args.gender is None else GENDER_LABELS[args.gender]
-    age = "any age" if args.age is None else AGE_LABELS[args.age]
-    job = "any job" if args.job is None else OCCUPATIONS[args.job]
-    return f"{gender}, {age}, {job}"
+    _, gender, age, job = model.people[row]
+    words = (("anyone", *GENDER_LABELS)[gender], ("any age", *AGE_LABELS)[age], ("any job", *OCCUPATIONS)[job])
+    return (f"user {args.user}: " if args.user else "") + ", ".join(words)
 
 
-def print_table(hits: Sequence[Hit]) -> None:
-    """Prints the original's four columns, separated by tabs and aligned."""
-    names = [split_title(hit.title)[0] for hit in hits]
-    width = max(map(len, names), default=0)
-    print(f"Top\tIds\t{'Title':<{width}}\tScore")
-    for top, (hit, name) in enumerate(zip(hits, names, strict=True)):
-        print(f"{top}\t{hit.movie_id}\t{name:<{width}}\t{MAX_SCORE * hit.similarity:.4f}")
+def seen_movies(model: SavedModel, user_id: int) -> set[int]:
+    """Returns the ids of the movies that a user rated in training."""
+    ratings = model.ratings_of(user_id)
+    return set(ratings["movie_id"][~ratings["held_out"]].tolist())
+
+
+def unit_sum(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns float32[1, 200], the unit vector in the direction of the sum."""
+    total = np.sum(vectors, axis=0, dtype=np.float32)
+    return (total / np.linalg.norm(total))[None]
+
+
+def where(index: MovieIndex, args: argparse.Namespace) -> str:
+    """Returns the filter that the options ask for.
+
+    Raises:
+        UsageError: There is no such genre.
+    """
+    least = DEFAULT_MIN_RATINGS if args.min_ratings is None else args.min_ratings
+    labels = {label.casefold(): label for label in index.genres()} if args.genre else {}
+    if unknown := [genre for genre in args.genre if genre.casefold() not in labels]:
+        raise UsageError(f"no genre {unknown[0]!r}; choose one of: {', '.join(labels.values())}")
+    return filter_expression([labels[genre.casefold()] for genre in args.genre], args.year, least)
+
+
+def print_hits(hits: Sequence[Hit], form: str) -> None:
+    """Prints hits as JSON, as CSV, or as the original's four columns, separated by tabs and aligned."""
+    if form == "table":
+        width = max((len(hit.movie.name) for hit in hits), default=0)
+        print(f"Top\tIds\t{'Title':<{width}}\tScore")
+        for top, hit in enumerate(hits):
+            print(f"{top}\t{hit.movie.movie_id}\t{hit.movie.name:<{width}}\t{MAX_SCORE * hit.similarity:.4f}")
+        return
+    rows = [
+        {
+            "top": top,
+            "movie_id": hit.movie.movie_id,
+            "title": hit.movie.name,
+            "year": hit.movie.year,
+            "genres": "|".join(hit.movie.genres),
+            "num_ratings": hit.num_ratings,
+            "score": round(MAX_SCORE * hit.similarity, 4),
+        }
+        for top, hit in enumerate(hits)
+    ]
+    if form == "json":
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        names = ["top", "movie_id", "title", "year", "genres", "num_ratings", "score"]
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def recommend_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
+    """Prints the movies nearest to a person, to liked movies, or to both."""
+    liked = [index.find_movie(text) for text in args.like]
+    row = person_row(model, args)
+    asked = []
+    if not liked or args.user or row != anonymous_row(0, 0, 0):
+        asked.append(model.user_vectors[row])
+    if liked:
+        asked.append(unit_sum(index.vectors_of(liked))[0])
+    leave_out = set(liked)
+    if args.user and not args.include_seen:
+        leave_out |= seen_movies(model, args.user)
+    k = args.top_k or DEFAULT_TOP_K
+    hits = index.search(unit_sum(asked), k, where(index, args), [leave_out])[0]
+    if args.format == "table":
+        likes = f"{' and ' if len(asked) > 1 else ''}movies like {', '.join(args.like)}" if liked else ""
+        print(f"recommended for: {describe(model, row, args) if len(asked) > 1 or not liked else ''}{likes}")
+    print_hits(hits, args.format)
+    if len(hits) < k:
+        print(f"Only {len(hits)} of {k}: no more movies fit; try --min-ratings 0 or fewer filters.", file=sys.stderr)
+
+
+def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
+    """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
+    row = person_row(model, args)
+    hits = index.search(model.user_vectors[[row]], 1, f"id == {args.movie}")[0]
+    if not hits:
+        index.vectors_of([args.movie])
+    movie = hits[0].movie
+    from recommender.training import embed_movies, embed_people
+
+    user_vector = embed_people(model.load_tower("user_tower"), model.people[[row]])[0]
+    movie_vector = embed_movies(model.load_tower("movie_tower"), encode_movies([movie], model.vocabularies))[0]
+    print(f"{describe(model, row, args)} on {movie.movie_id} {movie.title}, in stars")
+    print(f"predicted, through Milvus\t{MAX_SCORE * hits[0].similarity:.4f}")
+    print(f"predicted, by Paddle\t\t{MAX_SCORE * user_vector @ movie_vector:.4f}")
+    ratings = model.ratings_of(args.user) if args.user else model.ratings()[:0]
+    for rating in ratings[ratings["movie_id"] == args.movie]:
+        print(f"actual\t\t\t\t{rating['rating']} ({'a test row' if rating['held_out'] else 'seen in training'})")
+
+
+def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
+    """Writes the movies nearest to each of many users to a CSV file, whole or not at all."""
+    users = model.vocabularies.users.tokens if args.users == "all" else read_user_ids(Path(args.users))
+    vectors = model.user_vectors[[model.user_row(user) for user in users]]
+    filters = where(index, args)
+    output = args.output.expanduser()
+    partial = output.with_name(output.name + ".partial")
+    k = args.top_k or DEFAULT_TOP_K
+    short = 0
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["user_id", "top", "movie_id", "title", "score"])
+        with tqdm(total=len(users), unit="user", disable=None) as progress:
+            for start in range(0, len(users), SEARCH_BATCH):
+                batch = users[start : start + SEARCH_BATCH]
+                leave_out = None if args.include_seen else [seen_movies(model, user) for user in batch]
+                found = index.search(vectors[start : start + SEARCH_BATCH], k, filters, leave_out)
+                for user, hits in zip(batch, found, strict=True):
+                    short += len(hits) < k
+                    for top, hit in enumerate(hits):
+                        score = f"{MAX_SCORE * hit.similarity:.4f}"
+                        writer.writerow([user, top, hit.movie.movie_id, hit.movie.name, score])
+                progress.update(len(batch))
+    os.replace(partial, output)
+    print(f"recommendations for {len(users):,} users written to {args.output}")
+    if short:
+        print(f"{short:,} of them have fewer than {k} movies: no more fit.", file=sys.stderr)
+
+
+def read_user_ids(path: Path) -> list[int]:
+    """Reads a user id a line.
+
+    Raises:
+        DataError: A line is something else, or there is none.
+    """
+    try:
+        lines = path.expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read it: {error}; --users takes a file of user ids, or all") from error
+    for number, line in enumerate(lines, 1):
+        if not (line.strip().isascii() and line.strip().isdigit() and len(line.strip()) <= 10):
+            raise DataError(f"{path}, line {number}: {line!r} is not a user id; write one a line")
+    if not lines:
+        raise DataError(f"{path}: the file is empty; write a user id a line")
+    return list(map(int, lines))
 
 
 def recommend(args: argparse.Namespace) -> None:
-    """Loads the model, indexes the movies if asked to, and prints the best ones."""
+    """Loads the model, indexes the movies if asked to, and answers."""
     model = load_model(args.model.expanduser())
     index = MovieIndex(args.uri, args.token)
     print("Server connected.", file=sys.stderr)
     if args.infer:
         index_movies(index, model, args.movies_data.expanduser())
     count = index.open(model.fingerprint)
-    print(f"rows in collection {ALIAS}: {count}")
-    print(f"recommended for: {describe(args)}")
-    print_table(index.search(user_vector(model, args), args.top_k)[0])
+    if args.format == "table":
+        print(f"rows in collection {ALIAS}: {count}")
+    if args.users:
+        recommend_many(model, index, args)
+    elif args.movie:
+        predict_one(model, index, args)
+    else:
+        recommend_one(model, index, args)
     index.close()
 
 
@@ -138,9 +366,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         recommend(args)
-    except (DataError, ModelError, MovieIndexError) as error:
+    except (DataError, ModelError, MovieIndexError, UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130
     return 0

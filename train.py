@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from recommender.checkpoint import MODEL_FOLDER, ModelError, prepare_output, save_model
-from recommender.evaluation import Ratings, baseline_predictions, predict_scores, rating_metrics
-from recommender.features import NUM_ANONYMOUS, build_vocabularies, encode_movies, encode_people
+from recommender.checkpoint import MODEL_FOLDER, RATING, ModelError, prepare_output, save_model
+from recommender.evaluation import baseline_predictions, predict_scores, rating_metrics
+from recommender.features import NUM_ANONYMOUS
 from recommender.movielens import (
     DEFAULT_DATA_DIR,
     DataError,
@@ -22,7 +22,6 @@ from recommender.movielens import (
     test_rows,
 )
 from recommender.training import (
-    Dataset,
     Epoch,
     TrainConfig,
     TrainingError,
@@ -30,6 +29,7 @@ from recommender.training import (
     embed_people,
     plot_training_curve,
     set_device,
+    split_and_encode,
     train_model,
 )
 
@@ -106,11 +106,8 @@ def train(args: argparse.Namespace) -> None:
     write_movies_origin(data.movies)
 
     held_out = test_rows(len(data.ratings))
-    vocabularies = build_vocabularies(data.users, data.movies, data.ratings.movie_id[~held_out].unique().tolist())
-    ratings = _to_rows(data)
-    train_ratings, test_ratings = (Ratings(*(column[part] for column in ratings)) for part in (~held_out, held_out))
-    people, movies = encode_people(data.users, vocabularies), encode_movies(data.movies, vocabularies)
-    print(f"Training on {len(train_ratings.rating):,} ratings; {held_out.sum():,} are held out as the test.")
+    dataset, test, vocabularies = split_and_encode(data, held_out)
+    print(f"Training on {len(dataset.ratings.rating):,} ratings; {len(test.rating):,} are held out as the test.")
 
     config = TrainConfig(args.epochs, args.batch_size, args.learning_rate, seed=args.seed)
 
@@ -121,18 +118,15 @@ def train(args: argparse.Namespace) -> None:
             flush=True,
         )
 
-    result = train_model(Dataset(train_ratings, people, movies), vocabularies, config, report)
+    result = train_model(dataset, vocabularies, config, report)
     if result.interrupted:
         print(f"Interrupted: going on with the model of epoch {result.best.number}.")
 
-    user_vectors = embed_people(result.model, people)
-    movie_vectors = embed_movies(result.model.movie_tower, movies)
-    user_row, movie_row, rating = test_ratings
-    predictions = {
-        **baseline_predictions(train_ratings, test_ratings),
-        "this model": predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row),
-    }
-    table = {name: rating_metrics(predicted, rating) for name, predicted in predictions.items()}
+    user_vectors = embed_people(result.model.user_tower, dataset.people)
+    movie_vectors = embed_movies(result.model.movie_tower, dataset.movies)
+    scores = predict_scores(user_vectors, movie_vectors, test.user_row + NUM_ANONYMOUS, test.movie_row)
+    predictions = {**baseline_predictions(dataset.ratings, test), "this model": scores}
+    table = {name: rating_metrics(predicted, test.rating) for name, predicted in predictions.items()}
     print(f"\n{'test rows, in stars':<20}{'RMSE':>8}{'MAE':>8}")
     for name, (rmse, mae) in table.items():
         print(f"{name:<20}{rmse:>8.4f}{mae:>8.4f}")
@@ -142,7 +136,9 @@ def train(args: argparse.Namespace) -> None:
         args.output,
         result.model,
         vocabularies,
+        dataset.people,
         user_vectors,
+        np.rec.fromarrays([*data.ratings.to_numpy().T, held_out], RATING),
         lambda path: plot_training_curve(result.epochs, path),
         config=dataclasses.asdict(config),
         metrics={
@@ -162,14 +158,6 @@ def _read(data_dir: Path) -> MovieLens:
     if data_dir == DEFAULT_DATA_DIR and not has_movielens(data_dir):
         download_movielens(data_dir)
     return read_movielens(data_dir)
-
-
-def _to_rows(data: MovieLens):
-    return Ratings(
-        pd.Index([user.user_id for user in data.users]).get_indexer(data.ratings.user_id),
-        pd.Index([movie.movie_id for movie in data.movies]).get_indexer(data.ratings.movie_id),
-        data.ratings.rating.to_numpy(),
-    )
 
 
 def write_movies_origin(movies: list[Movie]) -> None:

@@ -4,10 +4,8 @@ import logging
 import os
 import warnings
 
-# Paddle, pymilvus and Milvus Lite tell the terminal of their inner life. What a user needs to know is raised.
+# Paddle and Milvus Lite tell the terminal of their inner life. What a user needs to know is raised.
 logging.getLogger().addHandler(logging.NullHandler())
-for _library in ("pymilvus", "milvus_lite", "faiss"):
-    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 warnings.filterwarnings("ignore", message="No ccache found")

@@ -4,8 +4,9 @@
     user_tower.*          Paddle inference programs: `paddle.jit.load(folder + "/user_tower")` needs none of
     movie_tower.*         this package's code
     vocabularies.json     words, genres, movie ids and user ids, in the order of their indices
-    user_vectors.npy      the user tower's answer for everyone a question can be asked for, so that a query
-                          needs no Paddle: float32[people, 200], rows as in `encode_people`
+    people.npy            what the user tower reads of everyone a question can be asked for, see `encode_people`
+    user_vectors.npy      what it answers, so that a query needs no Paddle: float32[people, 200]
+    ratings.npy           `RATING` records, sorted by user
     training_curve.png
 
 Nothing in it is pickled.
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recommender.features import NUM_ANONYMOUS, Vocabularies, Vocabulary
+from recommender.features import UNKNOWN, Vocabularies, Vocabulary
 
 if TYPE_CHECKING:
     from recommender.model import FusionModel
@@ -33,6 +34,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 LIBRARIES = ("paddlepaddle", "numpy")
 TRAIN_COMMAND = "python train.py"
+RATING = np.dtype([("user_id", "<i4"), ("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
+"""One rating; `held_out` says that it is a test row, which training did not see."""
 
 
 class ModelError(Exception):
@@ -46,20 +49,45 @@ class SavedModel:
     folder: Path
     manifest: dict[str, Any]
     vocabularies: Vocabularies
+    people: np.ndarray
+    """int64[people, 4], see `encode_people`"""
     user_vectors: np.ndarray
-    """float32[people, 200], unit length, rows as in `encode_people`"""
+    """float32[people, 200], unit length, rows as in `people`"""
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides the model's answers."""
         return str(self.manifest["fingerprint"])
 
-    def load_movie_tower(self) -> Callable[..., Any]:
-        """Loads the movie tower's program; it takes the three tensors of `MovieFeatures`."""
+    def load_tower(self, name: str) -> Callable[..., Any]:
+        """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`."""
         import paddle
 
-        tower: Callable[..., Any] = paddle.jit.load(str(self.folder / "movie_tower"))
+        tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
         return tower
+
+    def ratings(self) -> np.ndarray:
+        """Returns `RATING`[ratings], sorted by user: all there is, training and test rows."""
+        ratings: np.ndarray = np.load(self.folder / "ratings.npy", mmap_mode="r", allow_pickle=False)
+        return ratings
+
+    def ratings_of(self, user_id: int) -> np.ndarray:
+        """Returns `RATING`[ratings] of one user."""
+        ratings = self.ratings()
+        first, last = np.searchsorted(ratings["user_id"], [user_id, user_id + 1])
+        return ratings[first:last]
+
+    def user_row(self, user_id: int) -> int:
+        """Returns a user's row of `people` and `user_vectors`.
+
+        Raises:
+            ModelError: The model does not know them.
+        """
+        known = self.vocabularies.users
+        if (index := known.index(user_id)) == UNKNOWN:
+            first, last = known.tokens[0], known.tokens[-1]
+            raise ModelError(f"no user {user_id} in the training data; {len(known.tokens)} ids from {first} to {last}")
+        return int(np.flatnonzero(self.people[:, 0] == index)[-1])
 
 
 def prepare_output(folder: Path) -> None:
@@ -83,7 +111,9 @@ def save_model(
     folder: Path,
     model: "FusionModel",
     vocabularies: Vocabularies,
+    people: np.ndarray,
     user_vectors: np.ndarray,
+    ratings: np.ndarray,
     draw_curve: Callable[[Path], None],
     **facts: Any,
 ) -> str:
@@ -93,7 +123,9 @@ def save_model(
         folder: The model folder; an older model in it is replaced.
         model: The trained model.
         vocabularies: What it was trained with.
-        user_vectors: float32[people, 200], see `SavedModel`.
+        people: int64[people, 4], see `encode_people`.
+        user_vectors: float32[people, 200], unit length.
+        ratings: `RATING`[ratings], in any order.
         draw_curve: Writes training_curve.png to the path it is given.
         **facts: JSON values for the manifest, such as `config` and `metrics`.
 
@@ -109,7 +141,9 @@ def save_model(
         _save_towers(partial, model)
         tokens = {name: vocabulary.tokens for name, vocabulary in vocabularies._asdict().items()}
         _write_json(partial / "vocabularies.json", tokens)
+        np.save(partial / "people.npy", people)
         np.save(partial / "user_vectors.npy", user_vectors)
+        np.save(partial / "ratings.npy", np.sort(ratings, order=["user_id", "movie_id"]))
         checksums = {path.name: _checksum(path) for path in sorted(partial.iterdir())}
         draw_curve(partial / "training_curve.png")
         manifest = {
@@ -154,12 +188,12 @@ def load_model(folder: Path) -> SavedModel:
             raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is off; {remedy}")
         tokens = json.loads((folder / "vocabularies.json").read_text("utf-8"))
         vocabularies = Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
-        user_vectors = np.load(folder / "user_vectors.npy", allow_pickle=False)
-        if len(user_vectors) != NUM_ANONYMOUS + len(vocabularies.users.tokens):
-            raise ValueError(f"{len(user_vectors)} user vectors")
+        people, user_vectors = (
+            np.load(folder / name, allow_pickle=False) for name in ("people.npy", "user_vectors.npy")
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder}: damaged: {error}; {remedy}") from error
-    return SavedModel(folder, manifest, vocabularies, user_vectors)
+    return SavedModel(folder, manifest, vocabularies, people, user_vectors)
 
 
 def _neighbours(folder: Path) -> tuple[Path, Path]:

@@ -4,9 +4,13 @@ The same code serves Milvus Lite (a local `.db` path) and a server (`http://host
 points at the one collection that was built whole; a new one is built beside it, checked, and then gets the alias.
 """
 
+import difflib
+import logging
 import os
+import re
+import unicodedata
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from recommender.movielens import MAX_TITLE_CHARACTERS, Movie
+from recommender.movielens import Movie, split_title
 
 # pymilvus reads these when it is imported, and fails on a value that is not an http address.
 os.environ["MILVUS_URI"] = os.environ["MILVUS_DEFAULT_CONNECTION"] = ""
@@ -22,16 +26,23 @@ os.environ["MILVUS_URI"] = os.environ["MILVUS_DEFAULT_CONNECTION"] = ""
 from grpc import RpcError
 from pymilvus import DataType, MilvusClient, MilvusException
 
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # It prints what it raises, traceback included.
+
 ALIAS = "recommender_demo"
 DEFAULT_URI = "recommender_demo.db"
 BUILD_COMMAND = "python infer_milvus.py -i"
 
 FINGERPRINT_PROPERTY = "recommender.fingerprint"
 COUNT_PROPERTY = "recommender.movies"
+GENRES_PROPERTY = "recommender.genres"
 INSERT_BATCH = 1000
 """Rows a message: about 1 MB, of the 64 MB that gRPC takes."""
+SEARCH_BATCH = 200
+"""Queries a message."""
 MAX_TOP_K = 16_384
+MAX_VARCHAR_BYTES = 65_535
 UNKNOWN_YEAR = 0
+HIT_FIELDS = ["title", "genres", "num_ratings"]
 
 
 class MovieIndexError(Exception):
@@ -41,11 +52,11 @@ class MovieIndexError(Exception):
 class Hit(NamedTuple):
     """A movie that a search found."""
 
-    movie_id: int
-    title: str
-    """With the year."""
+    movie: Movie
+    num_ratings: int
+    """How many ratings of it the model was trained on."""
     similarity: float
-    """Cosine of user and movie vector, -1..1."""
+    """Cosine of the two vectors, -1..1."""
 
 
 class MovieIndex:
@@ -70,12 +81,13 @@ class MovieIndex:
         """Ends the connection. Milvus Lite lets other processes in only when this one has ended."""
         self._client.close()
 
-    def build(self, movies: Sequence[Movie], vectors: np.ndarray, fingerprint: str) -> None:
+    def build(self, movies: Sequence[Movie], vectors: np.ndarray, num_ratings: Sequence[int], fingerprint: str) -> None:
         """Builds a collection, finds every movie in it by search, and only then serves it.
 
         Args:
             movies: The movies.
             vectors: float32[movies, size], unit length.
+            num_ratings: How many ratings of each the model was trained on.
             fingerprint: Of the model that made the vectors.
 
         Raises:
@@ -88,10 +100,16 @@ class MovieIndex:
             if ALIAS in self._client.list_collections():
                 raise MovieIndexError(f"{self.uri}: a foreign collection has the name {ALIAS}; rename or drop it")
             self._drop_unserved()
-            self._create(name, vectors.shape[1], {FINGERPRINT_PROPERTY: fingerprint, COUNT_PROPERTY: str(len(movies))})
+            properties = {
+                FINGERPRINT_PROPERTY: fingerprint,
+                COUNT_PROPERTY: str(len(movies)),
+                GENRES_PROPERTY: "|".join(sorted({genre for movie in movies for genre in movie.genres})),
+            }
+            self._create(name, vectors.shape[1], properties)
             for start in tqdm(range(0, len(movies), INSERT_BATCH), "inserting", unit="batch", disable=None):
                 part = slice(start, start + INSERT_BATCH)
-                self._client.insert(name, [_row(*both) for both in zip(movies[part], vectors[part], strict=True)])
+                columns = movies[part], num_ratings[part], vectors[part]
+                self._client.insert(name, [_row(*columns_of_one) for columns_of_one in zip(*columns, strict=True)])
             self._client.flush(name)
             self._client.load_collection(name)
             self._check(name, movies, vectors)
@@ -126,31 +144,109 @@ class MovieIndex:
                 raise MovieIndexError(f"{self.uri}: {count} movies instead of {expected}; run: {BUILD_COMMAND}")
             return count
 
-    def search(self, vectors: np.ndarray, k: int) -> list[list[Hit]]:
+    def search(
+        self, vectors: np.ndarray, k: int, where: str = "", leave_out: Sequence[Collection[int]] | None = None
+    ) -> list[list[Hit]]:
         """Finds the k movies nearest to each vector.
 
         Args:
             vectors: float32[queries, size], unit length.
-            k: How many, 1 to `MAX_TOP_K`; fewer come back where there are fewer movies.
+            k: How many, 1 to `MAX_TOP_K`; fewer come back only where there are fewer.
+            where: Which movies count, from `filter_expression`.
+            leave_out: For each vector the ids of movies that it must not find.
 
         Returns:
             For each vector its hits, best first.
         """
+        leave_out = leave_out or [()] * len(vectors)
+        found: list[list[Hit]] = [[] for _ in vectors]
+        pending = list(range(len(vectors)))
+        limit = k
         with self._errors("cannot search"):
-            found = self._search(ALIAS, vectors, k, ["title"])
-        return [[Hit(hit.id, hit["entity"]["title"], hit.distance) for hit in hits] for hits in found]
+            while pending:
+                # Those who must not find some movies may have to look deeper; Milvus filters all queries alike.
+                limit = min(limit + max(len(leave_out[query]) for query in pending), limit * 4, MAX_TOP_K)
+                unfinished = []
+                for start in range(0, len(pending), SEARCH_BATCH):
+                    batch = pending[start : start + SEARCH_BATCH]
+                    for query, hits in zip(
+                        batch, self._search(ALIAS, vectors[batch], limit, HIT_FIELDS, where), strict=True
+                    ):
+                        kept = [hit for hit in hits if hit.id not in leave_out[query]][:k]
+                        found[query] = [_hit(hit) for hit in kept]
+                        if len(kept) < k and len(hits) == limit < MAX_TOP_K:
+                            unfinished.append(query)
+                pending = unfinished
+        return found
 
-    def _search(self, name: str, vectors: np.ndarray, k: int, fields: list[str]) -> Any:
+    def vectors_of(self, movie_ids: Sequence[int]) -> np.ndarray:
+        """Returns float32[movies, size], the vectors of some movies, in the order given.
+
+        Raises:
+            MovieIndexError: One is not there.
+        """
+        with self._errors("cannot read"):
+            rows = self._client.get(ALIAS, ids=list(movie_ids), output_fields=["id", "vector"])
+        vectors = {row["id"]: row["vector"] for row in rows}
+        if missing := sorted(set(movie_ids) - vectors.keys()):
+            raise MovieIndexError(f"{self.uri}: no movie {missing[0]}; ids are in the column Ids of a recommendation")
+        return np.array([vectors[movie_id] for movie_id in movie_ids], np.float32)
+
+    def find_movie(self, text: str) -> int:
+        """Returns the id of the movie that a person means by an id or a title; see `title_key`.
+
+        Raises:
+            MovieIndexError: There is none, or more than one; the message offers some.
+        """
+        with self._errors("cannot look up a title"):
+            if text.isascii() and text.isdigit() and self._query(f"id == {int(text[:18])}"):
+                return int(text)
+            year = split_title(text)[1]
+            named = self._query(f'title_key == "{title_key(text)}"')
+            rows = [row for row in named if year in (None, row["year"])]
+            if len(rows) == 1:
+                return int(rows[0]["id"])
+            if not rows:
+                titles = {title_key(row["title"]): row for row in self._all_titles()}
+                near = difflib.get_close_matches(title_key(text), titles, n=5, cutoff=0.5)
+                rows = named or [titles[key] for key in near]
+        offer = "; ".join(f"{row['id']} {row['title']}" for row in rows) or "none comes near"
+        problem = "more than one movie is" if len(named) > 1 and year is None else "no movie is"
+        raise MovieIndexError(f"{problem} called {text!r}; give the id, or a title with its year: {offer}")
+
+    def genres(self) -> list[str]:
+        """Returns the genres of the movies, sorted."""
+        with self._errors("cannot read"):
+            return str(self._client.describe_collection(ALIAS)["properties"][GENRES_PROPERTY]).split("|")
+
+    def _query(self, where: str) -> list[Any]:
+        return list(self._client.query(ALIAS, filter=where, output_fields=["id", "title", "year"]))
+
+    def _all_titles(self) -> Iterator[Any]:
+        rows = self._client.query_iterator(ALIAS, batch_size=INSERT_BATCH, output_fields=["id", "title", "year"])
+        while batch := rows.next():
+            yield from batch
+        rows.close()
+
+    def _search(self, name: str, vectors: np.ndarray, k: int, fields: list[str], where: str = "") -> Any:
         return self._client.search(
-            name, vectors, limit=k, output_fields=fields, search_params={"metric_type": "IP"}, anns_field="vector"
+            name,
+            vectors,
+            filter=where,
+            limit=k,
+            output_fields=fields,
+            search_params={"metric_type": "IP"},
+            anns_field="vector",
         )
 
     def _create(self, name: str, size: int, properties: dict[str, str]) -> None:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("title", DataType.VARCHAR, max_length=4 * MAX_TITLE_CHARACTERS)
-        schema.add_field("genres", DataType.VARCHAR, max_length=4 * MAX_TITLE_CHARACTERS)
+        schema.add_field("title", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
+        schema.add_field("title_key", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
+        schema.add_field("genres", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
         schema.add_field("year", DataType.INT32)
+        schema.add_field("num_ratings", DataType.INT32)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
@@ -197,12 +293,58 @@ class MovieIndex:
             raise MovieIndexError(f"{self.uri}: {problem}: {error}") from error
 
 
-def _row(movie: Movie, vector: np.ndarray) -> dict[str, Any]:
+def filter_expression(
+    genres: Sequence[str] = (), years: tuple[int | None, int | None] = (None, None), min_ratings: int = 0
+) -> str:
+    """Says in Milvus' language which movies count.
+
+    Genres are kept as `|Drama|War|` and compared with LIKE: on Milvus Lite an ARRAY filter is ten times slower.
+
+    Args:
+        genres: Labels as in `MovieIndex.genres`; any of them will do.
+        years: First and last year; None leaves a side open.
+        min_ratings: Least number of training ratings.
+    """
+    first, last = years
+    conditions = []
+    if genres:
+        conditions.append("(" + " or ".join(f'genres like "%|{genre}|%"' for genre in genres) + ")")
+    if first is not None or last is not None:
+        conditions.append(f"year >= {max(first or 0, UNKNOWN_YEAR + 1)}")
+    if last is not None:
+        conditions.append(f"year <= {last}")
+    if min_ratings:
+        conditions.append(f"num_ratings >= {min_ratings}")
+    return " and ".join(conditions)
+
+
+def title_key(title: str) -> str:
+    """Reduces a title to what people agree on, in letters, digits and single blanks.
+
+    Case, accents, punctuation, the year, alternative titles in brackets and a leading article, also where ml-1m puts
+    it behind, do not count: `Matrix, The (1999)` and `the matrix` both give `matrix`.
+    """
+    name = split_title(title.strip())[0]
+    name = re.sub(r"(?<=.)\s*\(.*\)$", "", name)
+    name = re.sub(r"^(.*), (the|a|an)$", r"\1", re.sub(r"^(the|a|an)\s+(?=\S)", "", name.casefold().strip()))
+    plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+    return " ".join(re.findall(r"[^\W_]+", plain))
+
+
+def _hit(hit: Any) -> Hit:
+    entity = hit["entity"]
+    movie = Movie(hit.id, entity["title"], tuple(entity["genres"].strip("|").split("|")))
+    return Hit(movie, entity["num_ratings"], hit.distance)
+
+
+def _row(movie: Movie, num_ratings: int, vector: np.ndarray) -> dict[str, Any]:
     return {
         "id": movie.movie_id,
         "title": movie.title,
+        "title_key": title_key(movie.title),
         "genres": f"|{'|'.join(movie.genres)}|",
         "year": movie.year or UNKNOWN_YEAR,
+        "num_ratings": int(num_ratings),
         "vector": vector,
     }
 

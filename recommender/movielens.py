@@ -58,9 +58,12 @@ OCCUPATIONS = (
 )
 RATINGS = range(1, 6)
 MAX_TITLE_CHARACTERS = 1000
+MAX_GENRE_CHARACTERS = 50
 MAX_ID = 2**31 - 1
 
 _TITLE_AND_YEAR = re.compile(r"(.*?)\s*\((\d{4})\)\s*", re.DOTALL)
+_GENRE_PUNCTUATION = "'&+.()-"
+_GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MAX_GENRE_CHARACTERS}}}(?<! )")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -258,8 +261,9 @@ def parse_movie(movie_id: str, title: str, genres: str, *, file: str, number: in
         problem = f"a title of {len(title)} characters" if title.strip() else "an empty title"
         raise _line_error(file, number, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
     labels = tuple(genres.split("|"))
-    if not all(label and label == label.strip() for label in labels) or re.search("[,;/:]", genres):
-        raise _line_error(file, number, f"genres {genres!r}", "genres are separated by a single |, without blanks")
+    if not all(_GENRE.fullmatch(label) for label in labels):
+        remedy = f"genres are separated by a single |; one has letters, digits, inner blanks and {_GENRE_PUNCTUATION}"
+        raise _line_error(file, number, f"genres {genres!r}", remedy)
     return Movie(_parse_id(movie_id, "movie id", file, number), title, labels)
 
 

@@ -46,7 +46,9 @@ def fail(name: str, *args: object, cwd: Path, code: int = 1, **environment: str)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder after the three commands on the sample. Tests read it; those that write take a copy."""
     folder = tmp_path_factory.mktemp("trained")
-    succeed("train.py", "--data-dir", SAMPLE, "--epochs", 6, cwd=folder)
+    done = succeed("train.py", "--data-dir", SAMPLE, "--epochs", 6, cwd=folder)
+    (folder / "train.stdout").write_text(done.stdout)
+    assert done.stderr == "", "progress bars belong on a terminal"
     succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
     succeed("infer_milvus.py", "-a", 0, "-g", 1, "-j", 10, "-i", cwd=folder)
     return folder

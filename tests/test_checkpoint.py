@@ -49,7 +49,7 @@ def test_towers_load_without_this_package(folder, trained):
 def test_movie_tower_gives_unit_vectors(folder, trained):
     model = load_model(folder)
     movies = read_movies_data(trained / "movies_data.txt", model.vocabularies)
-    vectors = embed_movies(model.load_movie_tower(), encode_movies(movies, model.vocabularies))
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     assert vectors.shape == (len(movies), 200)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -113,13 +113,13 @@ def test_output_that_is_something_else_is_left_alone(tmp_path):
 SAVE_FOR_EVER = """
 import sys, numpy as np, paddle
 from pathlib import Path
-from recommender.checkpoint import save_model
-from recommender.features import NUM_ANONYMOUS, Vocabularies, Vocabulary
+from recommender.checkpoint import RATING, save_model
+from recommender.features import Vocabularies, Vocabulary
 from recommender.training import create_model
 vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([1]), Vocabulary([1]))
-vectors = np.zeros((NUM_ANONYMOUS + 1, 200), np.float32)
+people, vectors, ratings = np.zeros((9, 4), int), np.zeros((9, 200), np.float32), np.zeros(9, RATING)
 while True:
-    save_model(Path(sys.argv[1]), create_model(vocabularies), vocabularies, vectors, lambda path: None)
+    save_model(Path(sys.argv[1]), create_model(vocabularies), vocabularies, people, vectors, ratings, lambda path: None)
     print("saved", flush=True)
 """
 

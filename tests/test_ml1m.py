@@ -61,7 +61,7 @@ def test_milvus_finds_what_exact_search_finds(folder):
     model = load_model(folder / MODEL_FOLDER)
     movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
     assert len(movies) == 3883
-    vectors = embed_movies(model.load_movie_tower(), encode_movies(movies, model.vocabularies))
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     for age, gender, job in ((0, 1, 10), (6, 0, 16), (2, 0, 12)):
         done = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, "-k", 50, cwd=folder)
         rows, products = exact_top_k(model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]], vectors, 50)

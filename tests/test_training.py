@@ -25,7 +25,7 @@ def build(num_users=40, num_movies=40, stars=lambda user, movie: 5 if (user + mo
 
 def predict(model, dataset):
     user_row, movie_row, _ = dataset.ratings
-    user_vectors = training.embed_people(model, dataset.people)
+    user_vectors = training.embed_people(model.user_tower, dataset.people)
     movie_vectors = training.embed_movies(model.movie_tower, dataset.movies)
     return predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row), user_vectors, movie_vectors
 
