@@ -4,11 +4,12 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from recommender.checkpoint import MODEL_FOLDER, RATING, ModelError, prepare_output, save_model
+from recommender.checkpoint import MODEL_FOLDER, RATING, ModelError, check_output, save_model
 from recommender.evaluation import baseline_predictions, predict_scores, rating_metrics
 from recommender.features import NUM_ANONYMOUS
 from recommender.movielens import (
@@ -88,7 +89,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _number(kind: type, least: float):
+def _number(kind: type, least: float) -> Callable[[str], float]:
+    """Makes an argparse type for a number; its name is what argparse says of a wrong one."""
+
     def parse(text: str) -> float:
         if not least <= (value := kind(text)) < 2**31:
             raise ValueError
@@ -101,12 +104,12 @@ def _number(kind: type, least: float):
 def train(args: argparse.Namespace) -> None:
     """Reads, trains, evaluates and saves."""
     set_device(args.device)
-    prepare_output(args.output)
+    check_output(args.output)
     data = _read(args.data_dir)
-    write_movies_origin(data.movies)
-
     held_out = test_rows(len(data.ratings))
     dataset, test, vocabularies = split_and_encode(data, held_out)
+    if len(test.rating) == 0:
+        raise TrainingError("too few ratings: none falls to the test; train on at least some hundreds")
     print(f"Training on {len(dataset.ratings.rating):,} ratings; {len(test.rating):,} are held out as the test.")
 
     config = TrainConfig(args.epochs, args.batch_size, args.learning_rate, seed=args.seed)
@@ -150,6 +153,7 @@ def train(args: argparse.Namespace) -> None:
             "validation_mae": result.best.validation.mae,
         },
     )
+    write_movies_origin(data.movies)
     print(f"\nModel {fingerprint} written to {args.output}/")
     print(f"Next: python get_movies_data.py -f {MOVIES_ORIGIN}")
 
@@ -177,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted before the first epoch ended; nothing was written", file=sys.stderr)
+        print("error: interrupted; nothing was written", file=sys.stderr)
         return 130
     return 0
 

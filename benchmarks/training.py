@@ -79,7 +79,7 @@ def plain_stepper(dataset, vocabularies) -> Callable[[np.ndarray], None]:
 
 def our_stepper(dataset, vocabularies, config) -> Callable[[np.ndarray], None]:
     """Returns a function that takes one step of `recommender.training` on some rows."""
-    model = training.create_model(vocabularies)
+    model = training.create_model(vocabularies, config.id_dropout)
     optimizer = training.create_optimizer(model, config, num_steps=10_000)
     random = np.random.default_rng(0)
     return lambda rows: training.train_step(model, optimizer, dataset, rows, config, random)

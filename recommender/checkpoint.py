@@ -90,7 +90,7 @@ class SavedModel:
         return int(np.flatnonzero(self.people[:, 0] == index)[-1])
 
 
-def prepare_output(folder: Path) -> None:
+def check_output(folder: Path) -> None:
     """Makes sure, before any work, that a model can be written to `folder`.
 
     Raises:
@@ -103,6 +103,7 @@ def prepare_output(folder: Path) -> None:
             raise ModelError(f"{folder}: this is not a model folder, and stays as it is; choose another --output")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        partial.rmdir()
     except OSError as error:
         raise ModelError(f"{folder}: cannot write here: {error.strerror}; choose another --output") from error
 
@@ -121,7 +122,7 @@ def save_model(
 
     Args:
         folder: The model folder; an older model in it is replaced.
-        model: The trained model.
+        model: The trained model, in evaluation mode.
         vocabularies: What it was trained with.
         people: int64[people, 4], see `encode_people`.
         user_vectors: float32[people, 200], unit length.
@@ -135,9 +136,10 @@ def save_model(
     Raises:
         ModelError: It cannot be written.
     """
-    prepare_output(folder)
+    check_output(folder)
     partial, previous = _neighbours(folder)
     try:
+        partial.mkdir()
         _save_towers(partial, model)
         tokens = {name: vocabulary.tokens for name, vocabulary in vocabularies._asdict().items()}
         _write_json(partial / "vocabularies.json", tokens)
@@ -198,7 +200,7 @@ def load_model(folder: Path) -> SavedModel:
 
 def _neighbours(folder: Path) -> tuple[Path, Path]:
     """Returns where a folder is written before it is whole, and where the old one waits to be removed."""
-    return folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".previous")
+    return folder.parent / f"{folder.name}.partial", folder.parent / f"{folder.name}.previous"
 
 
 def _finish_replacement(folder: Path) -> None:
@@ -219,7 +221,6 @@ def _save_towers(folder: Path, model: "FusionModel") -> None:
         InputSpec([None, None], "int64", "genre_index"),
         InputSpec([None, None], "int64", "word_index"),
     ]
-    model.eval()
     paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=people)
     paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
 

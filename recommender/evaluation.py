@@ -9,6 +9,14 @@ MAX_SCORE = 5.0
 CHUNK = 1 << 16
 
 
+class Ratings(NamedTuple):
+    """Ratings as rows of users and movies, numbered from 0."""
+
+    user_row: np.ndarray
+    movie_row: np.ndarray
+    rating: np.ndarray
+
+
 class RatingMetrics(NamedTuple):
     """Errors of predicted ratings, in stars."""
 
@@ -56,12 +64,66 @@ def exact_top_k(user_vectors: np.ndarray, movie_vectors: np.ndarray, k: int) -> 
     return rows, np.take_along_axis(products, rows, axis=1)
 
 
-class Ratings(NamedTuple):
-    """Ratings as rows of users and movies, numbered from 0."""
+class RankingMetrics(NamedTuple):
+    """How well the first k of a ranking hit the relevant movies, as means over users, each 0..1."""
 
-    user_row: np.ndarray
-    movie_row: np.ndarray
-    rating: np.ndarray
+    precision: float
+    recall: float
+    ndcg: float
+    mrr: float
+
+
+def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray, k: int = 10) -> RankingMetrics:
+    """Judges the first k movies of each user's ranking; users without a relevant movie do not count.
+
+    Gains are 0 or 1; the ideal of NDCG has as many hits as fit among k.
+
+    Args:
+        scores: float[users, movies]; the highest comes first, the lower row first among equals.
+        relevant: bool[users, movies], what a good ranking puts first.
+        hidden: bool[users, movies], what is not ranked: the movies that a user rated in training.
+        k: How many places count.
+
+    Raises:
+        ValueError: A relevant movie is hidden, so training and test overlap; or nobody has a relevant movie.
+    """
+    if (relevant & hidden).any():
+        raise ValueError("training and test overlap: a movie is both hidden and relevant")
+    counted = relevant.any(1)
+    if not counted.any():
+        raise ValueError("nobody has a relevant movie")
+    relevant = relevant[counted]
+    ranked = np.argsort(np.where(hidden[counted], np.inf, -scores[counted]), axis=1, kind="stable")[:, :k]
+    hits = np.take_along_axis(relevant, ranked, axis=1)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    num_relevant = relevant.sum(1)
+    ideal = np.cumsum(discounts)[np.minimum(num_relevant, k) - 1]
+    first = np.where(hits.any(1), 1 / (1 + hits.argmax(1)), 0)
+    return RankingMetrics(
+        float(hits.mean()),
+        float((hits.sum(1) / num_relevant).mean()),
+        float((hits @ discounts[: hits.shape[1]] / ideal).mean()),
+        float(first.mean()),
+    )
+
+
+def ease_scores(liked: np.ndarray, l2: float = 250.0) -> np.ndarray:
+    """Returns float32[users, movies], the scores of EASE: each movie's best linear reconstruction from the others.
+
+    Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019; l2 as RecBole's for ml-1m.
+
+    Args:
+        liked: bool[users, movies], the training ratings that count as liking.
+        l2: Regularisation.
+    """
+    interactions = liked.astype(np.float32)
+    gram = interactions.T @ interactions
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    scores: np.ndarray = interactions @ weights
+    return scores
 
 
 def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:
@@ -84,6 +146,33 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
         "movie mean": movie_mean[test.movie_row],
         "user + movie bias": mean + user_bias[test.user_row] + movie_bias[test.movie_row],
     }
+
+
+def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndarray) -> dict[str, np.ndarray]:
+    """Predicts the ratings of people that training has not seen, in two simple ways.
+
+    Args:
+        train: The ratings to learn from.
+        test: Ratings by other users.
+        demographics: int64[users, 3], gender, age and occupation index of all users.
+
+    Returns:
+        float64[test ratings] for `movie mean` and `movie mean + demographics`: the shrunk mean of a movie, and that
+        plus the shrunk offset of its ratings by the same gender, then by the same age, then by the same occupation.
+    """
+    mean = train.rating.mean()
+    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
+    movie_bias = _damped_mean(train.rating - mean, train.movie_row, num_movies, damping=5)
+    left = train.rating - mean - movie_bias[train.movie_row]
+    movie_mean = mean + movie_bias[test.movie_row]
+    total = movie_mean.copy()
+    for column in demographics.T:
+        levels = column.max() + 1
+        group = train.movie_row * levels + column[train.user_row]
+        offset = _damped_mean(left, group, num_movies * levels, damping=40)
+        left = left - offset[group]
+        total += offset[test.movie_row * levels + column[test.user_row]]
+    return {"movie mean": movie_mean, "movie mean + demographics": total}
 
 
 def _damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:

@@ -4,6 +4,8 @@ Source: milvus-io/bootcamp `demo/recommender_system`, after chapter 5 of PaddleP
 and the window of three words. Each tower says where this port departs from it.
 """
 
+from collections.abc import Sequence
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -22,6 +24,11 @@ def _embedding(size: int, width: int, padding_index: int | None = None) -> nn.Em
     return nn.Embedding(size, width, padding_idx=padding_index, weight_attr=initial)
 
 
+def _id_branch(size: int, dropout: float) -> nn.Sequential:
+    """Embeds ids. Dropout, which the original has not, keeps the towers from trusting ids alone."""
+    return nn.Sequential(_embedding(size, ID_WIDTH), nn.Dropout(dropout), nn.Linear(ID_WIDTH, ID_WIDTH))
+
+
 def _unit_length(vectors: paddle.Tensor) -> paddle.Tensor:
     """Scales each row to length 1; several times faster on a CPU than `F.normalize` (Paddle 3.3)."""
     inverse_length = paddle.rsqrt(paddle.square(vectors).sum(-1, keepdim=True) + 1e-12)
@@ -31,16 +38,14 @@ def _unit_length(vectors: paddle.Tensor) -> paddle.Tensor:
 class UserTower(nn.Layer):
     """Turns people into unit vectors: four embeddings, each through a linear layer, concatenated, linear, tanh."""
 
-    def __init__(self, num_users: int, demographic_sizes: tuple[int, ...]) -> None:
+    def __init__(self, num_users: int, demographic_sizes: Sequence[int], id_dropout: float = 0.0) -> None:
         super().__init__()
-        sizes = (num_users, *demographic_sizes)
         widths = (ID_WIDTH, *(DEMOGRAPHIC_WIDTH for _ in demographic_sizes))
-        self.branches = nn.LayerList(
-            [
-                nn.Sequential(_embedding(size, width), nn.Linear(width, width))
-                for size, width in zip(sizes, widths, strict=True)
-            ]
-        )
+        self.branches = nn.LayerList([_id_branch(num_users, id_dropout)])
+        for size in demographic_sizes:
+            self.branches.append(
+                nn.Sequential(_embedding(size, DEMOGRAPHIC_WIDTH), nn.Linear(DEMOGRAPHIC_WIDTH, DEMOGRAPHIC_WIDTH))
+            )
         self.combine = nn.Linear(sum(widths), VECTOR_SIZE)
 
     def forward(self, people: paddle.Tensor) -> paddle.Tensor:
@@ -63,10 +68,9 @@ class MovieTower(nn.Layer):
     slower on a CPU.
     """
 
-    def __init__(self, num_movies: int, num_genres: int, num_words: int) -> None:
+    def __init__(self, num_movies: int, num_genres: int, num_words: int, id_dropout: float = 0.0) -> None:
         super().__init__()
-        self.movie_embedding = _embedding(num_movies, ID_WIDTH)
-        self.movie_linear = nn.Linear(ID_WIDTH, ID_WIDTH)
+        self.id_branch = _id_branch(num_movies, id_dropout)
         self.genre_embedding = _embedding(num_genres, ID_WIDTH, padding_index=0)
         self.word_embedding = _embedding(num_words, ID_WIDTH, padding_index=0)
         self.convolution = nn.Linear(WINDOW * ID_WIDTH, ID_WIDTH)
@@ -83,7 +87,7 @@ class MovieTower(nn.Layer):
             word_index: int64[batch, words], padded with 0 behind at least one word
         """
         parts = [
-            self.movie_linear(self.movie_embedding(movie_index)),
+            self.id_branch(movie_index),
             self.genre_embedding(genre_index).sum(1),
             self._title(word_index),
         ]  # three of float32[batch, 32]
@@ -102,11 +106,17 @@ class FusionModel(nn.Layer):
     """Both towers, and the score in stars of a person for a movie."""
 
     def __init__(
-        self, num_users: int, demographic_sizes: tuple[int, ...], num_movies: int, num_genres: int, num_words: int
+        self,
+        num_users: int,
+        demographic_sizes: Sequence[int],
+        num_movies: int,
+        num_genres: int,
+        num_words: int,
+        id_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.user_tower = UserTower(num_users, demographic_sizes)
-        self.movie_tower = MovieTower(num_movies, num_genres, num_words)
+        self.user_tower = UserTower(num_users, demographic_sizes, id_dropout)
+        self.movie_tower = MovieTower(num_movies, num_genres, num_words, id_dropout)
 
     def forward(
         self,

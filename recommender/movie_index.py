@@ -169,9 +169,8 @@ class MovieIndex:
                 unfinished = []
                 for start in range(0, len(pending), SEARCH_BATCH):
                     batch = pending[start : start + SEARCH_BATCH]
-                    for query, hits in zip(
-                        batch, self._search(ALIAS, vectors[batch], limit, HIT_FIELDS, where), strict=True
-                    ):
+                    results = self._search(ALIAS, vectors[batch], limit, HIT_FIELDS, where)
+                    for query, hits in zip(batch, results, strict=True):
                         kept = [hit for hit in hits if hit.id not in leave_out[query]][:k]
                         found[query] = [_hit(hit) for hit in kept]
                         if len(kept) < k and len(hits) == limit < MAX_TOP_K:
@@ -199,7 +198,7 @@ class MovieIndex:
             MovieIndexError: There is none, or more than one; the message offers some.
         """
         with self._errors("cannot look up a title"):
-            if text.isascii() and text.isdigit() and self._query(f"id == {int(text[:18])}"):
+            if text.isascii() and text.isdigit() and len(text) <= 18 and self._query(f"id == {int(text)}"):
                 return int(text)
             year = split_title(text)[1]
             named = self._query(f'title_key == "{title_key(text)}"')
@@ -262,8 +261,8 @@ class MovieIndex:
         for start in range(0, len(movies), INSERT_BATCH):
             queries = vectors[start : start + INSERT_BATCH]
             hits = self._search(name, queries, 1, ["id"])
-            found = vectors[[row_of[hit[0].id] for hit in hits]]
-            if not np.allclose(found, queries, atol=1e-3):
+            found = [row_of[hit[0].id] for hit in hits if hit]
+            if len(found) != len(queries) or not np.allclose(vectors[found], queries, atol=1e-3):
                 raise MovieIndexError(f"{self.uri}: not every movie was found again; run the command again")
 
     def _count(self, name: str) -> int:
@@ -286,7 +285,7 @@ class MovieIndex:
     def _errors(self, problem: str) -> Iterator[None]:
         try:
             yield
-        except (MilvusException, RpcError, OSError) as error:
+        except (MilvusException, RpcError, OSError, ValueError) as error:
             if "Open local milvus failed" in str(error):
                 remedy = "another process has it open, or it is not a Milvus Lite folder; wait, or choose another --uri"
                 raise MovieIndexError(f"{self.uri}: {problem}: {remedy}") from error

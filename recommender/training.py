@@ -39,8 +39,10 @@ class TrainConfig:
     batch_size: int = 2048
     learning_rate: float = 0.003
     """Adam's, at the start; it falls linearly to zero over the epochs."""
-    l2: float = 2e-4
+    l2: float = 1e-4
     """L2 regularisation of the id and word embeddings."""
+    id_dropout: float = 0.2
+    """Dropout of the id embeddings."""
     anonymous_share: float = 0.1
     """Share of the ratings whose user the model is not told, so that it learns an unknown user."""
     hidden_share: float = 0.1
@@ -123,7 +125,7 @@ def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
     return Split(Dataset(train, people, movies), test, vocabularies)
 
 
-def create_model(vocabularies: Vocabularies) -> FusionModel:
+def create_model(vocabularies: Vocabularies, id_dropout: float = 0.0) -> FusionModel:
     """Creates an untrained model with room for everything in the vocabularies."""
     return FusionModel(
         num_users=vocabularies.users.size,
@@ -131,6 +133,7 @@ def create_model(vocabularies: Vocabularies) -> FusionModel:
         num_movies=vocabularies.movies.size,
         num_genres=vocabularies.genres.size,
         num_words=vocabularies.words.size,
+        id_dropout=id_dropout,
     )
 
 
@@ -206,17 +209,15 @@ def train_step(
 def validate(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> RatingMetrics:
     """Judges a model on some rows of the ratings; everyone is themselves there, nothing is hidden."""
     user_row, movie_row, rating = (column[rows] for column in dataset.ratings)
-    user_vectors, movie_vectors = (
-        embed_people(model.user_tower, dataset.people),
-        embed_movies(model.movie_tower, dataset.movies),
-    )
+    user_vectors = embed_people(model.user_tower, dataset.people)
+    movie_vectors = embed_movies(model.movie_tower, dataset.movies)
     return rating_metrics(predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row), rating)
 
 
 def create_optimizer(model: FusionModel, config: TrainConfig, num_steps: int) -> paddle.optimizer.Optimizer:
     """Creates Adam, whose learning rate falls to zero over `num_steps` steps of `train_step`."""
     user, movie = model.user_tower, model.movie_tower
-    large = [table.weight for table in (user.branches[0][0], movie.movie_embedding, movie.word_embedding)]
+    large = [table.weight for table in (user.branches[0][0], movie.id_branch[0], movie.word_embedding)]
     names = {weight.name for weight in large}
     rest = [weight for weight in model.parameters() if weight.name not in names]
     return paddle.optimizer.Adam(
@@ -246,7 +247,7 @@ def train_model(
     """
     paddle.seed(config.seed)
     random = np.random.default_rng(config.seed)
-    model = create_model(vocabularies)
+    model = create_model(vocabularies, config.id_dropout)
     order = random.permutation(len(dataset.ratings.rating))
     num_validation = max(1, int(len(order) * config.validation_share))
     validation_rows, train_rows = order[:num_validation], order[num_validation:]
@@ -260,18 +261,20 @@ def train_model(
     best_weights: dict[str, np.ndarray] = {}
     try:
         for number in range(1, config.epochs + 1):
+            model.train()
             random.shuffle(train_rows)
             loss = 0.0
             starts = range(0, len(train_rows), batch_size)
             for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=None, leave=False):
                 rows = train_rows[start : start + batch_size]
                 loss += train_step(model, optimizer, dataset, rows, config, random) * len(rows)
+            model.eval()
             validation = validate(model, dataset, validation_rows)
             epoch = Epoch(number, loss / len(train_rows), validation.rmse**2, validation)
             result.epochs.append(epoch)
             if result.best is None or epoch.validation.rmse < result.best.validation.rmse:
-                result.best = epoch
                 best_weights = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
+                result.best = epoch
             on_epoch(epoch)
             if number - result.best.number >= config.patience:
                 break
@@ -280,6 +283,7 @@ def train_model(
             raise
         result.interrupted = True
     model.set_state_dict(best_weights)
+    model.eval()
     return result
 
 

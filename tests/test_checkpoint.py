@@ -10,7 +10,7 @@ import paddle
 import pytest
 from conftest import PROJECT
 
-from recommender.checkpoint import MODEL_FOLDER, ModelError, load_model, prepare_output
+from recommender.checkpoint import MODEL_FOLDER, ModelError, check_output, load_model
 from recommender.features import encode_movies, encode_people, read_movies_data
 from recommender.movielens import read_movielens
 from recommender.training import embed_movies
@@ -106,7 +106,7 @@ def test_output_that_is_something_else_is_left_alone(tmp_path):
     (tmp_path / "file").chmod(0o600)
     for name in ("letters", "file"):
         with pytest.raises(ModelError, match="not a model folder"):
-            prepare_output(tmp_path / name)
+            check_output(tmp_path / name)
     assert (tmp_path / "letters" / "to-mum.txt").read_text() == "Dear"
 
 
@@ -119,7 +119,9 @@ from recommender.training import create_model
 vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([1]), Vocabulary([1]))
 people, vectors, ratings = np.zeros((9, 4), int), np.zeros((9, 200), np.float32), np.zeros(9, RATING)
 while True:
-    save_model(Path(sys.argv[1]), create_model(vocabularies), vocabularies, people, vectors, ratings, lambda path: None)
+    model = create_model(vocabularies)
+    model.eval()
+    save_model(Path(sys.argv[1]), model, vocabularies, people, vectors, ratings, lambda path: None)
     print("saved", flush=True)
 """
 

@@ -315,3 +315,17 @@ def test_module_command_reports_missing_data(tmp_path):
     done = subprocess.run([sys.executable, "-m", "recommender.movielens"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0
     assert "data/ml-1m" in done.stdout
+
+
+def test_train_on_next_to_nothing(tmp_path):
+    for name in ("users.dat", "movies.dat"):
+        shutil.copy(SAMPLE / name, tmp_path)
+    for ratings in ("1::1::5::0\n", "1::1::5::0\n1::2::3::0\n2::1::4::0\n"):
+        (tmp_path / "ratings.dat").write_text(ratings)
+        assert "too few ratings" in fail("train.py", "--data-dir", tmp_path, cwd=tmp_path)
+    assert not (tmp_path / MODEL_FOLDER).exists()
+
+
+@pytest.mark.parametrize("uri", ["http://[", "http://localhost:99999", "abc://x", "", "/proc/movies.db"])
+def test_impossible_uri(trained, uri):
+    assert uri in fail("infer_milvus.py", "--uri", uri, cwd=trained)

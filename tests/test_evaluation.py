@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recommender.evaluation import Ratings, baseline_predictions, exact_top_k, predict_scores, rating_metrics
+from recommender.evaluation import (
+    Ratings,
+    baseline_predictions,
+    demographic_predictions,
+    ease_scores,
+    exact_top_k,
+    predict_scores,
+    ranking_metrics,
+    rating_metrics,
+)
 
 
 def test_rating_metrics_by_hand():
@@ -58,3 +67,74 @@ def test_bias_baseline_solves_its_equations():
     penalty = np.diag([15.0] * 40 + [10.0] * 30)
     bias = np.linalg.solve(one_hot.T @ one_hot + penalty, one_hot.T @ (train.rating - mean))
     np.testing.assert_allclose(grid, mean + bias[:40, None] + bias[None, 40:], atol=5e-4)
+
+
+def test_ranking_metrics_by_hand():
+    scores = np.array([[9.0, 8, 7, 6, 5], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
+    relevant = np.array([[0, 0, 1, 0, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+    hidden = np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+    # The first user's ranking is 1, 2, 3, with a hit in second place; the second user's 4, 3, 2, without one.
+    metrics = ranking_metrics(scores, relevant, hidden, k=3)
+    assert metrics.precision == pytest.approx((1 / 3 + 0) / 2)
+    assert metrics.recall == pytest.approx((1 / 2 + 0) / 2)
+    assert metrics.ndcg == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)) / 2)
+    assert metrics.mrr == pytest.approx((1 / 2 + 0) / 2)
+
+
+def naive_ranking_metrics(scores, relevant, hidden, k):
+    rows = []
+    for user in range(len(scores)):
+        wanted = {movie for movie in range(len(scores[user])) if relevant[user][movie]}
+        if not wanted:
+            continue
+        shown = [movie for movie in range(len(scores[user])) if not hidden[user][movie]]
+        shown = sorted(shown, key=lambda movie: -scores[user][movie])[:k]
+        gains = [1.0 if movie in wanted else 0.0 for movie in shown]
+        dcg = sum(gain / np.log2(place + 2) for place, gain in enumerate(gains))
+        ideal = sum(1 / np.log2(place + 2) for place in range(min(k, len(wanted))))
+        mrr = max((gain / (place + 1) for place, gain in enumerate(gains)), default=0.0)
+        rows.append((sum(gains) / k, sum(gains) / len(wanted), dcg / ideal, mrr))
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranking_metrics_agree_with_a_naive_loop(seed):
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 6, (7, 15)).astype(float)
+    relevant = random.random((7, 15)) < 0.2
+    relevant[0, 0] = True
+    hidden = (random.random((7, 15)) < 0.2) & ~relevant
+    np.testing.assert_allclose(
+        ranking_metrics(scores, relevant, hidden, k=5), naive_ranking_metrics(scores, relevant, hidden, 5)
+    )
+
+
+def test_ranking_metrics_refuse_overlap_and_nothing():
+    one, none = np.ones((1, 2), bool), np.zeros((1, 2), bool)
+    with pytest.raises(ValueError, match="training and test overlap"):
+        ranking_metrics(np.zeros((1, 2)), one, one)
+    with pytest.raises(ValueError, match="nobody has a relevant movie"):
+        ranking_metrics(np.zeros((1, 2)), none, none)
+
+
+def test_ease_solves_its_constrained_least_squares():
+    liked = np.random.default_rng(0).random((60, 8)) < 0.4
+    l2 = 3.0
+    scores = ease_scores(liked, l2)
+    interactions = liked.astype(float)
+    for movie in range(8):  # Ridge regression of each movie on the others.
+        others = [other for other in range(8) if other != movie]
+        design = interactions[:, others]
+        weights = np.linalg.solve(design.T @ design + l2 * np.eye(7), design.T @ interactions[:, movie])
+        np.testing.assert_allclose(scores[:, movie], design @ weights, atol=1e-4)
+
+
+def test_demographic_predictions_find_a_gender_gap():
+    user_row, movie_row = np.divmod(np.arange(200 * 4), 4)
+    demographics = np.column_stack([user_row[::4] % 2, np.zeros(200, int), np.zeros(200, int)])
+    rating = np.where((movie_row == 0) & (user_row % 2 == 1), 5, 3)
+    known = user_row < 180
+    train, test = (Ratings(user_row[part], movie_row[part], rating[part]) for part in (known, ~known))
+    predictions = demographic_predictions(train, test, demographics)
+    assert rating_metrics(predictions["movie mean"], test.rating).rmse == pytest.approx(0.5, abs=0.02)
+    assert rating_metrics(predictions["movie mean + demographics"], test.rating).rmse < 0.2

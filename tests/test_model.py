@@ -8,7 +8,9 @@ from recommender.model import VECTOR_SIZE, FusionModel
 @pytest.fixture(scope="module")
 def model():
     paddle.seed(0)
-    model = FusionModel(num_users=6, demographic_sizes=(3, 8, 22), num_movies=5, num_genres=6, num_words=9)
+    model = FusionModel(
+        num_users=6, demographic_sizes=(3, 8, 22), num_movies=5, num_genres=6, num_words=9, id_dropout=0.5
+    )
     model.eval()
     return model
 
@@ -38,10 +40,10 @@ def test_user_tower_agrees_with_numpy(model):
     tower = model.user_tower
     vectors = tower(paddle.to_tensor(PEOPLE)).numpy()
     assert vectors.shape == (3, VECTOR_SIZE)
+    branches = [(branch[0], branch[-1]) for branch in tower.branches]
     for person, vector in zip(PEOPLE, vectors, strict=True):
         parts = [
-            linear(layer, table.weight.numpy()[index])
-            for index, (table, layer) in zip(person, tower.branches, strict=True)
+            linear(layer, table.weight.numpy()[index]) for index, (table, layer) in zip(person, branches, strict=True)
         ]
         np.testing.assert_allclose(vector, naive_tower(parts, tower.combine), atol=1e-6)
 
@@ -57,7 +59,7 @@ def test_movie_tower_agrees_with_numpy(model):
         for i in range(1, len(padded) - 1):
             title += np.tanh(linear(tower.convolution, words_table[padded[i - 1 : i + 2]].ravel()))
         parts = [
-            linear(tower.movie_linear, tower.movie_embedding.weight.numpy()[movie]),
+            linear(tower.id_branch[-1], tower.id_branch[0].weight.numpy()[movie]),
             genre_table[[genre for genre in genres if genre]].sum(0),
             title,
         ]
