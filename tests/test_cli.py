@@ -18,6 +18,7 @@ import train
 from recommender.checkpoint import MODEL_FOLDER, load_model
 from recommender.evaluation import exact_top_k
 from recommender.features import anonymous_row, encode_movies, read_movies_data
+from recommender.movielens import DataError
 from recommender.training import embed_movies
 
 
@@ -185,10 +186,19 @@ def test_everyone_at_once_gets_what_each_gets_alone(folder):
         for table in (rows, two):
             mine = [row for row in table if row["user_id"] == user]
             assert [(int(row["movie_id"]), row["title"], float(row["score"])) for row in mine] == alone
-    for content, message in (("1\nx\n", "line 2: 'x' is not a user id"), ("", "is empty"), ("999\n", "no user 999")):
-        (folder / "bad.txt").write_text(content)
-        assert message in fail("infer_milvus.py", "--users", "bad.txt", "--output", "all.csv", cwd=folder)
+    (folder / "bad.txt").write_text("999\n")
+    assert "no user 999" in fail("infer_milvus.py", "--users", "bad.txt", "--output", "all.csv", cwd=folder)
     assert len((folder / "all.csv").read_text("utf-8").splitlines()) == 1 + len(rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"1\nx\n", "line 2: 'x' is not a user id"), (b"", "is empty"), (b"\xff", "cannot read it")],
+)
+def test_broken_list_of_users(tmp_path, content, message):
+    (tmp_path / "users.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        infer_milvus.read_user_ids(tmp_path / "users.txt")
 
 
 def test_new_model_asks_for_a_new_index(folder):
