@@ -15,26 +15,13 @@ from tqdm import tqdm
 from recommender.checkpoint import MODEL_FOLDER, ModelError, SavedModel, load_model
 from recommender.evaluation import MAX_SCORE
 from recommender.features import MOVIES_DATA, anonymous_row, encode_movies, read_movies_data
-from recommender.movie_index import (
-    ALIAS,
-    DEFAULT_URI,
-    MAX_TOP_K,
-    SEARCH_BATCH,
-    Hit,
-    MovieIndex,
-    MovieIndexError,
-    filter_expression,
-)
+from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, SEARCH_BATCH, Hit, MovieIndex, MovieIndexError
 from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
 GENDER_LABELS = tuple(GENDERS.values())
 DEFAULT_TOP_K = 5
 DEFAULT_MIN_RATINGS = 50
-
-
-class UsageError(Exception):
-    """Options that do not go together; the message says why."""
 
 
 def _numbered(labels: Sequence[str]) -> str:
@@ -213,16 +200,9 @@ def unit_sum(vectors: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def where(index: MovieIndex, args: argparse.Namespace) -> str:
-    """Returns the filter that the options ask for.
-
-    Raises:
-        UsageError: There is no such genre.
-    """
+    """Returns the filter that the options ask for."""
     least = DEFAULT_MIN_RATINGS if args.min_ratings is None else args.min_ratings
-    labels = {label.casefold(): label for label in index.genres()} if args.genre else {}
-    if unknown := [genre for genre in args.genre if genre.casefold() not in labels]:
-        raise UsageError(f"no genre {unknown[0]!r}; choose one of: {', '.join(labels.values())}")
-    return filter_expression([labels[genre.casefold()] for genre in args.genre], args.year, least)
+    return index.where(args.genre, args.year, least)
 
 
 def print_hits(hits: Sequence[Hit], form: str) -> None:
@@ -366,9 +346,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         recommend(args)
-    except (DataError, ModelError, MovieIndexError, UsageError, OSError) as error:
+    except (DataError, ModelError, MovieIndexError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -34,7 +34,7 @@ from recommender.evaluation import (
     rating_metrics,
 )
 from recommender.features import NUM_ANONYMOUS, anonymous_row, encode_movies
-from recommender.movie_index import MovieIndex, filter_expression
+from recommender.movie_index import MovieIndex
 from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, MovieLens, read_movielens, test_rows
 from recommender.training import TrainConfig, embed_movies, embed_people, split_and_encode, train_model
 
@@ -125,7 +125,7 @@ def search_all(
         index.open("evaluation")
         leave_out = [set(movie_ids[row].tolist()) for row in seen]
         started = time.perf_counter()
-        found = index.search(user_vectors, 10, filter_expression(min_ratings=MIN_RATINGS), leave_out)
+        found = index.search(user_vectors, 10, index.where(min_ratings=MIN_RATINGS), leave_out)
         print(f"(Milvus Lite: {len(found) / (time.perf_counter() - started):,.0f} users a second, top 10 unseen)")
         index.close()
     for user, hits in enumerate(found):

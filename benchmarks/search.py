@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from recommender.checkpoint import MODEL_FOLDER, load_model
-from recommender.movie_index import MovieIndex, filter_expression
+from recommender.movie_index import MovieIndex
 
 PROJECT = Path(__file__).parent.parent
 TURNS = 7
@@ -54,10 +54,10 @@ def searches() -> None:
     index.open(model.fingerprint)
     for name, where in {
         "top 10": "",
-        "top 10, --min-ratings 50": filter_expression(min_ratings=50),
-        "top 10, --genre Comedy": filter_expression(genres=["Comedy"], min_ratings=50),
-        "top 10, --year 1990-1999": filter_expression(years=(1990, 1999), min_ratings=50),
-        "top 10, --genre and --year": filter_expression(genres=["Comedy"], years=(1990, 1999), min_ratings=50),
+        "top 10, --min-ratings 50": index.where(min_ratings=50),
+        "top 10, --genre Comedy": index.where(genres=["Comedy"], min_ratings=50),
+        "top 10, --year 1990-1999": index.where(years=(1990, 1999), min_ratings=50),
+        "top 10, --genre and --year": index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50),
     }.items():
         times = sorted(
             1000 * seconds(lambda row=row, where=where: index.search(model.user_vectors[[row]], 10, where))

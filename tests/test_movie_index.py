@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recommender.evaluation import exact_top_k
-from recommender.movie_index import ALIAS, MovieIndex, MovieIndexError, filter_expression, title_key
+from recommender.movie_index import ALIAS, MovieIndex, MovieIndexError, title_key
 from recommender.movielens import Movie
 
 
@@ -181,7 +181,7 @@ def test_filters_agree_with_a_naive_loop(filled, wanted, leave_out):
     hidden = [set(random.choice(500, leave_out, replace=False).tolist()) for _ in queries]
     first, last = wanted.get("years", (None, None))
     for query, hits, left_out in zip(
-        queries, filled.search(queries, 10, filter_expression(**wanted), hidden), hidden, strict=True
+        queries, filled.search(queries, 10, filled.where(**wanted), hidden), hidden, strict=True
     ):
         expected = [
             catalogue[row].movie_id
@@ -264,3 +264,13 @@ def test_vectors_of(index):
 
 def test_genres(filled):
     assert filled.genres() == ["Comedy", "Drama", "Film-Noir", "War"]
+
+
+def test_unknown_genre_names_the_known_ones(filled):
+    with pytest.raises(MovieIndexError, match=r"no genre 'War\" or \"'; choose one of: Comedy, Drama, Film-Noir, War"):
+        filled.where(genres=["War", 'War" or "'])
+
+
+def test_too_many_genres_are_refused(index):
+    with pytest.raises(MovieIndexError, match="51 genres are more than the 50"):
+        build(index, [Movie(1, "A", tuple(f"G{number}" for number in range(51)))], unit_vectors(1), "f1")
