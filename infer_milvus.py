@@ -187,10 +187,9 @@ def describe(model: SavedModel, row: int, args: argparse.Namespace) -> str:
     return (f"user {args.user}: " if args.user else "") + ", ".join(words)
 
 
-def seen_movies(model: SavedModel, user_id: int) -> set[int]:
-    """Returns the ids of the movies that a user rated in training."""
-    ratings = model.ratings_of(user_id)
-    return set(ratings["movie_id"][~ratings["held_out"]].tolist())
+def seen_movies(model: SavedModel, user_ids: Sequence[int]) -> list[set[int]]:
+    """Returns for each user the ids of the movies that they rated in training."""
+    return [set(ratings["movie_id"][~ratings["held_out"]].tolist()) for ratings in model.ratings_of(user_ids)]
 
 
 def unit_sum(vectors: Sequence[np.ndarray]) -> np.ndarray:
@@ -245,7 +244,7 @@ def recommend_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace
         asked.append(unit_sum(index.vectors_of(liked))[0])
     leave_out = set(liked)
     if args.user and not args.include_seen:
-        leave_out |= seen_movies(model, args.user)
+        leave_out |= seen_movies(model, [args.user])[0]
     k = args.top_k or DEFAULT_TOP_K
     hits = index.search(unit_sum(asked), k, where(index, args), [leave_out])[0]
     if args.format == "table":
@@ -270,9 +269,9 @@ def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) 
     print(f"{describe(model, row, args)} on {movie.movie_id} {movie.title}, in stars")
     print(f"predicted, through Milvus\t{MAX_SCORE * hits[0].similarity:.4f}")
     print(f"predicted, by Paddle\t\t{MAX_SCORE * user_vector @ movie_vector:.4f}")
-    ratings = model.ratings_of(args.user) if args.user else model.ratings()[:0]
-    for rating in ratings[ratings["movie_id"] == args.movie]:
-        print(f"actual\t\t\t\t{rating['rating']} ({'a test row' if rating['held_out'] else 'seen in training'})")
+    for ratings in model.ratings_of([args.user] if args.user else []):
+        for rating in ratings[ratings["movie_id"] == args.movie]:
+            print(f"actual\t\t\t\t{rating['rating']} ({'a test row' if rating['held_out'] else 'seen in training'})")
 
 
 def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
@@ -280,6 +279,7 @@ def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespac
     users = model.vocabularies.users.tokens if args.users == "all" else read_user_ids(Path(args.users))
     vectors = model.user_vectors[[model.user_row(user) for user in users]]
     filters = where(index, args)
+    leave_out = [set()] * len(users) if args.include_seen else seen_movies(model, users)
     output = args.output.expanduser()
     partial = output.with_name(output.name + ".partial")
     k = args.top_k or DEFAULT_TOP_K
@@ -289,15 +289,14 @@ def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespac
         writer.writerow(["user_id", "top", "movie_id", "title", "score"])
         with tqdm(total=len(users), unit="user", disable=None) as progress:
             for start in range(0, len(users), SEARCH_BATCH):
-                batch = users[start : start + SEARCH_BATCH]
-                leave_out = None if args.include_seen else [seen_movies(model, user) for user in batch]
-                found = index.search(vectors[start : start + SEARCH_BATCH], k, filters, leave_out)
-                for user, hits in zip(batch, found, strict=True):
+                part = slice(start, start + SEARCH_BATCH)
+                found = index.search(vectors[part], k, filters, leave_out[part])
+                for user, hits in zip(users[part], found, strict=True):
                     short += len(hits) < k
                     for top, hit in enumerate(hits):
                         score = f"{MAX_SCORE * hit.similarity:.4f}"
                         writer.writerow([user, top, hit.movie.movie_id, hit.movie.name, score])
-                progress.update(len(batch))
+                progress.update(len(found))
     os.replace(partial, output)
     print(f"recommendations for {len(users):,} users written to {args.output}")
     if short:

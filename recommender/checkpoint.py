@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -71,11 +71,11 @@ class SavedModel:
         ratings: np.ndarray = np.load(self.folder / "ratings.npy", mmap_mode="r", allow_pickle=False)
         return ratings
 
-    def ratings_of(self, user_id: int) -> np.ndarray:
-        """Returns `RATING`[ratings] of one user."""
+    def ratings_of(self, user_ids: Sequence[int]) -> list[np.ndarray]:
+        """Returns `RATING`[ratings] of each of some users."""
         ratings = self.ratings()
-        first, last = np.searchsorted(ratings["user_id"], [user_id, user_id + 1])
-        return ratings[first:last]
+        bounds = np.searchsorted(ratings["user_id"], np.array([user_ids, np.add(user_ids, 1)]))
+        return [ratings[first:last] for first, last in bounds.T]
 
     def user_row(self, user_id: int) -> int:
         """Returns a user's row of `people` and `user_vectors`.

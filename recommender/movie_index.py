@@ -170,7 +170,7 @@ class MovieIndex:
         with self._errors("cannot search"):
             while pending:
                 # Those who must not find some movies may have to look deeper; Milvus filters all queries alike.
-                limit = min(limit + max(len(leave_out[query]) for query in pending), limit * 4, MAX_TOP_K)
+                limit = min(limit + max(len(leave_out[query]) for query in pending), limit * 2, MAX_TOP_K)
                 unfinished = []
                 for start in range(0, len(pending), SEARCH_BATCH):
                     batch = pending[start : start + SEARCH_BATCH]

@@ -117,7 +117,7 @@ def test_steps_in_the_wrong_order_name_the_right_one(trained, tmp_path):
 
 def test_known_user_does_not_get_what_they_rated(trained):
     model = load_model(trained / MODEL_FOLDER)
-    ratings = model.ratings_of(42)
+    ratings = model.ratings_of([42])[0]
     trained_on = set(ratings["movie_id"][~ratings["held_out"]].tolist())
     assert trained_on
     assert ratings["held_out"].any()
@@ -138,7 +138,7 @@ def test_known_user_is_not_an_anonymous_one(trained):
 
 
 def test_paddle_and_milvus_predict_the_same(trained):
-    movie_id = int(load_model(trained / MODEL_FOLDER).ratings_of(42)["movie_id"][0])
+    movie_id = int(load_model(trained / MODEL_FOLDER).ratings_of([42])[0]["movie_id"][0])
     for person in (("--user", 42), ("-a", 3)):
         stdout = succeed("infer_milvus.py", *person, "--movie", movie_id, cwd=trained).stdout
         milvus, paddle = (
