@@ -258,16 +258,15 @@ def recommend_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace
 def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
     """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
     row = person_row(model, args)
-    hits = index.search(model.user_vectors[[row]], 1, f"id == {args.movie}")[0]
-    if not hits:
-        index.vectors_of([args.movie])
-    movie = hits[0].movie
     from recommender.training import embed_movies, embed_people
 
+    index.vectors_of([args.movie])  # Raises where there is no such movie.
+    hit = index.search(model.user_vectors[[row]], 1, f"id == {args.movie}")[0][0]
+
     user_vector = embed_people(model.load_tower("user_tower"), model.people[[row]])[0]
-    movie_vector = embed_movies(model.load_tower("movie_tower"), encode_movies([movie], model.vocabularies))[0]
-    print(f"{describe(model, row, args)} on {movie.movie_id} {movie.title}, in stars")
-    print(f"predicted, through Milvus\t{MAX_SCORE * hits[0].similarity:.4f}")
+    movie_vector = embed_movies(model.load_tower("movie_tower"), encode_movies([hit.movie], model.vocabularies))[0]
+    print(f"{describe(model, row, args)} on {hit.movie.movie_id} {hit.movie.title}, in stars")
+    print(f"predicted, through Milvus\t{MAX_SCORE * hit.similarity:.4f}")
     print(f"predicted, by Paddle\t\t{MAX_SCORE * user_vector @ movie_vector:.4f}")
     for ratings in model.ratings_of([args.user] if args.user else []):
         for rating in ratings[ratings["movie_id"] == args.movie]:

@@ -19,8 +19,8 @@ from recommender.movielens import (
     MovieLens,
     download_movielens,
     has_movielens,
+    held_out_rows,
     read_movielens,
-    test_rows,
 )
 from recommender.training import (
     Epoch,
@@ -106,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
     set_device(args.device)
     check_output(args.output)
     data = _read(args.data_dir)
-    held_out = test_rows(len(data.ratings))
+    held_out = held_out_rows(len(data.ratings))
     dataset, test, vocabularies = split_and_encode(data, held_out)
     if len(test.rating) == 0:
         raise TrainingError("too few ratings: none falls to the test; train on at least some hundreds")

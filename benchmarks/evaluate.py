@@ -35,7 +35,7 @@ from recommender.evaluation import (
 )
 from recommender.features import NUM_ANONYMOUS, anonymous_row, encode_movies
 from recommender.movie_index import MovieIndex
-from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, MovieLens, read_movielens, test_rows
+from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, MovieLens, held_out_rows, read_movielens
 from recommender.training import TrainConfig, embed_movies, embed_people, split_and_encode, train_model
 
 GOOD = 4
@@ -67,7 +67,7 @@ def print_rankings(rows: dict[str, RankingMetrics]) -> None:
 def known_people(data: MovieLens, folder: Path) -> None:
     """Evaluates a saved model on the test rows, by exact search and through Milvus."""
     model = load_model(folder)
-    train, test, _ = split_and_encode(data, test_rows(len(data.ratings)))
+    train, test, _ = split_and_encode(data, held_out_rows(len(data.ratings)))
     train_ratings = train.ratings
     movie_vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(data.movies, model.vocabularies))
     user_vectors = model.user_vectors[NUM_ANONYMOUS:]

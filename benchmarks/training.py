@@ -27,7 +27,7 @@ from paddle import nn
 
 from recommender import training
 from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS
-from recommender.movielens import read_movielens, test_rows
+from recommender.movielens import held_out_rows, read_movielens
 
 PLAIN_BATCH = 256
 
@@ -103,7 +103,7 @@ def main() -> None:
     args = parser.parse_args()
 
     data = read_movielens(args.data_dir)
-    dataset, _, vocabularies = training.split_and_encode(data, test_rows(len(data.ratings)))
+    dataset, _, vocabularies = training.split_and_encode(data, held_out_rows(len(data.ratings)))
     rows = np.random.default_rng(0).permutation(len(dataset.ratings.rating))
     config = training.TrainConfig()
     programs = {

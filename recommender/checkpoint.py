@@ -18,13 +18,14 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recommender.features import UNKNOWN, Vocabularies, Vocabulary
+from recommender.features import NUM_RESERVED, Vocabularies, Vocabulary
 
 if TYPE_CHECKING:
     from recommender.model import FusionModel
@@ -83,11 +84,16 @@ class SavedModel:
         Raises:
             ModelError: The model does not know them.
         """
-        known = self.vocabularies.users
-        if (index := known.index(user_id)) == UNKNOWN:
-            first, last = known.tokens[0], known.tokens[-1]
-            raise ModelError(f"no user {user_id} in the training data; {len(known.tokens)} ids from {first} to {last}")
-        return int(np.flatnonzero(self.people[:, 0] == index)[-1])
+        if user_id not in self._row_of_user:
+            known = self.vocabularies.users.tokens
+            raise ModelError(f"no user {user_id} in the training data; {len(known)} ids from {known[0]} to {known[-1]}")
+        return self._row_of_user[user_id]
+
+    @cached_property
+    def _row_of_user(self) -> dict[int, int]:
+        indices = self.people[:, 0].tolist()
+        tokens = self.vocabularies.users.tokens
+        return {tokens[index - NUM_RESERVED]: row for row, index in enumerate(indices) if index >= NUM_RESERVED}
 
 
 def check_output(folder: Path) -> None:

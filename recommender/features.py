@@ -113,7 +113,7 @@ def _encode_genres(movie: Movie, vocabularies: Vocabularies) -> list[int]:
 
 
 def _encode_title(movie: Movie, vocabularies: Vocabularies) -> list[int]:
-    return [vocabularies.words.index(word) for word in title_words(movie)] or [UNKNOWN]
+    return [vocabularies.words.index(word) for word in title_words(movie)]
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:

@@ -43,7 +43,7 @@ MAX_TITLE_CHARACTERS = 1000
 MAX_GENRE_CHARACTERS = 50
 MAX_ID = 2**31 - 1
 
-_TITLE_AND_YEAR = re.compile(r"(.*?)\s*\((\d{4})\)\s*", re.DOTALL)
+_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
 _GENRE_PUNCTUATION = "'&+.()-"
 _GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MAX_GENRE_CHARACTERS}}}(?<! )")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -96,7 +96,7 @@ class MovieLens(NamedTuple):
 def split_title(title: str) -> tuple[str, int | None]:
     """Splits `Toy Story (1995)` into name and year; the year is None where there is none.
 
-    The blank before the year may be missing, as in movie 1001 of ml-1m.
+    The blank before the year may be missing, as in movie 1001 of ml-1m. A year alone is a name.
     """
     match = _TITLE_AND_YEAR.fullmatch(title)
     return (match[1], int(match[2])) if match else (title, None)
@@ -300,7 +300,7 @@ def parse_ratings(raw: bytes, file: str, users: Sequence[User], movies: Sequence
     return ratings[["user_id", "movie_id", "rating"]]
 
 
-def test_rows(num_ratings: int) -> np.ndarray:
+def held_out_rows(num_ratings: int) -> np.ndarray:
     """Returns bool[num_ratings], True for the held-out rows: 99,981 of ml-1m's 1,000,209.
 
     Source: `paddle.dataset.movielens`: `numpy.random.seed(0)`, then for each row `random() < 0.1`.

@@ -35,10 +35,10 @@ def test_vocabulary_does_not_depend_on_order(tokens, random):
 
 def test_encode_movies(vocabularies):
     encoded = encode_movies(MOVIES, vocabularies)
-    assert vocabularies.words.tokens == ["night", "no", "of", "the", "year"]
+    assert vocabularies.words.tokens == ["(1963)", "night", "no", "of", "the", "year"]
     assert encoded.movie_index.tolist() == [3, UNKNOWN, 2]
     assert encoded.genre_index.tolist() == [[4, 2], [4, 0], [3, 0]]
-    assert encoded.word_index.tolist() == [[2, 4, 5, 2], [UNKNOWN, 0, 0, 0], [3, 6, 0, 0]]
+    assert encoded.word_index.tolist() == [[3, 5, 6, 3], [2, 0, 0, 0], [4, 7, 0, 0]]
 
 
 def test_people_are_everyone_who_can_be_asked_for(vocabularies):
@@ -53,11 +53,11 @@ def test_people_are_everyone_who_can_be_asked_for(vocabularies):
 
 def test_movies_data_keeps_the_original_fields(tmp_path, vocabularies):
     path = tmp_path / "movies_data.txt"
-    assert features.write_movies_data(path, MOVIES, vocabularies) == (1, 0)
+    assert features.write_movies_data(path, MOVIES, vocabularies) == (0, 0)
     assert path.read_text("utf-8").splitlines() == [
-        "5::2,4,5,2,(1990)::4,2::Night of the Night (1990)::War|Action",
-        "9::1,(1963)::4::(1963)::War",
-        "2::3,6,()::3::No Year::Drama",
+        "5::3,5,6,3,(1990)::4,2::Night of the Night (1990)::War|Action",
+        "9::2,()::4::(1963)::War",
+        "2::4,7,()::3::No Year::Drama",
     ]
     for line in path.read_text("utf-8").splitlines():  # The original's reader.
         movie_id, title, genres = line.split("::")[:3]
@@ -81,7 +81,7 @@ def test_movies_data_of_another_model_is_refused(tmp_path, vocabularies):
         (lambda text: "", "the file is empty"),
         (lambda text: text.replace("::3::No Year::Drama", "::3"), "line 3: 3 fields instead of 5"),
         (lambda text: text + text, "line 4: movie 5 is there twice"),
-        (lambda text: text.replace("5::2,4", "5::2,x"), "line 1: not encoded for this model"),
+        (lambda text: text.replace("5::3,5", "5::3,x"), "line 1: not encoded for this model"),
     ],
 )
 def test_broken_movies_data(tmp_path, vocabularies, edit, message):

@@ -12,7 +12,7 @@ from test_cli import parse_table
 from recommender.checkpoint import MODEL_FOLDER, load_model
 from recommender.evaluation import exact_top_k
 from recommender.features import anonymous_row, encode_movies, read_movies_data
-from recommender.movielens import read_movielens, split_title, test_rows
+from recommender.movielens import held_out_rows, read_movielens, split_title
 from recommender.training import embed_movies
 
 pytestmark = pytest.mark.ml1m
@@ -41,7 +41,7 @@ def test_reads_all_of_it_in_two_seconds(data_dir):
     assert time.monotonic() - started < 2
     assert (len(data.users), len(data.movies), len(data.ratings)) == (6040, 3883, 1_000_209)
     assert np.bincount(data.ratings.rating).tolist() == [0, 56_174, 107_557, 261_197, 348_971, 226_310]
-    assert test_rows(len(data.ratings)).sum() == 99_981
+    assert held_out_rows(len(data.ratings)).sum() == 99_981
     assert any("é" in movie.title for movie in data.movies)
     no_blank = next(movie.title for movie in data.movies if movie.movie_id == 1001)
     assert split_title(no_blank)[1] == 1982

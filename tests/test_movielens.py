@@ -53,7 +53,8 @@ def test_file_that_mixes_encodings():
         ("Associate, The (L'Associe)(1982)", ("Associate, The (L'Associe)", 1982)),
         ("Metropolis", ("Metropolis", None)),
         ("2001: A Space Odyssey (1968)", ("2001: A Space Odyssey", 1968)),
-        ("(1963)", ("", 1963)),
+        ("(1963)", ("(1963)", None)),
+        (" A  (1963) ", ("A", 1963)),
     ],
 )
 def test_split_title(title, expected):
@@ -154,7 +155,7 @@ def test_sample_comes_from_its_generator(tmp_path):
 
 
 def test_split_is_the_original_one():
-    held_out = movielens.test_rows(1_000_209)
+    held_out = movielens.held_out_rows(1_000_209)
     assert held_out.sum() == 99_981
     np.random.seed(0)
     assert held_out[:1000].tolist() == [np.random.random() < 0.1 for _ in range(1000)]
