@@ -1,10 +1,12 @@
 """The three commands on real MovieLens 1M. The bands lie around what benchmarks and README report."""
 
+import json
 import os
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import succeed
 from test_cli import parse_table
@@ -63,8 +65,26 @@ def test_milvus_finds_what_exact_search_finds(folder):
     assert len(movies) == 3883
     vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     for age, gender, job in ((0, 1, 10), (6, 0, 16), (2, 0, 12)):
-        done = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, "-k", 50, cwd=folder)
+        person = ("-a", age, "-g", gender, "-j", job)
+        done = succeed("infer_milvus.py", *person, "-k", 50, "--min-ratings", 0, cwd=folder)
         rows, products = exact_top_k(model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]], vectors, 50)
         table = parse_table(done.stdout)
         np.testing.assert_allclose([score for _, _, score in table], 5 * products[0], atol=1e-4)
         assert len({movie_id for movie_id, _, _ in table} & {movies[row].movie_id for row in rows[0]}) >= 49
+
+
+def test_new_people_get_well_known_films(folder):
+    for person in (("-a", 0, "-g", 1, "-j", 10), ("-a", 6, "-g", 0, "-j", 16), ()):
+        rows = json.loads(succeed("infer_milvus.py", *person, "-k", 10, "--format", "json", cwd=folder).stdout)
+        assert len(rows) == 10
+        assert min(row["num_ratings"] for row in rows) >= 50
+
+
+def test_everyone_gets_ten_unseen_films_in_a_minute(folder):
+    started = time.monotonic()
+    succeed("infer_milvus.py", "--users", "all", "-k", 10, "--output", "all.csv", cwd=folder)
+    assert time.monotonic() - started < 60
+    rows = pd.read_csv(folder / "all.csv")
+    assert len(rows) == 6040 * 10
+    ratings = pd.DataFrame(load_model(folder / MODEL_FOLDER).ratings())
+    assert len(rows.merge(ratings[~ratings.held_out], on=["user_id", "movie_id"])) == 0
