@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recommender.checkpoint import MODEL_FOLDER, ModelError, load_model
 from recommender.features import MOVIES_DATA, write_movies_data
-from recommender.movielens import DataError, parse_movies
+from recommender.movielens import DataError, Movie, parse_movies
 
 EXAMPLES = """\
 examples:
@@ -30,13 +30,25 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def read_catalogue(path: Path) -> list[Movie]:
+    """Reads a movies file.
+
+    Raises:
+        DataError: It cannot be read, or a line is wrong.
+    """
+    try:
+        return parse_movies(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it: {error.strerror}; train.py writes movies_origin.txt") from error
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     args = parse_args(argv)
     try:
         print("Start.")
         vocabularies = load_model(args.model.expanduser()).vocabularies
-        movies = parse_movies(args.file.expanduser().read_bytes(), str(args.file))
+        movies = read_catalogue(args.file.expanduser())
         unknown = write_movies_data(args.output.expanduser(), movies, vocabularies)
     except (DataError, ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

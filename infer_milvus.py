@@ -16,7 +16,7 @@ from recommender.checkpoint import MODEL_FOLDER, ModelError, SavedModel, load_mo
 from recommender.evaluation import MAX_SCORE
 from recommender.features import MOVIES_DATA, anonymous_row, encode_movies, read_movies_data
 from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, SEARCH_BATCH, Hit, MovieIndex, MovieIndexError
-from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError
+from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, written_whole
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
 GENDER_LABELS = tuple(GENDERS.values())
@@ -279,11 +279,9 @@ def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespac
     vectors = model.user_vectors[[model.user_row(user) for user in users]]
     filters = where(index, args)
     leave_out = [set()] * len(users) if args.include_seen else seen_movies(model, users)
-    output = args.output.expanduser()
-    partial = output.with_name(output.name + ".partial")
     k = args.top_k or DEFAULT_TOP_K
     short = 0
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with written_whole(args.output.expanduser()) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["user_id", "top", "movie_id", "title", "score"])
         with tqdm(total=len(users), unit="user", disable=None) as progress:
@@ -296,7 +294,6 @@ def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespac
                         score = f"{MAX_SCORE * hit.similarity:.4f}"
                         writer.writerow([user, top, hit.movie.movie_id, hit.movie.name, score])
                 progress.update(len(found))
-    os.replace(partial, output)
     print(f"recommendations for {len(users):,} users written to {args.output}")
     if short:
         print(f"{short:,} of them have fewer than {k} movies: no more fit.", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from recommender.movielens import (
     has_movielens,
     held_out_rows,
     read_movielens,
+    written_whole,
 )
 from recommender.training import (
     Epoch,
@@ -166,10 +166,8 @@ def _read(data_dir: Path) -> MovieLens:
 
 def write_movies_origin(movies: list[Movie]) -> None:
     """Writes movies_origin.txt: movies.dat in UTF-8, whole or not at all."""
-    partial = MOVIES_ORIGIN.with_name(MOVIES_ORIGIN.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with written_whole(MOVIES_ORIGIN) as file:
         file.writelines(f"{movie.movie_id}::{movie.title}::{'|'.join(movie.genres)}\n" for movie in movies)
-    os.replace(partial, MOVIES_ORIGIN)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,6 @@ An index of 0 is padding in a list of words or genres, and "unknown" for a singl
 vocabularies 0 pads, 1 is "unknown", and the tokens follow in sorted order.
 """
 
-import os
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -21,6 +20,7 @@ from recommender.movielens import (
     User,
     decode_lines,
     parse_movie,
+    written_whole,
 )
 
 PADDING = 0
@@ -164,14 +164,12 @@ def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabul
     The file appears under its name only when it is whole.
     """
     unknown_words = unknown_genres = 0
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with written_whole(path) as file:
         for movie in movies:
             words, genres = _encode_title(movie, vocabularies), _encode_genres(movie, vocabularies)
             unknown_words += words.count(UNKNOWN)
             unknown_genres += genres.count(UNKNOWN)
             file.write("::".join(_movies_data_fields(movie, words, genres)) + "\n")
-    os.replace(partial, path)
     return UnknownCounts(unknown_words, unknown_genres)
 
 

@@ -12,9 +12,10 @@ import time
 import urllib.request
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,18 @@ class MovieLens(NamedTuple):
     movies: list[Movie]
     ratings: pd.DataFrame
     """int64 columns `user_id`, `movie_id` and `rating` (1..5, stars), in file order."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[TextIO]:
+    """Opens a UTF-8 text file for writing; it appears under its name only when it is whole."""
+    partial = path.parent / f"{path.name}.partial"
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def split_title(title: str) -> tuple[str, int | None]:
