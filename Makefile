@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-ml1m lint clean
+.PHONY: demo test test-server test-ml1m lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had.
 	@if $(BIN)/python -m recommender.movielens; then data=data/ml-1m; else data=data/sample; \
@@ -17,6 +17,9 @@ test: $(VENV)/installed-dev lint  ## Everything that needs no download.
 
 test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m ML1M_DIR=folder
 	ML1M_DIR=$(or $(ML1M_DIR),data/ml-1m) $(BIN)/python -m pytest -m ml1m
+
+test-server: $(VENV)/installed-dev  ## On a Milvus server, which can be reached from nowhere else; needs Linux.
+	unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec $(BIN)/python -m pytest -m server'
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

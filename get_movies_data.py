@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from recommender.checkpoint import MODEL_FOLDER, ModelError, load_model
+from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.command import create_parser, run
 from recommender.features import MOVIES_DATA, write_movies_data
 from recommender.movielens import DataError, Movie, parse_movies
 
@@ -21,13 +22,25 @@ next: python infer_milvus.py -a 0 -g 1 -j 10 -i"""
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = create_parser(__doc__, EXAMPLES)
     parser.add_argument("-f", "--file", type=Path, required=True, help="movies: MovieID::Title::Genres, a line each")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=MOVIES_DATA, help="where to write (default: %(default)s)")
     return parser.parse_args(argv)
+
+
+def encode_catalogue(args: argparse.Namespace) -> None:
+    """Reads the catalogue, encodes it for the model and writes it."""
+    print("Start.")
+    vocabularies = load_model(args.model.expanduser()).vocabularies
+    movies = read_catalogue(args.file.expanduser())
+    unknown = write_movies_data(args.output.expanduser(), movies, vocabularies)
+    print(f"{len(movies):,} movies written to {args.output}")
+    if any(unknown):
+        print(
+            f"The model has never seen {unknown.words:,} of their title words and {unknown.genres:,} of their genres."
+        )
+    print("Finish.")
 
 
 def read_catalogue(path: Path) -> list[Movie]:
@@ -45,21 +58,7 @@ def read_catalogue(path: Path) -> list[Movie]:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     args = parse_args(argv)
-    try:
-        print("Start.")
-        vocabularies = load_model(args.model.expanduser()).vocabularies
-        movies = read_catalogue(args.file.expanduser())
-        unknown = write_movies_data(args.output.expanduser(), movies, vocabularies)
-    except (DataError, ModelError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(movies):,} movies written to {args.output}")
-    if any(unknown):
-        print(
-            f"The model has never seen {unknown.words:,} of their title words and {unknown.genres:,} of their genres."
-        )
-    print("Finish.")
-    return 0
+    return run(lambda: encode_catalogue(args))
 
 
 if __name__ == "__main__":

@@ -6,16 +6,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from recommender.checkpoint import MODEL_FOLDER, ModelError, SavedModel, load_model
+from recommender.checkpoint import MODEL_FOLDER, SavedModel, load_model
+from recommender.command import create_parser, number, run
 from recommender.evaluation import MAX_SCORE
 from recommender.features import MOVIES_DATA, anonymous_row, encode_movies, read_movies_data
-from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, SEARCH_BATCH, Hit, MovieIndex, MovieIndexError
+from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, SEARCH_BATCH, Hit, MovieIndex
 from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, written_whole
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
@@ -50,27 +51,26 @@ jobs:
 A score is a predicted rating in stars: five times the cosine of user and movie vector. With --like and nobody to ask
 for, it is five times the cosine of two movies' vectors, a likeness.
 
-environment: RECOMMENDER_MILVUS_URI and RECOMMENDER_MILVUS_TOKEN stand for --uri and --token."""
+environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
+--tls-ca."""
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = create_parser(__doc__, EPILOG)
     person = parser.add_argument_group("for whom")
     person.add_argument("-a", "--age", type=_choice("age", AGE_LABELS), help="age group, by number or label")
     person.add_argument("-g", "--gender", type=_choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
     person.add_argument("-j", "--job", type=_choice("job", OCCUPATIONS), help="job, by number or label")
-    person.add_argument("--user", type=_count("user id", 1), help="a user of the training data, by id")
+    person.add_argument("--user", type=number(int, 1), help="a user of the training data, by id")
     person.add_argument(
         "--users", metavar="FILE|all", help="many users, a user id a line, or everyone; writes --output"
     )
     wanted = parser.add_argument_group("what")
     wanted.add_argument(
-        "-k", "--top-k", type=_count("number", 1, MAX_TOP_K), help=f"how many movies (default: {DEFAULT_TOP_K})"
+        "-k", "--top-k", type=number(int, 1, MAX_TOP_K), help=f"how many movies (default: {DEFAULT_TOP_K})"
     )
-    wanted.add_argument("--movie", type=_count("movie id", 1), help="only the predicted rating of this movie, by id")
+    wanted.add_argument("--movie", type=number(int, 1), help="only the predicted rating of this movie, by id")
     wanted.add_argument(
         "--like", action="append", default=[], metavar="TITLE|ID", help="movies near this one; may be repeated"
     )
@@ -78,7 +78,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     wanted.add_argument("--year", type=_years, default=(None, None), help="released in 1994, 1990-1999, 1990- or -1960")
     wanted.add_argument(
         "--min-ratings",
-        type=_count("number", 0),
+        type=number(int, 0),
         help=f"only movies with so many training ratings, 0 for all (default: {DEFAULT_MIN_RATINGS})",
     )
     wanted.add_argument("--include-seen", action="store_true", help="with --user: also what they rated in training")
@@ -99,7 +99,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     storage.add_argument(
         "--token",
         default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""),
-        help="user:password, for a server that asks for it",
+        help="user:password, for a server that asks for it; better put it into the environment",
+    )
+    storage.add_argument(
+        "--tls-ca",
+        type=Path,
+        default=os.environ.get("RECOMMENDER_MILVUS_TLS_CA") or None,
+        metavar="FILE",
+        help="for an https address: the certificate of its authority, if not a public one",
+    )
+    storage.add_argument(
+        "--wait", type=number(float, 0, 86_400), default=0, metavar="SECONDS", help="wait so long for Milvus to answer"
     )
     args = parser.parse_args(argv)
     if refusal := _refusal(args):
@@ -127,26 +137,17 @@ def _refusal(args: argparse.Namespace) -> str | None:
 
 
 def _choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
-    """Makes an argparse type that turns a number or a label, whole or one of its parts, into an index."""
+    """Makes an argparse type that turns a number, or a label, its part or beginning, into an index."""
 
     def parse(text: str) -> int:
         wanted = text.strip().casefold()
-        for index, label in enumerate(map(str.casefold, labels)):
-            if wanted in (str(index), label, *label.split("/")) or (what == "gender" and wanted == label[0]):
-                return index
-        options = ", ".join(f"{index} {label}" for index, label in enumerate(labels))
-        raise argparse.ArgumentTypeError(f"no {what} {text!r}; choose one of: {options}")
-
-    return parse
-
-
-def _count(what: str, least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    """Makes an argparse type for a whole number."""
-
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{what} {text!r} is not a whole number from {least} to {most}")
-        return int(text)
+        known = list(map(str.casefold, labels))
+        exact = [index for index, label in enumerate(known) if wanted in (str(index), label, *label.split("/"))]
+        found = exact or [index for index, label in enumerate(known) if label.startswith(wanted)]
+        if len(found) != 1:
+            options = ", ".join(f"{index} {label}" for index, label in enumerate(labels))
+            raise argparse.ArgumentTypeError(f"no {what} {text!r}; choose one of: {options}")
+        return found[0]
 
     return parse
 
@@ -268,14 +269,19 @@ def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) 
     print(f"{describe(model, row, args)} on {hit.movie.movie_id} {hit.movie.title}, in stars")
     print(f"predicted, through Milvus\t{MAX_SCORE * hit.similarity:.4f}")
     print(f"predicted, by Paddle\t\t{MAX_SCORE * user_vector @ movie_vector:.4f}")
-    for ratings in model.ratings_of([args.user] if args.user else []):
-        for rating in ratings[ratings["movie_id"] == args.movie]:
-            print(f"actual\t\t\t\t{rating['rating']} ({'a test row' if rating['held_out'] else 'seen in training'})")
+    if args.user:
+        ratings = model.ratings_of([args.user])[0]
+        actual = [
+            f"{rating['rating']} ({'a test row' if rating['held_out'] else 'seen in training'})"
+            for rating in ratings[ratings["movie_id"] == args.movie]
+        ]
+        print(f"actual\t\t\t\t{(actual or ['not rated'])[0]}")
 
 
 def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
     """Writes the movies nearest to each of many users to a CSV file, whole or not at all."""
-    users = model.vocabularies.users.tokens if args.users == "all" else read_user_ids(Path(args.users))
+    known = model.vocabularies.users.tokens
+    users = known if args.users == "all" else read_user_ids(Path(args.users), set(known))
     vectors = model.user_vectors[[model.user_row(user) for user in users]]
     filters = where(index, args)
     leave_out = [set()] * len(users) if args.include_seen else seen_movies(model, users)
@@ -299,32 +305,37 @@ def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespac
         print(f"{short:,} of them have fewer than {k} movies: no more fit.", file=sys.stderr)
 
 
-def read_user_ids(path: Path) -> list[int]:
-    """Reads a user id a line.
+def read_user_ids(path: Path, known: Collection[int]) -> list[int]:
+    """Reads a user id a line; one that comes again counts once.
 
     Raises:
-        DataError: A line is something else, or there is none.
+        DataError: A line is something else, nobody known has that id, or there is none.
     """
     try:
         lines = path.expanduser().read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read it: {error}; --users takes a file of user ids, or all") from error
-    for number, line in enumerate(lines, 1):
-        if not (line.strip().isascii() and line.strip().isdigit() and len(line.strip()) <= 10):
-            raise DataError(f"{path}, line {number}: {line!r} is not a user id; write one a line")
-    if not lines:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DataError(f"{path}: cannot read it: {reason}; --users takes a file of user ids, or all") from error
+    user_ids = []
+    for line_number, line in enumerate(map(str.strip, lines), 1):
+        if not (line.isascii() and line.isdigit() and len(line) <= 10):
+            raise DataError(f"{path}, line {line_number}: {line!r} is not a user id; write one a line")
+        if int(line) not in known:
+            raise DataError(f"{path}, line {line_number}: no user {line} in the training data; delete the line")
+        user_ids.append(int(line))
+    if not user_ids:
         raise DataError(f"{path}: the file is empty; write a user id a line")
-    return list(map(int, lines))
+    return list(dict.fromkeys(user_ids))
 
 
 def recommend(args: argparse.Namespace) -> None:
     """Loads the model, indexes the movies if asked to, and answers."""
     model = load_model(args.model.expanduser())
-    index = MovieIndex(args.uri, args.token)
+    index = MovieIndex(args.uri, args.token, args.tls_ca, args.wait, create=args.infer)
     print("Server connected.", file=sys.stderr)
     if args.infer:
         index_movies(index, model, args.movies_data.expanduser())
-    count = index.open(model.fingerprint)
+    count = index.open(model.fingerprint, model.user_vectors.shape[1])
     if args.format == "table":
         print(f"rows in collection {ALIAS}: {count}")
     if args.users:
@@ -339,14 +350,7 @@ def recommend(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     args = parse_args(argv)
-    try:
-        recommend(args)
-    except (DataError, ModelError, MovieIndexError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run(lambda: recommend(args))
 
 
 if __name__ == "__main__":

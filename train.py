@@ -2,18 +2,18 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from recommender.checkpoint import MODEL_FOLDER, RATING, ModelError, check_output, save_model
+from recommender.checkpoint import MODEL_FOLDER, RATING, check_output, save_model
+from recommender.command import create_parser, number, run
 from recommender.evaluation import baseline_predictions, predict_scores, rating_metrics
 from recommender.features import NUM_ANONYMOUS
 from recommender.movielens import (
     DEFAULT_DATA_DIR,
-    DataError,
     Movie,
     MovieLens,
     download_movielens,
@@ -47,9 +47,7 @@ next: python get_movies_data.py -f movies_origin.txt"""
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = create_parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--data-dir",
         type=Path,
@@ -61,24 +59,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--epochs",
         "--num_epochs",
-        type=_number(int, 1),
+        type=number(int, 1),
         default=defaults.epochs,
         help="most passes over the ratings (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",
-        type=_number(int, 1),
+        type=number(int, 1),
         default=defaults.batch_size,
         help="ratings a step; less on small data (default: %(default)s)",
     )
     parser.add_argument(
         "--learning-rate",
-        type=_number(float, 0),
+        type=number(float, 1e-6, 10),
         default=defaults.learning_rate,
         help="Adam's, at the start (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=_number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)"
+        "--seed", type=number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)"
     )
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="where to train (default: %(default)s)")
     parser.add_argument("--use_gpu", type=int, choices=[0, 1], help="the original's name: 1 means --device gpu")
@@ -87,18 +85,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         args.device = "gpu"
     args.data_dir, args.output = args.data_dir.expanduser(), args.output.expanduser()
     return args
-
-
-def _number(kind: type, least: float) -> Callable[[str], float]:
-    """Makes an argparse type for a number; its name is what argparse says of a wrong one."""
-
-    def parse(text: str) -> float:
-        if not least <= (value := kind(text)) < 2**31:
-            raise ValueError
-        return value
-
-    parse.__name__ = f"{kind.__name__} of at least {least}"
-    return parse
 
 
 def train(args: argparse.Namespace) -> None:
@@ -155,7 +141,10 @@ def train(args: argparse.Namespace) -> None:
     )
     write_movies_origin(data.movies)
     print(f"\nModel {fingerprint} written to {args.output}/")
-    print(f"Next: python get_movies_data.py -f {MOVIES_ORIGIN}")
+    if rmse >= table["movie mean"].rmse:
+        print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
+    model = "" if args.output == MODEL_FOLDER else f" --model {shlex.quote(str(args.output))}"
+    print(f"Next: python get_movies_data.py -f {MOVIES_ORIGIN}{model}")
 
 
 def _read(data_dir: Path) -> MovieLens:
@@ -173,15 +162,7 @@ def write_movies_origin(movies: list[Movie]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     args = parse_args(argv)
-    try:
-        train(args)
-    except (DataError, ModelError, TrainingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return run(lambda: train(args))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recommender import RecommenderError
 from recommender.features import NUM_RESERVED, Vocabularies, Vocabulary
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ RATING = np.dtype([("user_id", "<i4"), ("movie_id", "<i4"), ("rating", "i1"), ("
 """One rating; `held_out` says that it is a test row, which training did not see."""
 
 
-class ModelError(Exception):
+class ModelError(RecommenderError):
     """The model folder is missing, damaged, or cannot be written. The message names the remedy."""
 
 

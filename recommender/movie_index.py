@@ -8,20 +8,25 @@ import difflib
 import logging
 import os
 import re
+import shlex
+import time
 import unicodedata
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from recommender import RecommenderError
 from recommender.movielens import Movie, split_title
 
 # pymilvus reads these when it is imported, and fails on a value that is not an http address.
 os.environ["MILVUS_URI"] = os.environ["MILVUS_DEFAULT_CONNECTION"] = ""
+for _name in ("no_proxy", "NO_PROXY"):  # A proxy cannot reach this machine's Milvus, and Lite is one too.
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "localhost,127.0.0.1"]))
 
 from grpc import RpcError
 from pymilvus import DataType, MilvusClient, MilvusException
@@ -31,6 +36,7 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # It prints what i
 ALIAS = "recommender_demo"
 DEFAULT_URI = "recommender_demo.db"
 BUILD_COMMAND = "python infer_milvus.py -i"
+SERVER_COMMAND = "docker compose up -d"
 
 FINGERPRINT_PROPERTY = "recommender.fingerprint"
 COUNT_PROPERTY = "recommender.movies"
@@ -43,12 +49,56 @@ MAX_TOP_K = 16_384
 MAX_VARCHAR_BYTES = 65_535
 MAX_GENRES = 50
 """Each has a field of its own; a collection has 64."""
+TRY_AGAIN_SECONDS = 0.5
 UNKNOWN_YEAR = 0
 HIT_FIELDS = ["title", "genres", "num_ratings"]
 
 
-class MovieIndexError(Exception):
+T = TypeVar("T")
+
+
+class MovieIndexError(RecommenderError):
     """Milvus cannot be reached, or does not hold what is asked for. The message names the remedy."""
+
+
+class MovieIndexUnavailable(MovieIndexError):
+    """Milvus does not answer now, but may later: a server that is starting, a Lite folder that is in use."""
+
+
+_WAIT = "wait for it: --wait SECONDS"
+_FAULTS: tuple[tuple[str, type[MovieIndexError], str], ...] = (
+    ("UNAUTHENTICATED", MovieIndexError, "it refuses the user or the password; give --token user:password"),
+    ("PERMISSION_DENIED", MovieIndexError, "this user may not do that; give another --token"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        MovieIndexError,
+        "its certificate is not trusted; name its authority's: --tls-ca FILE",
+    ),
+    ("WRONG_VERSION_NUMBER", MovieIndexError, "it does not speak TLS; begin --uri with http://"),
+    ("security handshaker", MovieIndexError, "--tls-ca is not a file of certificates in PEM form"),
+    ("Socket closed", MovieIndexError, "it hangs up; if it speaks TLS, begin --uri with https://"),
+    ("http1.x server", MovieIndexError, "that port is not for gRPC; Milvus listens on 19530 unless told otherwise"),
+    ("resolving", MovieIndexError, "there is no host of that name"),
+    ("holds the lock", MovieIndexUnavailable, f"another process has it open, and Milvus Lite serves one; {_WAIT}"),
+    ("UNAVAILABLE", MovieIndexUnavailable, f"nothing answers there; start it: {SERVER_COMMAND}, or {_WAIT}"),
+    ("not ready", MovieIndexUnavailable, f"it is still starting; {_WAIT}"),
+)
+"""What gRPC, Milvus or Milvus Lite say, and what that means to the user. The first that fits counts."""
+
+
+class _LiteLog(logging.Handler):
+    """Keeps why Milvus Lite does not open; it tells its log only."""
+
+    reason = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the exception of a record."""
+        if record.exc_info:
+            self.reason = str(record.exc_info[1])
+
+
+_lite_log = _LiteLog()
+logging.getLogger("milvus_lite.server_manager").addHandler(_lite_log)
 
 
 class Hit(NamedTuple):
@@ -65,19 +115,44 @@ class MovieIndex:
     """The movies of one Milvus.
 
     Args:
-        uri: A path that ends in `.db` for Milvus Lite, `http://host:port` for a server.
-        token: `user:password` or an API key, for a server that asks for one.
+        uri: A path that ends in `.db` for Milvus Lite, `http://host:port` or `https://host:port` for a server.
+        token: `user:password` or an API key, for a server that asks for one. It never shows in a message.
+        tls_ca: The PEM file of the authority that signed the server's certificate, if not a public one.
+        wait: For how many seconds to try again while Milvus does not answer.
+        create: Whether to make the folders of a Lite path that is not there.
 
     Raises:
         MovieIndexError: The path is not usable, or there is no server.
     """
 
-    def __init__(self, uri: str = DEFAULT_URI, token: str = "") -> None:
-        self.uri = uri
+    def __init__(
+        self, uri: str = DEFAULT_URI, token: str = "", tls_ca: Path | None = None, wait: float = 0, create: bool = True
+    ) -> None:
+        self.uri = re.sub("//[^/]*@", "//", uri)  # An address may hold a password.
+        self._rebuild = _rebuild_command(self.uri)
+        options = {"server_pem_path": str(tls_ca.expanduser())} if tls_ca else {}
         if "://" not in uri:
-            uri = _lite_path(uri)
-        with self._errors("cannot open it"):
-            self._client = MilvusClient(uri, token=token)
+            uri = _lite_path(uri, create)
+        self._client = self._connect(uri, wait, token=token, **options)
+        self._opened = ("", "", 0)  # Collection, fingerprint, size of its vectors.
+
+    def _connect(self, uri: str, wait: float, **options: str) -> MilvusClient:
+        started = time.monotonic()
+        with tqdm(
+            desc=f"waiting for {self.uri}", total=wait, unit="s", disable=None if wait else True, leave=False
+        ) as progress:
+            while True:
+                try:
+                    with self._errors("cannot connect"):
+                        client = MilvusClient(uri, **options)
+                        client.list_collections()  # A server that is starting lets connect, but does not answer yet.
+                        return client
+                except MovieIndexUnavailable:
+                    waited = time.monotonic() - started
+                    if waited > wait:
+                        raise
+                    progress.update(round(waited - progress.n))
+                    time.sleep(TRY_AGAIN_SECONDS)
 
     def close(self) -> None:
         """Ends the connection. Milvus Lite lets other processes in only when this one has ended."""
@@ -95,8 +170,9 @@ class MovieIndex:
         Raises:
             MovieIndexError: Something went wrong; the collection that was served before still is.
         """
-        if vectors.shape[:1] != (len(movies),) or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-            raise MovieIndexError(f"{len(movies)} movies need as many unit vectors; train the model again")
+        if len(vectors) != len(movies):
+            raise MovieIndexError(f"{len(vectors)} vectors for {len(movies)} movies")
+        _check_vectors(vectors)
         genres = sorted({genre for movie in movies for genre in movie.genres})
         if len(genres) > MAX_GENRES:
             raise MovieIndexError(f"{len(genres)} genres are more than the {MAX_GENRES} that a collection has room for")
@@ -110,7 +186,7 @@ class MovieIndex:
                 COUNT_PROPERTY: str(len(movies)),
                 GENRES_PROPERTY: "|".join(genres),
             }
-            self._create(name, vectors.shape[1], len(genres), properties)
+            self._create(name, vectors.shape[1], genres, properties)
             for start in tqdm(range(0, len(movies), INSERT_BATCH), "inserting", unit="batch", disable=None):
                 part = slice(start, start + INSERT_BATCH)
                 columns = movies[part], num_ratings[part], vectors[part]
@@ -124,11 +200,12 @@ class MovieIndex:
                 self._client.create_alias(name, ALIAS)
             self._drop_unserved()
 
-    def open(self, fingerprint: str) -> int:
+    def open(self, fingerprint: str, size: int) -> int:
         """Makes the collection ready for searches.
 
         Args:
             fingerprint: Of the model whose vectors the collection must hold.
+            size: Of the vectors.
 
         Returns:
             How many movies it holds.
@@ -138,21 +215,24 @@ class MovieIndex:
         """
         with self._errors("cannot open the collection"):
             if not (name := self._served()):
-                raise MovieIndexError(f"Insert vectors is none! {self.uri} has no movies yet; run: {BUILD_COMMAND}")
-            properties = self._client.describe_collection(name)["properties"]
-            if properties.get(FINGERPRINT_PROPERTY) != fingerprint:
-                raise MovieIndexError(f"{self.uri}: its movies are from another model; run: {BUILD_COMMAND}")
+                raise MovieIndexError(f"Insert vectors is none! {self.uri} has no movies yet; run: {self._rebuild}")
+            description = self._client.describe_collection(name)
+            properties = description["properties"]
+            sizes = [field["params"]["dim"] for field in description["fields"] if field["name"] == "vector"]
+            if properties.get(FINGERPRINT_PROPERTY) != fingerprint or sizes != [size]:
+                raise MovieIndexError(f"{self.uri}: its movies are from another model; run: {self._rebuild}")
             self._client.load_collection(name)
             count = self._count(name)
             if str(count) != properties.get(COUNT_PROPERTY):
                 expected = properties.get(COUNT_PROPERTY)
-                raise MovieIndexError(f"{self.uri}: {count} movies instead of {expected}; run: {BUILD_COMMAND}")
-            return count
+                raise MovieIndexError(f"{self.uri}: {count} movies instead of {expected}; run: {self._rebuild}")
+        self._opened = name, fingerprint, size
+        return count
 
     def search(
         self, vectors: np.ndarray, k: int, where: str = "", leave_out: Sequence[Collection[int]] | None = None
     ) -> list[list[Hit]]:
-        """Finds the k movies nearest to each vector.
+        """Finds the k movies nearest to each vector, all of them in the same collection.
 
         Args:
             vectors: float32[queries, size], unit length.
@@ -162,25 +242,32 @@ class MovieIndex:
 
         Returns:
             For each vector its hits, best first.
+
+        Raises:
+            MovieIndexError: The search failed, or the vectors are not of unit length.
         """
-        leave_out = leave_out or [()] * len(vectors)
+        _check_vectors(vectors)
+        return self._read(lambda name: self._search_deeper(name, vectors, k, where, leave_out or [()] * len(vectors)))
+
+    def _search_deeper(
+        self, name: str, vectors: np.ndarray, k: int, where: str, leave_out: Sequence[Collection[int]]
+    ) -> list[list[Hit]]:
         found: list[list[Hit]] = [[] for _ in vectors]
         pending = list(range(len(vectors)))
         limit = k
-        with self._errors("cannot search"):
-            while pending:
-                # Those who must not find some movies may have to look deeper; Milvus filters all queries alike.
-                limit = min(limit + max(len(leave_out[query]) for query in pending), limit * 2, MAX_TOP_K)
-                unfinished = []
-                for start in range(0, len(pending), SEARCH_BATCH):
-                    batch = pending[start : start + SEARCH_BATCH]
-                    results = self._search(ALIAS, vectors[batch], limit, HIT_FIELDS, where)
-                    for query, hits in zip(batch, results, strict=True):
-                        kept = [hit for hit in hits if hit.id not in leave_out[query]][:k]
-                        found[query] = [_hit(hit) for hit in kept]
-                        if len(kept) < k and len(hits) == limit < MAX_TOP_K:
-                            unfinished.append(query)
-                pending = unfinished
+        while pending:
+            # Those who must not find some movies may have to look deeper; Milvus filters all queries alike.
+            limit = min(limit + max(len(leave_out[query]) for query in pending), limit * 2, MAX_TOP_K)
+            unfinished = []
+            for start in range(0, len(pending), SEARCH_BATCH):
+                batch = pending[start : start + SEARCH_BATCH]
+                results = self._search(name, vectors[batch], limit, HIT_FIELDS, where)
+                for query, hits in zip(batch, results, strict=True):
+                    kept = [hit for hit in hits if hit.id not in leave_out[query]][:k]
+                    found[query] = [_hit(hit) for hit in kept]
+                    if len(kept) < k and len(hits) == limit < MAX_TOP_K:
+                        unfinished.append(query)
+            pending = unfinished
         return found
 
     def vectors_of(self, movie_ids: Sequence[int]) -> np.ndarray:
@@ -189,8 +276,7 @@ class MovieIndex:
         Raises:
             MovieIndexError: One is not there.
         """
-        with self._errors("cannot read"):
-            rows = self._client.get(ALIAS, ids=list(movie_ids), output_fields=["id", "vector"])
+        rows = self._read(lambda name: self._client.get(name, ids=list(movie_ids), output_fields=["id", "vector"]))
         vectors = {row["id"]: row["vector"] for row in rows}
         if missing := sorted(set(movie_ids) - vectors.keys()):
             raise MovieIndexError(f"{self.uri}: no movie {missing[0]}; ids are in the column Ids of a recommendation")
@@ -202,26 +288,27 @@ class MovieIndex:
         Raises:
             MovieIndexError: There is none, or more than one; the message offers some.
         """
-        with self._errors("cannot look up a title"):
-            if text.isascii() and text.isdigit() and len(text) <= 18 and self._query(f"id == {int(text)}"):
-                return int(text)
-            year = split_title(text)[1]
-            named = self._query(f'title_key == "{title_key(text)}"')
-            rows = [row for row in named if year in (None, row["year"])]
-            if len(rows) == 1:
-                return int(rows[0]["id"])
-            if not rows:
-                titles = {title_key(row["title"]): row for row in self._all_titles()}
-                near = difflib.get_close_matches(title_key(text), titles, n=5, cutoff=0.5)
-                rows = named or [titles[key] for key in near]
+        if text.isascii() and text.isdigit() and len(text) <= 18 and self._query(f"id == {int(text)}"):
+            return int(text)
+        year = split_title(text)[1]
+        named = self._query(f'title_key == "{title_key(text)}"')
+        rows = [row for row in named if year in (None, row["year"])]
+        if len(rows) == 1:
+            return int(rows[0]["id"])
+        if not rows:
+            titles = {title_key(row["title"]): row for row in self._read(self._all_titles)}
+            near = difflib.get_close_matches(title_key(text), titles, n=5, cutoff=0.5)
+            rows = named or [titles[key] for key in near]
         offer = "; ".join(f"{row['id']} {row['title']}" for row in rows) or "none comes near"
-        problem = "more than one movie is" if len(named) > 1 and year is None else "no movie is"
-        raise MovieIndexError(f"{problem} called {text!r}; give the id, or a title with its year: {offer}")
+        problem = (
+            "more than one movie is called" if len(named) > 1 and year is None else "no movie has the id or the title"
+        )
+        raise MovieIndexError(f"{problem} {text!r}; choose by id: {offer}")
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted."""
-        with self._errors("cannot read"):
-            return str(self._client.describe_collection(ALIAS)["properties"][GENRES_PROPERTY]).split("|")
+        description = self._read(self._client.describe_collection)
+        return str(description["properties"][GENRES_PROPERTY]).split("|")
 
     def where(
         self, genres: Sequence[str] = (), years: tuple[int | None, int | None] = (None, None), min_ratings: int = 0
@@ -238,7 +325,7 @@ class MovieIndex:
         """
         conditions = []
         if genres:
-            known = {genre.casefold(): _genre_field(number) for number, genre in enumerate(self.genres())}
+            known = {genre.casefold(): _genre_field(genre) for genre in self.genres()}
             if unknown := [genre for genre in genres if genre.casefold() not in known]:
                 raise MovieIndexError(f"no genre {unknown[0]!r}; choose one of: {', '.join(self.genres())}")
             conditions.append("(" + " or ".join(f"{known[genre.casefold()]} == true" for genre in genres) + ")")
@@ -251,14 +338,29 @@ class MovieIndex:
             conditions.append(f"num_ratings >= {min_ratings}")
         return " and ".join(conditions)
 
-    def _query(self, where: str) -> list[Any]:
-        return list(self._client.query(ALIAS, filter=where, output_fields=["id", "title", "year"]))
+    def _read(self, read: Callable[[str], T]) -> T:
+        """Reads from the collection that was opened, or, if it has been replaced meanwhile, from its successor."""
+        with self._errors("cannot read"):
+            while True:
+                name, fingerprint, size = self._opened
+                try:
+                    return read(name)
+                except (MilvusException, RpcError):
+                    if self._served() == name:
+                        raise
+                    self.open(fingerprint, size)
 
-    def _all_titles(self) -> Iterator[Any]:
-        rows = self._client.query_iterator(ALIAS, batch_size=INSERT_BATCH, output_fields=["id", "title", "year"])
+    def _query(self, where: str) -> list[Any]:
+        fields = ["id", "title", "year"]
+        return list(self._read(lambda name: self._client.query(name, filter=where, output_fields=fields)))
+
+    def _all_titles(self, name: str) -> list[Any]:
+        rows = self._client.query_iterator(name, batch_size=INSERT_BATCH, output_fields=["id", "title", "year"])
+        titles = []
         while batch := rows.next():
-            yield from batch
+            titles += batch
         rows.close()
+        return titles
 
     def _search(self, name: str, vectors: np.ndarray, k: int, fields: list[str], where: str = "") -> Any:
         return self._client.search(
@@ -271,7 +373,7 @@ class MovieIndex:
             anns_field="vector",
         )
 
-    def _create(self, name: str, size: int, num_genres: int, properties: dict[str, str]) -> None:
+    def _create(self, name: str, size: int, genres: Sequence[str], properties: dict[str, str]) -> None:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("title", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
@@ -279,8 +381,8 @@ class MovieIndex:
         schema.add_field("genres", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
         schema.add_field("year", DataType.INT32)
         schema.add_field("num_ratings", DataType.INT32)
-        for number in range(num_genres):  # On Milvus Lite an ARRAY filter is ten times slower than these.
-            schema.add_field(_genre_field(number), DataType.BOOL)
+        for genre in genres:  # On Milvus Lite an ARRAY filter is ten times slower than these.
+            schema.add_field(_genre_field(genre), DataType.BOOL)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
@@ -304,10 +406,10 @@ class MovieIndex:
         return int(self._client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     def _served(self) -> str | None:
-        """Returns the collection that the alias points at."""
+        """Returns the collection that the alias points at; `describe_alias` of Milvus 2.3 knows one database only."""
         if not self._client.has_collection(ALIAS):
             return None
-        return str(self._client.describe_alias(ALIAS)["collection_name"])
+        return str(self._client.describe_collection(ALIAS)["collection_name"])
 
     def _drop_unserved(self) -> None:
         """Drops what an earlier build left behind: the replaced collection, or a half-built one."""
@@ -318,13 +420,22 @@ class MovieIndex:
 
     @contextmanager
     def _errors(self, problem: str) -> Iterator[None]:
+        """Turns what Milvus raises into one line that says what it means."""
         try:
             yield
         except (MilvusException, RpcError, OSError, ValueError) as error:
-            if "Open local milvus failed" in str(error):
-                remedy = "another process has it open, or it is not a Milvus Lite folder; wait, or choose another --uri"
-                raise MovieIndexError(f"{self.uri}: {problem}: {remedy}") from error
-            raise MovieIndexError(f"{self.uri}: {problem}: {error}") from error
+            said = f"{error} {error.__cause__} {_lite_log.reason}"
+            for sign, kind, meaning in _FAULTS:
+                if sign in said:
+                    raise kind(f"{self.uri}: {problem}: {meaning}") from error
+            reason = _lite_log.reason or getattr(error, "message", None) or str(error)
+            raise MovieIndexError(f"{self.uri}: {problem}: {' '.join(reason.split())}") from error
+
+
+def _check_vectors(vectors: np.ndarray) -> None:
+    """Raises unless all vectors are of unit length; Milvus Lite takes anything, not-a-number included."""
+    if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
+        raise MovieIndexError("a vector is not of unit length; train the model again: python train.py")
 
 
 def title_key(title: str) -> str:
@@ -346,13 +457,14 @@ def _hit(hit: Any) -> Hit:
     return Hit(movie, entity["num_ratings"], hit.distance)
 
 
-def _genre_field(number: int) -> str:
-    return f"genre_{number}"
+def _genre_field(genre: str) -> str:
+    """Returns the name of a genre's field: `Sci-Fi` is `genre_Sci_2d_Fi`, as Milvus takes only ASCII letters."""
+    return "genre_" + re.sub("[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):x}_", genre)
 
 
 def _row(genres: Sequence[str], movie: Movie, num_ratings: int, vector: np.ndarray) -> dict[str, Any]:
     return {
-        **{_genre_field(number): genre in movie.genres for number, genre in enumerate(genres)},
+        **{_genre_field(genre): genre in movie.genres for genre in genres},
         "id": movie.movie_id,
         "title": movie.title,
         "title_key": title_key(movie.title),
@@ -363,21 +475,25 @@ def _row(genres: Sequence[str], movie: Movie, num_ratings: int, vector: np.ndarr
     }
 
 
-def _lite_path(uri: str) -> str:
-    """Returns the path as Milvus Lite wants it; its folder exists afterwards.
+def _rebuild_command(uri: str) -> str:
+    return BUILD_COMMAND + ("" if uri == DEFAULT_URI else f" --uri {shlex.quote(uri)}")
+
+
+def _lite_path(uri: str, create: bool) -> str:
+    """Returns the path as Milvus Lite wants it.
 
     Raises:
-        MovieIndexError: It cannot be one.
+        MovieIndexError: It cannot be one, or there is nothing and nothing is to be made.
     """
     path = Path(uri).expanduser()
     if path.suffix != ".db":
-        raise MovieIndexError(f"{uri}: a Milvus Lite path ends in .db, a server's address begins with http://")
+        raise MovieIndexError(f"{uri!r}: a Milvus Lite path ends in .db, a server's address begins with http://")
     if path.is_file():
         raise MovieIndexError(f"{uri}: this is a file, Milvus Lite needs a folder of its own; choose another --uri")
+    if not create and not path.is_dir():
+        raise MovieIndexError(f"Insert vectors is none! {uri} is not there; run: {_rebuild_command(uri)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MovieIndexError(f"{uri}: cannot make its folder: {error.strerror}; choose another --uri") from error
-    for name in ("no_proxy", "NO_PROXY"):  # Milvus Lite talks to itself over loopback.
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     return str(path)

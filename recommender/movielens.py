@@ -3,6 +3,7 @@
 Format: https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -13,13 +14,15 @@ import urllib.request
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
+
+from recommender import RecommenderError
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
 ARCHIVE_NAME = "ml-1m.zip"
@@ -41,7 +44,7 @@ OCCUPATIONS = tuple(
 )
 RATINGS = range(1, 6)
 MAX_TITLE_CHARACTERS = 1000
-MAX_GENRE_CHARACTERS = 50
+MAX_GENRE_CHARACTERS = 30
 MAX_ID = 2**31 - 1
 
 _TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
@@ -50,7 +53,7 @@ _GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MA
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class DataError(Exception):
+class DataError(RecommenderError):
     """A data file that is missing or wrong. The message names the file, the line and the remedy."""
 
 
@@ -96,14 +99,23 @@ class MovieLens(NamedTuple):
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[TextIO]:
-    """Opens a UTF-8 text file for writing; it appears under its name only when it is whole."""
+    """Opens a UTF-8 text file for writing; it appears under its name only when it is whole.
+
+    Raises:
+        DataError: It cannot be written; what was there before still is.
+    """
     partial = path.parent / f"{path.name}.partial"
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with partial.open("w", encoding="utf-8", newline="") as file:
             yield file
         os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write it: {error.strerror or error}; choose another place") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def split_title(title: str) -> tuple[str, int | None]:
@@ -176,7 +188,7 @@ def decode_lines(raw: bytes, file: str) -> list[str]:
         except UnicodeDecodeError:
             text = line.decode("latin-1")
         if bad := _CONTROL_CHARACTER.search(text):
-            raise _line_error(file, number, f"cannot decode the character {bad[0]!r}", "save the file as UTF-8")
+            raise _line_error(file, number, f"control character {bad[0]!r}", "delete it, or save the file as UTF-8")
         lines.append(text)
     if lines == [""]:
         raise DataError(f"{file}: the file is empty; get it again from {ARCHIVE_URLS[0]}")

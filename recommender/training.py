@@ -11,6 +11,7 @@ import paddle.nn.functional as F
 import pandas as pd
 from tqdm import tqdm
 
+from recommender import RecommenderError
 from recommender.evaluation import RatingMetrics, Ratings, predict_scores, rating_metrics
 from recommender.features import (
     DEMOGRAPHIC_SIZES,
@@ -27,7 +28,7 @@ from recommender.model import FusionModel
 from recommender.movielens import MovieLens
 
 
-class TrainingError(Exception):
+class TrainingError(RecommenderError):
     """Training cannot go on."""
 
 

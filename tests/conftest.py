@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from milvus_server import Server
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"
@@ -52,3 +55,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
     succeed("infer_milvus.py", "-a", 0, "-g", 1, "-j", 10, "-i", cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Milvus server that asks for a password and speaks TLS."""
+    with Server(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[str, Any]]:
+    """Returns a function that makes room for an index, on Milvus Lite and on a server: arguments of `MovieIndex`."""
+    if request.param == "lite":
+        return lambda: {"uri": str(tmp_path_factory.mktemp("lite") / "movies.db")}
+    return request.getfixturevalue("server").new_place
+
+
+@pytest.fixture(scope="module")
+def served(trained: Path, new_place: Callable[[], dict[str, Any]]) -> tuple[Path, dict[str, str]]:
+    """The folder `trained`, and the environment with which its scripts find an index: on Lite, on a server."""
+    environment = {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in new_place().items()}
+    succeed("infer_milvus.py", "-i", cwd=trained, **environment)
+    return trained, environment

@@ -36,12 +36,27 @@ def parse_table(stdout):
     return [(int(movie_id), title, float(score)) for _, movie_id, title, score in cells]
 
 
-def test_three_commands_recommend_what_exact_search_finds(trained):
-    model = load_model(trained / MODEL_FOLDER)
-    movies = read_movies_data(trained / "movies_data.txt", model.vocabularies)
+def test_three_commands_recommend_what_exact_search_finds(served):
+    folder, environment = served
+    model = load_model(folder / MODEL_FOLDER)
+    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
     vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     for (age, gender, job), k in (((0, 1, 10), 5), ((6, 0, 16), 12)):
-        done = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, "-k", k, "--min-ratings", 0, cwd=trained)
+        done = succeed(
+            "infer_milvus.py",
+            "-a",
+            age,
+            "-g",
+            gender,
+            "-j",
+            job,
+            "-k",
+            k,
+            "--min-ratings",
+            0,
+            cwd=folder,
+            **environment,
+        )
         assert "rows in collection recommender_demo: 210\n" in done.stdout
         user = model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]]
         rows, products = exact_top_k(user, vectors, k)
@@ -86,13 +101,13 @@ USAGE_ERRORS = [
     (infer_milvus, "--users all --output x --like 3", "leave out --movie, --like"),
     (infer_milvus, "--movie 3 --genre War", "--movie predicts one rating"),
     (infer_milvus, "--include-seen", "--include-seen is about"),
-    (infer_milvus, "--user none", "user id 'none' is not a whole number"),
+    (infer_milvus, "--user none", "'none' is not a whole number from 1"),
     (infer_milvus, "--min-ratings -1", "not a whole number from 0"),
     (infer_milvus, "--year 1999-1990", "not a span of years"),
     (infer_milvus, "--year -", "not a span of years"),
     (infer_milvus, "--year 90s", "not a span of years"),
-    (train, "--epochs 0", "invalid int of at least 1 value: '0'"),
-    (train, "--learning-rate nan", "invalid float of at least 0 value"),
+    (train, "--epochs 0", "'0' is not a whole number from 1 to 2147483647"),
+    (train, "--learning-rate nan", "'nan' is not a number from 1e-06 to 10"),
     (train, "--device tpu", "choose from"),
     (get_movies_data, "", "required: -f/--file"),
 ]
@@ -115,15 +130,18 @@ def test_steps_in_the_wrong_order_name_the_right_one(trained, tmp_path):
     assert "python get_movies_data.py -f" in fail("infer_milvus.py", "-i", cwd=tmp_path)
 
 
-def test_known_user_does_not_get_what_they_rated(trained):
-    model = load_model(trained / MODEL_FOLDER)
+def test_known_user_does_not_get_what_they_rated(served):
+    folder, environment = served
+    model = load_model(folder / MODEL_FOLDER)
     ratings = model.ratings_of([42])[0]
     trained_on = set(ratings["movie_id"][~ratings["held_out"]].tolist())
     assert trained_on
     assert ratings["held_out"].any()
     args = ("infer_milvus.py", "--user", 42, "-k", 210, "--min-ratings", 0)
-    everything = {movie_id for movie_id, _, _ in parse_table(succeed(*args, "--include-seen", cwd=trained).stdout)}
-    unseen = {movie_id for movie_id, _, _ in parse_table(succeed(*args, cwd=trained).stdout)}
+    everything = {
+        movie_id for movie_id, _, _ in parse_table(succeed(*args, "--include-seen", cwd=folder, **environment).stdout)
+    }
+    unseen = {movie_id for movie_id, _, _ in parse_table(succeed(*args, cwd=folder, **environment).stdout)}
     assert len(everything) == 210
     assert unseen == everything - trained_on
 
@@ -137,68 +155,83 @@ def test_known_user_is_not_an_anonymous_one(trained):
     assert "300 ids from 1 to 300" in fail("infer_milvus.py", "--user", 301, cwd=trained)
 
 
-def test_paddle_and_milvus_predict_the_same(trained):
-    movie_id = int(load_model(trained / MODEL_FOLDER).ratings_of([42])[0]["movie_id"][0])
+def test_paddle_and_milvus_predict_the_same(served):
+    folder, environment = served
+    movie_id = int(load_model(folder / MODEL_FOLDER).ratings_of([42])[0]["movie_id"][0])
     for person in (("--user", 42), ("-a", 3)):
-        stdout = succeed("infer_milvus.py", *person, "--movie", movie_id, cwd=trained).stdout
+        stdout = succeed("infer_milvus.py", *person, "--movie", movie_id, cwd=folder, **environment).stdout
         milvus, paddle = (
             float(re.search(rf"{name}\t+([\d.]+)", stdout)[1]) for name in ("through Milvus", "by Paddle")
         )
         assert milvus == pytest.approx(paddle, abs=1e-4)
         assert ("actual" in stdout) == ("--user" in person)
-    assert "no movie 9999" in fail("infer_milvus.py", "--movie", 9999, cwd=trained)
+    assert "no movie 9999" in fail("infer_milvus.py", "--movie", 9999, cwd=folder, **environment)
 
 
-def test_liked_films(trained):
+def test_liked_films(served):
+    folder, environment = served
     alone = parse_table(
-        succeed("infer_milvus.py", "--like", "the shining", "--like", 104, "-k", 20, cwd=trained).stdout
+        succeed("infer_milvus.py", "--like", "the shining", "--like", 104, "-k", 20, cwd=folder, **environment).stdout
     )
     assert not {"Shining, The", "Great Escape, The"} & {title for _, title, _ in alone}
-    person = parse_table(succeed("infer_milvus.py", "--like", "shining", "--user", 42, "-k", 20, cwd=trained).stdout)
+    person = parse_table(
+        succeed("infer_milvus.py", "--like", "shining", "--user", 42, "-k", 20, cwd=folder, **environment).stdout
+    )
     assert alone != person
-    assert "104 Great Escape, The (1963)" in fail("infer_milvus.py", "--like", "grate escape", cwd=trained)
+    assert "104 Great Escape, The (1963)" in fail(
+        "infer_milvus.py", "--like", "grate escape", cwd=folder, **environment
+    )
 
 
-def test_filters_and_formats(trained):
+def test_filters_and_formats(served):
+    folder, environment = served
     args = ("infer_milvus.py", "--genre", "war", "--genre", "Western", "--year", "-1969", "--min-ratings", 60)
-    rows = json.loads(succeed(*args, "--format", "json", cwd=trained).stdout)
+    rows = json.loads(succeed(*args, "--format", "json", cwd=folder, **environment).stdout)
     assert rows
     for row in rows:
         assert set(row["genres"].split("|")) & {"War", "Western"}
         assert row["year"] <= 1969
         assert row["num_ratings"] >= 60
-    table = list(csv.DictReader(succeed(*args, "--format", "csv", cwd=trained).stdout.splitlines()))
+    table = list(csv.DictReader(succeed(*args, "--format", "csv", cwd=folder, **environment).stdout.splitlines()))
     assert [{name: str(value) for name, value in row.items()} for row in rows] == table
-    few = succeed("infer_milvus.py", "--genre", "War", "-k", 200, cwd=trained)
+    few = succeed("infer_milvus.py", "--genre", "War", "-k", 200, cwd=folder, **environment)
     assert re.search(r"Only \d+ of 200: no more movies fit", few.stderr)
-    assert "choose one of: Action, Adventure" in fail("infer_milvus.py", "--genre", "War%", cwd=trained)
+    assert "choose one of: Action, Adventure" in fail("infer_milvus.py", "--genre", "War%", cwd=folder, **environment)
 
 
-def test_everyone_at_once_gets_what_each_gets_alone(folder):
-    succeed("infer_milvus.py", "--users", "all", "-k", 7, "--output", "all.csv", cwd=folder)
+def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
+    folder, environment = served
+    succeed("infer_milvus.py", "--users", "all", "-k", 7, "--output", "all.csv", cwd=folder, **environment)
     rows = list(csv.DictReader((folder / "all.csv").read_text("utf-8").splitlines()))
     assert len({row["user_id"] for row in rows}) == 300
     (folder / "two.txt").write_text("42\n7\n")
-    succeed("infer_milvus.py", "--users", "two.txt", "-k", 7, "--output", "two.csv", cwd=folder)
+    succeed("infer_milvus.py", "--users", "two.txt", "-k", 7, "--output", "two.csv", cwd=folder, **environment)
     two = list(csv.DictReader((folder / "two.csv").read_text("utf-8").splitlines()))
     for user in ("42", "7"):
-        alone = parse_table(succeed("infer_milvus.py", "--user", user, "-k", 7, cwd=folder).stdout)
+        alone = parse_table(succeed("infer_milvus.py", "--user", user, "-k", 7, cwd=folder, **environment).stdout)
         for table in (rows, two):
             mine = [row for row in table if row["user_id"] == user]
             assert [(int(row["movie_id"]), row["title"], float(row["score"])) for row in mine] == alone
     (folder / "bad.txt").write_text("999\n")
-    assert "no user 999" in fail("infer_milvus.py", "--users", "bad.txt", "--output", "all.csv", cwd=folder)
+    assert "no user 999" in fail(
+        "infer_milvus.py", "--users", "bad.txt", "--output", "all.csv", cwd=folder, **environment
+    )
     assert len((folder / "all.csv").read_text("utf-8").splitlines()) == 1 + len(rows)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"1\nx\n", "line 2: 'x' is not a user id"), (b"", "is empty"), (b"\xff", "cannot read it")],
+    [
+        (b"1\nx\n", "line 2: 'x' is not a user id"),
+        (b"1\n9\n", "line 2: no user 9"),
+        (b"", "is empty"),
+        (b"\xff", "cannot read it"),
+    ],
 )
 def test_broken_list_of_users(tmp_path, content, message):
     (tmp_path / "users.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        infer_milvus.read_user_ids(tmp_path / "users.txt")
+        infer_milvus.read_user_ids(tmp_path / "users.txt", known={1, 2})
 
 
 def test_new_model_asks_for_a_new_index(folder):

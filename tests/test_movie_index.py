@@ -16,14 +16,18 @@ def movies(count):
 
 
 @pytest.fixture
-def index(tmp_path):
-    index = MovieIndex(str(tmp_path / "movies.db"))
+def index(new_place):
+    index = MovieIndex(**new_place())
     yield index
     index.close()
 
 
 def build(index, catalogue, vectors, fingerprint, num_ratings=None):
     index.build(catalogue, vectors, [100] * len(catalogue) if num_ratings is None else num_ratings, fingerprint)
+
+
+def open_it(index, fingerprint):
+    return index.open(fingerprint, size=16)
 
 
 def ids(hits):
@@ -37,7 +41,7 @@ def collections(index):
 def test_search_equals_exact_search(index):
     catalogue, vectors, queries = movies(2345), unit_vectors(2345), unit_vectors(30, seed=1)
     build(index, catalogue, vectors, "f1")
-    assert index.open("f1") == 2345
+    assert open_it(index, "f1") == 2345
     rows, products = exact_top_k(queries, vectors, 10)
     for hits, expected, similarity in zip(index.search(queries, 10), rows, products, strict=True):
         assert ids(hits) == [catalogue[row].movie_id for row in expected]
@@ -47,26 +51,26 @@ def test_search_equals_exact_search(index):
 
 def test_fewer_movies_than_asked_for(index):
     build(index, movies(3), unit_vectors(3), "f1")
-    index.open("f1")
+    open_it(index, "f1")
     assert len(index.search(unit_vectors(1), 10)[0]) == 3
 
 
 def test_movies_with_equal_vectors_are_found(index):
     build(index, movies(4), np.repeat(unit_vectors(2), 2, axis=0), "f1")
-    assert index.open("f1") == 4
+    assert open_it(index, "f1") == 4
 
 
 def test_titles_are_stored_literally(index):
     titles = ["a'b\"c", "back\\slash", "50% off", 'id > 0 or title == "x"', "😀" * 500, "年 Léon"]
     build(index, [Movie(row, title, ("Drama",)) for row, title in enumerate(titles)], unit_vectors(6), "f1")
-    index.open("f1")
+    open_it(index, "f1")
     assert sorted(hit.movie.title for hit in index.search(unit_vectors(1), 6)[0]) == sorted(titles)
 
 
 def test_rebuild_replaces_and_leaves_one_collection(index):
     for count in (5, 8):
         build(index, movies(count), unit_vectors(count), f"f{count}")
-        assert index.open(f"f{count}") == count
+        assert open_it(index, f"f{count}") == count
     assert len(collections(index)) == 1
 
 
@@ -75,9 +79,9 @@ def test_refused_vectors_leave_the_old_collection(index):
     for bad in (np.nan, 0.0, 3.0):
         vectors = unit_vectors(6)
         vectors[3] = bad
-        with pytest.raises(MovieIndexError, match="unit vectors"):
+        with pytest.raises(MovieIndexError, match="not of unit length"):
             build(index, movies(6), vectors, "f2")
-    assert index.open("f1") == 5
+    assert open_it(index, "f1") == 5
 
 
 def test_failed_insert_leaves_the_old_collection(index):
@@ -85,27 +89,33 @@ def test_failed_insert_leaves_the_old_collection(index):
     too_long = [Movie(1, "x" * 70_000, ("Drama",))]
     with pytest.raises(MovieIndexError, match="the one before, if any, is untouched"):
         build(index, too_long, unit_vectors(1), "f2")
-    assert index.open("f1") == 5
+    assert open_it(index, "f1") == 5
     build(index, movies(4), unit_vectors(4), "f3")
     assert len(collections(index)) == 1, "the half-built collection was not dropped"
 
 
 def test_nothing_indexed_yet(index):
     with pytest.raises(MovieIndexError, match=r"Insert vectors is none!.*run: python infer_milvus.py -i"):
-        index.open("f1")
+        open_it(index, "f1")
 
 
 def test_collection_of_another_model(index):
     build(index, movies(5), unit_vectors(5), "f1")
     with pytest.raises(MovieIndexError, match=r"another model; run: python infer_milvus.py -i"):
-        index.open("f2")
+        open_it(index, "f2")
+
+
+def test_collection_of_other_vectors(index):
+    build(index, movies(5), unit_vectors(5, size=8), "f1")
+    with pytest.raises(MovieIndexError, match=r"another model; run: python infer_milvus.py -i"):
+        open_it(index, "f1")
 
 
 def test_lost_rows_are_noticed(index):
     build(index, movies(5), unit_vectors(5), "f1")
     index._client.delete(ALIAS, ids=[4])
     with pytest.raises(MovieIndexError, match=r"4 movies instead of 5; run: python infer_milvus.py -i"):
-        index.open("f1")
+        open_it(index, "f1")
 
 
 def test_foreign_collection_is_not_touched(index):
@@ -120,16 +130,21 @@ def test_paths(tmp_path, monkeypatch):
     for uri in ("~/Füße und Köpfe/movies.db", str(tmp_path / "new" / "folder" / "movies.db")):
         index = MovieIndex(uri)
         build(index, movies(2), unit_vectors(2), "f1")
-        assert index.open("f1") == 2
+        assert open_it(index, "f1") == 2
         index.close()
     (tmp_path / "file.db").write_text("x")
     for uri, message in (("movies", "ends in .db"), (str(tmp_path / "file.db"), "this is a file")):
         with pytest.raises(MovieIndexError, match=message):
             MovieIndex(uri)
+    with pytest.raises(MovieIndexError, match=r"is not there; run: python infer_milvus.py -i --uri"):
+        MovieIndex(str(tmp_path / "typo" / "movies.db"), create=False)
+    assert not (tmp_path / "typo").exists()
 
 
 def test_no_server():
-    with pytest.raises(MovieIndexError, match=r"http://127.0.0.1:1: cannot open it: .*Fail connecting to server"):
+    with pytest.raises(
+        MovieIndexError, match=r"http://127.0.0.1:1: cannot connect: nothing answers there; .*docker compose up -d"
+    ):
         MovieIndex("http://127.0.0.1:1")
 
 
@@ -149,12 +164,12 @@ def random_catalogue():
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def filled(new_place):
     """An index of `random_catalogue`."""
-    index = MovieIndex(str(tmp_path_factory.mktemp("filled") / "movies.db"))
+    index = MovieIndex(**new_place())
     catalogue, num_ratings = random_catalogue()
     build(index, catalogue, unit_vectors(500), "f1", num_ratings)
-    index.open("f1")
+    open_it(index, "f1")
     yield index
     index.close()
 
@@ -219,11 +234,11 @@ def test_title_key(title, key):
 
 
 @pytest.fixture(scope="module")
-def hamlets(tmp_path_factory):
-    index = MovieIndex(str(tmp_path_factory.mktemp("hamlets") / "movies.db"))
+def hamlets(new_place):
+    index = MovieIndex(**new_place())
     titles = ["Hamlet (1990)", "Hamlet (1996)", "1941 (1979)", "Seven Samurai (Shichinin) (1954)", "Metropolis (1927)"]
     build(index, [Movie(10 + i, title, ("Drama",)) for i, title in enumerate(titles)], unit_vectors(5), "f1")
-    index.open("f1")
+    open_it(index, "f1")
     yield index
     index.close()
 
@@ -240,12 +255,12 @@ def test_find_movie(hamlets, text, movie_id):
     ("text", "message"),
     [
         ("Hamlet", r"more than one movie is called 'Hamlet'.*10 Hamlet \(1990\); 11 Hamlet \(1996\)"),
-        ("Hamlet (1948)", r"no movie is called.*10 Hamlet \(1990\)"),
-        ("Metropolish", r"no movie is called 'Metropolish'; give .*: 14 Metropolis \(1927\)"),
+        ("Hamlet (1948)", r"no movie has the id or the title 'Hamlet \(1948\)'.*10 Hamlet \(1990\)"),
+        ("Metropolish", r"title 'Metropolish'; choose by id: 14 Metropolis \(1927\)"),
         ("zzz", "none comes near"),
-        ("99", "no movie is called '99'"),
-        ('" or id > 0 or title_key == "', "no movie is called"),
-        ("", "no movie is called"),
+        ("99", "no movie has the id or the title '99'"),
+        ('" or id > 0 or title_key == "', "no movie has"),
+        ("", "no movie has"),
     ],
 )
 def test_find_movie_offers_what_it_could_be(hamlets, text, message):
@@ -256,7 +271,7 @@ def test_find_movie_offers_what_it_could_be(hamlets, text, message):
 def test_vectors_of(index):
     vectors = unit_vectors(5)
     build(index, movies(5), vectors, "f1")
-    index.open("f1")
+    open_it(index, "f1")
     np.testing.assert_allclose(index.vectors_of([7, 1]), vectors[[2, 0]], atol=1e-6)
     with pytest.raises(MovieIndexError, match="no movie 2;"):
         index.vectors_of([1, 2])

@@ -76,7 +76,7 @@ BROKEN = {
     "movies: long": ({"movies": b"1::" + b"x" * 1001 + b"::War\n"}, "movies.dat, line 1: a title of 1001 characters"),
     "movies: id": ({"movies": b"one::A (1990)::War\n"}, "movies.dat, line 1: movie id 'one'"),
     "movies: twice": ({"movies": MOVIES + MOVIES}, "movies.dat, line 3: movie id 1 is there twice"),
-    "movies: byte": ({"movies": MOVIES + b"9::A \x81 (1990)::War\n"}, "movies.dat, line 3: cannot decode"),
+    "movies: byte": ({"movies": MOVIES + b"9::A \x81 (1990)::War\n"}, "movies.dat, line 3: control character"),
     "movies: blank line": ({"movies": b"\n" + MOVIES}, "movies.dat, line 1: 1 fields instead of 3"),
     "ratings: too few": ({"ratings": RATINGS + b"1::1::5\n"}, "ratings.dat, line 3: 3 fields instead of 4"),
     "ratings: too many": ({"ratings": b"1::1::5::0::0\n"}, "ratings.dat, line 1: 5 fields instead of 4"),

@@ -1,0 +1,79 @@
+"""A real Milvus server for the tests: the embedded one from PyPI, with TLS and a password, on a folder of its own."""
+
+import itertools
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+from milvus import MilvusServer, MilvusServerConfig
+from pymilvus import MilvusClient
+
+PASSWORD = "Milvus"
+
+
+class Server:
+    """Starts the server when entered, stops it when left.
+
+    It listens on all interfaces, so it refuses to start where there are others than loopback.
+    """
+
+    def __init__(self, folder: Path, secure: bool = True) -> None:
+        interfaces = {name for _, name in socket.if_nameindex()}
+        assert interfaces == {"lo"}, f"the server would be open to the network; run: make test-server ({interfaces})"
+        self.folder = folder
+        self.certificate = folder / "server.pem"
+        self._numbers = itertools.count()
+        config = MilvusServerConfig(data_dir=str(folder))
+        if secure:
+            key = folder / "server.key"
+            make_certificate(self.certificate, key)
+            config.set("authorization_enabled", True)
+            config.set("tls_mode", 1)
+            config.set("server_pem_path", str(self.certificate))
+            config.set("server_key_path", str(key))
+        self.secure = secure
+        self._server = MilvusServer(config)
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    def kill(self) -> None:
+        """Ends it as kill -9 does."""
+        self._server.server_proc.kill()
+        self._server.server_proc.wait()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self._server.listen_port}"
+
+    @property
+    def uri(self) -> str:
+        """The address as `--uri` takes it."""
+        return f"{'https' if self.secure else 'http'}://{self.address}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `MovieIndex`."""
+        return {"uri": self.uri} | ({"token": f"root:{PASSWORD}", "tls_ca": self.certificate} if self.secure else {})
+
+    def new_place(self) -> dict[str, Any]:
+        """Makes a database, and returns the arguments of `MovieIndex` that lead to it."""
+        name = f"db{next(self._numbers)}"
+        client = MilvusClient(self.uri, token=f"root:{PASSWORD}", server_pem_path=str(self.certificate))
+        client.create_database(name)
+        client.close()
+        return {**self.options, "uri": f"{self.uri}/{name}"}
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """Writes a self-signed certificate for loopback, and its key."""
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", key, "-out", certificate]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
+    subprocess.run(command, check=True, capture_output=True)
