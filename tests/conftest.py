@@ -14,16 +14,23 @@ PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"
 
 
-def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the three scripts as a user does, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, PROJECT / name, *map(str, args)],
+def start_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Starts one of the three scripts as a user does, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-u", PROJECT / name, *map(str, args)],
         cwd=cwd,
         env={**os.environ, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=600,
     )
+
+
+def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the three scripts to its end."""
+    with start_script(name, *args, cwd=cwd, **environment) as process:
+        stdout, stderr = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def succeed(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
