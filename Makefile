@@ -19,7 +19,7 @@ test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m M
 	ML1M_DIR=$(or $(ML1M_DIR),data/ml-1m) $(BIN)/python -m pytest -m ml1m
 
 test-server: $(VENV)/installed-dev  ## On a Milvus server, which can be reached from nowhere else; needs Linux.
-	unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec $(BIN)/python -m pytest -m server'
+	unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec $(BIN)/python -m pytest -m "server or fuzz" --hypothesis-profile=thorough'
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -169,6 +169,8 @@ def save_model(
         shutil.rmtree(previous, ignore_errors=True)
     except OSError as error:
         raise ModelError(f"{folder}: cannot write the model: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return str(manifest["fingerprint"])
 
 

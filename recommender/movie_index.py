@@ -47,6 +47,7 @@ SEARCH_BATCH = 200
 """Queries a message."""
 MAX_TOP_K = 16_384
 MAX_VARCHAR_BYTES = 65_535
+MAX_CHECKED = 10_000
 MAX_GENRES = 50
 """Each has a field of its own; a collection has 64."""
 TRY_AGAIN_SECONDS = 0.5
@@ -145,8 +146,12 @@ class MovieIndex:
     ) -> None:
         self.uri = re.sub("//[^/]*@", "//", uri)  # An address may hold a password.
         self._rebuild = _rebuild_command(self.uri)
+        is_server = "://" in uri
+        self._if_damaged = (
+            "" if is_server else f"; if its files are damaged, delete the folder and run: {self._rebuild}"
+        )
         options = {"server_pem_path": str(tls_ca.expanduser())} if tls_ca else {}
-        if "://" not in uri:
+        if not is_server:
             uri = _lite_path(uri, create)
         self._client = self._connect(uri, wait, token=token, **options)
         self._opened = _Opened("", "", 0, 0)
@@ -158,7 +163,7 @@ class MovieIndex:
         ) as progress:
             while True:
                 try:
-                    with self._errors("cannot connect"):
+                    with self._errors("cannot connect", self._if_damaged):
                         client = MilvusClient(uri, **options)
                         client.list_collections()  # A server that is starting lets connect, but does not answer yet.
                         return client
@@ -231,7 +236,7 @@ class MovieIndex:
             MovieIndexError: There is none, another model built it, or it has lost rows.
         """
         now = time.monotonic()
-        with self._errors("cannot open the collection"):
+        with self._errors("cannot open the collection", self._if_damaged):
             if not (name := self._served()):
                 raise MovieIndexError(f"Insert vectors is none! {self.uri} has no movies yet; run: {self._rebuild}")
             description = self._client.describe_collection(name)
@@ -415,12 +420,16 @@ class MovieIndex:
         )
 
     def _check(self, name: str, movies: Sequence[Movie], vectors: np.ndarray) -> None:
-        """Raises unless a search for each movie's vector finds that movie, or one with the same vector."""
+        """Raises unless a search for a movie's vector finds that movie, or one with the same vector.
+
+        Every movie is looked for, or, as this grows with the square, `MAX_CHECKED` of them, spread evenly.
+        """
         if (count := self._count(name)) != len(movies):
             raise MovieIndexError(f"{self.uri}: {count} of {len(movies)} movies arrived; run the command again")
         row_of = {movie.movie_id: row for row, movie in enumerate(movies)}
-        for start in range(0, len(movies), INSERT_BATCH):
-            queries = vectors[start : start + INSERT_BATCH]
+        checked = vectors[:: -(-len(movies) // MAX_CHECKED)]
+        for start in range(0, len(checked), INSERT_BATCH):
+            queries = checked[start : start + INSERT_BATCH]
             hits = self._search(name, queries, 1, ["id"])
             found = [row_of[hit[0].id] for hit in hits if hit]
             if len(found) != len(queries) or not np.allclose(vectors[found], queries, atol=1e-3):
@@ -443,7 +452,7 @@ class MovieIndex:
                 self._client.drop_collection(name)
 
     @contextmanager
-    def _errors(self, problem: str) -> Iterator[None]:
+    def _errors(self, problem: str, remedy: str = "") -> Iterator[None]:
         """Turns what Milvus raises into one line that says what it means."""
         try:
             yield
@@ -453,7 +462,7 @@ class MovieIndex:
                 if sign in said:
                     raise kind(f"{self.uri}: {problem}: {meaning}") from error
             reason = _lite_log.reason or getattr(error, "message", None) or str(error)
-            raise MovieIndexError(f"{self.uri}: {problem}: {' '.join(reason.split())}") from error
+            raise MovieIndexError(f"{self.uri}: {problem}: {' '.join(reason.split())}{remedy}") from error
 
 
 def _check_vectors(vectors: np.ndarray) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from milvus_server import Server
+
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
+settings.load_profile("default")
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -92,6 +93,25 @@ def test_damaged_model_is_refused(folder, damage, message):
     assert "python train.py" in str(caught.value)
 
 
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_nothing_is_unpickled(folder, tmp_path, monkeypatch):
+    """Even where all checksums fit."""
+    monkeypatch.chdir(tmp_path)
+    np.save(folder / "people.npy", np.array([Bomb()], object))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["people.npy"] = hashlib.sha256((folder / "people.npy").read_bytes()).hexdigest()
+    hashed = json.dumps(manifest["files"], sort_keys=True).encode()
+    manifest["fingerprint"] = hashlib.sha256(hashed).hexdigest()[:16]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="allow_pickle=False"):
+        load_model(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
 def test_replacement_that_was_cut_short_is_undone(folder):
     fingerprint = load_model(folder).fingerprint
     folder.rename(folder.with_name("model.previous"))
@@ -126,9 +146,10 @@ while True:
 """
 
 
-def test_kill_while_writing_the_model_loses_nothing(tmp_path):
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.server)])
+def test_kill_while_writing_the_model_loses_nothing(tmp_path, times):
     folder = tmp_path / "model"
-    delays = np.random.default_rng(0).uniform(0, 0.3, 6)
+    delays = np.random.default_rng(0).uniform(0, 0.3, times)
     for delay in delays:
         command = [sys.executable, "-c", SAVE_FOR_EVER, folder]
         writer = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -66,9 +66,13 @@ def test_three_commands_recommend_what_exact_search_finds(served):
 
 
 def test_labels_mean_the_same_as_numbers(trained):
-    asked = ("-a", "25-34", "-g", "F", "-j", "programmer"), ("-a", 2, "-g", 1, "-j", 12)
-    by_label, by_number = (succeed("infer_milvus.py", *args, cwd=trained).stdout for args in asked)
-    assert by_label == by_number
+    asked = (
+        ("-a", "25-34", "-g", "F", "-j", "programmer"),
+        ("-a", 25, "-g", "Female", "-j", "prog"),
+        ("-a", 2, "-g", 1, "-j", 12),
+    )
+    by_label, by_beginning, by_number = (succeed("infer_milvus.py", *args, cwd=trained).stdout for args in asked)
+    assert by_label == by_beginning == by_number
     assert "female, 25-34, programmer" in by_label
 
 
@@ -106,6 +110,7 @@ USAGE_ERRORS = [
     (infer_milvus, "--year -", "not a span of years"),
     (infer_milvus, "--year 90s", "not a span of years"),
     (train, "--epochs 0", "'0' is not a whole number from 1 to 2147483647"),
+    (train, "--learning-rate 0", "'0' is not a number from 1e-06 to 10"),
     (train, "--learning-rate nan", "'nan' is not a number from 1e-06 to 10"),
     (train, "--device tpu", "choose from"),
     (get_movies_data, "", "required: -f/--file"),
@@ -164,6 +169,12 @@ def test_paddle_and_milvus_predict_the_same(served):
         )
         assert milvus == pytest.approx(paddle, abs=1e-4)
         assert ("actual" in stdout) == ("--user" in person)
+    unrated = sorted(
+        set(range(1, 211)) - set(load_model(folder / MODEL_FOLDER).ratings_of([42])[0]["movie_id"].tolist())
+    )
+    assert (
+        "not rated" in succeed("infer_milvus.py", "--user", 42, "--movie", unrated[0], cwd=folder, **environment).stdout
+    )
     assert "no movie 9999" in fail("infer_milvus.py", "--movie", 9999, cwd=folder, **environment)
 
 
@@ -262,6 +273,20 @@ def test_broken_catalogue_leaves_the_old_file(folder):
     assert (folder / "movies_data.txt").read_bytes() == first
 
 
+def test_folder_in_place_of_a_file(folder):
+    (folder / "all.csv").mkdir()
+    for command in (("get_movies_data.py", "-f", "movies_origin.txt"), ("infer_milvus.py", "--users", "all")):
+        assert "all.csv: cannot write it: Is a directory" in fail(*command, "--output", "all.csv", cwd=folder)
+
+
+def test_reader_that_has_seen_enough(trained):
+    process = start_script("infer_milvus.py", "-k", 200, "--min-ratings", 0, cwd=trained)
+    process.stdout.close()
+    assert "error" not in process.stderr.read()
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+
+
 def test_same_seed_gives_the_same_model(trained, tmp_path):
     args = ("--data-dir", SAMPLE, "--num_epochs", 6, "--use_gpu", 0, "--output", "again")
     succeed("train.py", *args, cwd=tmp_path)
@@ -304,6 +329,29 @@ def test_kill_while_indexing_keeps_the_old_collection(folder):
         indexing.kill()
         indexing.communicate()
         assert succeed("infer_milvus.py", cwd=folder).stdout == expected
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["manifest.json"]
+    + [
+        pytest.param(name, marks=pytest.mark.server)
+        for name in ("manifest.json*", "schema.json", "*.parquet", "aliases.json", "*.idx")
+    ],
+)
+def test_damaged_milvus_lite(folder, damaged):
+    """An error that names the way out; and that way leads out."""
+    expected = succeed("infer_milvus.py", cwd=folder).stdout
+    files = list((folder / "recommender_demo.db").rglob(damaged))
+    assert files
+    for file in files:
+        file.write_text("x")
+    error = fail("infer_milvus.py", cwd=folder)
+    assert "run: python infer_milvus.py -i" in error
+    if "delete the folder" in error:
+        shutil.rmtree(folder / "recommender_demo.db")
+    succeed("infer_milvus.py", "-i", cwd=folder)
+    assert succeed("infer_milvus.py", cwd=folder).stdout == expected
 
 
 def test_two_processes_on_one_lite_folder(folder):

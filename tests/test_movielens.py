@@ -130,6 +130,14 @@ def test_archive_reads_like_its_folder(tmp_path):
     assert not (tmp_path / "ml-1m").exists()
 
 
+def test_archive_is_read_and_never_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
+        for name, content in (("users.dat", USERS), ("movies.dat", MOVIES), ("ratings.dat", RATINGS)):
+            archive.writestr(f"../../{name}", content)
+    assert len(read_movielens(tmp_path / "ml-1m.zip").ratings) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["ml-1m.zip"]
+
+
 def test_broken_archive_is_refused(tmp_path):
     (tmp_path / "ml-1m.zip").write_bytes(b"not a zip")
     with pytest.raises(DataError, match=r"cannot read users\.dat"):
@@ -162,7 +170,7 @@ def test_split_is_the_original_one():
 
 
 @pytest.fixture
-def server(tmp_path):
+def web(tmp_path):
     """A web server on loopback; yields its address and its folder."""
     folder = tmp_path / "www"
     folder.mkdir()
@@ -180,8 +188,8 @@ def server(tmp_path):
         httpd.shutdown()
 
 
-def test_download_falls_back_to_the_second_address(tmp_path, server):
-    address, folder = server
+def test_download_falls_back_to_the_second_address(tmp_path, web):
+    address, folder = web
     (folder / "good.zip").write_bytes(b"good")
     (folder / "bad.zip").write_bytes(b"bad")
     md5 = hashlib.md5(b"good").hexdigest()
@@ -191,8 +199,8 @@ def test_download_falls_back_to_the_second_address(tmp_path, server):
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["ml-1m.zip"]
 
 
-def test_failed_download_leaves_nothing_and_says_what_to_do(tmp_path, server):
-    address, folder = server
+def test_failed_download_leaves_nothing_and_says_what_to_do(tmp_path, web):
+    address, folder = web
     (folder / "bad.zip").write_bytes(b"bad")
     with pytest.raises(DataError) as caught:
         download_movielens(tmp_path / "data", [f"{address}/bad.zip", "http://127.0.0.1:1/"], "0" * 32)
