@@ -16,7 +16,16 @@ from recommender.checkpoint import MODEL_FOLDER, SavedModel, load_model
 from recommender.command import create_parser, number, run
 from recommender.evaluation import MAX_SCORE
 from recommender.features import MOVIES_DATA, anonymous_row, encode_movies, read_movies_data
-from recommender.movie_index import ALIAS, DEFAULT_URI, MAX_TOP_K, SEARCH_BATCH, Hit, MovieIndex
+from recommender.movie_index import (
+    ALIAS,
+    BUILD_PARAMETERS,
+    DEFAULT_URI,
+    EXACT_UP_TO,
+    MAX_TOP_K,
+    SEARCH_BATCH,
+    Hit,
+    MovieIndex,
+)
 from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, written_whole
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
@@ -87,6 +96,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     output.add_argument("--output", type=Path, help="the CSV file that --users writes")
     storage = parser.add_argument_group("where things are")
     storage.add_argument("-i", "--infer", action="store_true", help="first put the movies of --movies-data into Milvus")
+    storage.add_argument(
+        "--index",
+        type=str.upper,
+        choices=sorted(BUILD_PARAMETERS),
+        help=f"with -i: how Milvus searches (default: FLAT up to {EXACT_UP_TO:,} movies, HNSW beyond)",
+    )
     storage.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     storage.add_argument(
         "--movies-data", type=Path, default=MOVIES_DATA, help="what get_movies_data.py wrote (default: %(default)s)"
@@ -131,6 +146,8 @@ def _refusal(args: argparse.Namespace) -> str | None:
         return "--users writes a CSV of everyone's own movies; leave out --movie, --like and --format"
     if args.movie and (args.like or filtered or args.top_k or args.format != "table"):
         return "--movie predicts one rating; leave out --like, --genre, --year, --min-ratings, -k and --format"
+    if args.index and not args.infer:
+        return "--index chooses how -i builds; add -i"
     if args.include_seen and (args.movie or not (args.user or args.users)):
         return "--include-seen is about the movies that --user or --users rated"
     return None
@@ -160,7 +177,7 @@ def _years(text: str) -> tuple[int | None, int | None]:
     return (int(first) if first else None, int(last) if last else None if dash else int(first))
 
 
-def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path) -> None:
+def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path, index_type: str | None) -> None:
     """Embeds all movies of movies_data.txt in one pass and puts them into Milvus."""
     movies = read_movies_data(movies_data, model.vocabularies)
     from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
@@ -170,7 +187,8 @@ def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path) -> Non
     ratings = model.ratings()
     rated, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
     count_of = dict(zip(rated.tolist(), counts.tolist(), strict=True))
-    index.build(movies, vectors, [count_of.get(movie.movie_id, 0) for movie in movies], model.fingerprint)
+    num_ratings = [count_of.get(movie.movie_id, 0) for movie in movies]
+    index.build(movies, vectors, num_ratings, model.fingerprint, index_type)
 
 
 def person_row(model: SavedModel, args: argparse.Namespace) -> int:
@@ -334,7 +352,7 @@ def recommend(args: argparse.Namespace) -> None:
     index = MovieIndex(args.uri, args.token, args.tls_ca, args.wait, create=args.infer)
     print("Server connected.", file=sys.stderr)
     if args.infer:
-        index_movies(index, model, args.movies_data.expanduser())
+        index_movies(index, model, args.movies_data.expanduser(), args.index)
     count = index.open(model.fingerprint, model.user_vectors.shape[1])
     if args.format == "table":
         print(f"rows in collection {ALIAS}: {count}")

@@ -104,6 +104,8 @@ USAGE_ERRORS = [
     (infer_milvus, "--users all --output x --like 3", "leave out --movie, --like"),
     (infer_milvus, "--movie 3 --genre War", "--movie predicts one rating"),
     (infer_milvus, "--include-seen", "--include-seen is about"),
+    (infer_milvus, "--index hnsw", "--index chooses how -i builds"),
+    (infer_milvus, "-i --index best", "invalid choice: 'BEST'"),
     (infer_milvus, "--user none", "'none' is not a whole number from 1"),
     (infer_milvus, "--min-ratings -1", "not a whole number from 0"),
     (infer_milvus, "--year 1999-1990", "not a span of years"),
@@ -211,22 +213,32 @@ def test_filters_and_formats(served):
 
 def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
     folder, environment = served
-    succeed("infer_milvus.py", "--users", "all", "-k", 7, "--output", "all.csv", cwd=folder, **environment)
-    rows = list(csv.DictReader((folder / "all.csv").read_text("utf-8").splitlines()))
+    succeed("infer_milvus.py", "--users", "all", "-k", 7, "--output", tmp_path / "all.csv", cwd=folder, **environment)
+    rows = list(csv.DictReader((tmp_path / "all.csv").read_text("utf-8").splitlines()))
     assert len({row["user_id"] for row in rows}) == 300
-    (folder / "two.txt").write_text("42\n7\n")
-    succeed("infer_milvus.py", "--users", "two.txt", "-k", 7, "--output", "two.csv", cwd=folder, **environment)
-    two = list(csv.DictReader((folder / "two.csv").read_text("utf-8").splitlines()))
+    (tmp_path / "two.txt").write_text("42\n7\n")
+    succeed(
+        "infer_milvus.py",
+        "--users",
+        tmp_path / "two.txt",
+        "-k",
+        7,
+        "--output",
+        tmp_path / "two.csv",
+        cwd=folder,
+        **environment,
+    )
+    two = list(csv.DictReader((tmp_path / "two.csv").read_text("utf-8").splitlines()))
     for user in ("42", "7"):
         alone = parse_table(succeed("infer_milvus.py", "--user", user, "-k", 7, cwd=folder, **environment).stdout)
         for table in (rows, two):
             mine = [row for row in table if row["user_id"] == user]
             assert [(int(row["movie_id"]), row["title"], float(row["score"])) for row in mine] == alone
-    (folder / "bad.txt").write_text("999\n")
+    (tmp_path / "bad.txt").write_text("999\n")
     assert "no user 999" in fail(
-        "infer_milvus.py", "--users", "bad.txt", "--output", "all.csv", cwd=folder, **environment
+        "infer_milvus.py", "--users", tmp_path / "bad.txt", "--output", tmp_path / "all.csv", cwd=folder, **environment
     )
-    assert len((folder / "all.csv").read_text("utf-8").splitlines()) == 1 + len(rows)
+    assert len((tmp_path / "all.csv").read_text("utf-8").splitlines()) == 1 + len(rows)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ def index(new_place):
     index.close()
 
 
-def build(index, catalogue, vectors, fingerprint, num_ratings=None):
-    index.build(catalogue, vectors, [100] * len(catalogue) if num_ratings is None else num_ratings, fingerprint)
+def build(index, catalogue, vectors, fingerprint, num_ratings=None, **options):
+    num_ratings = [100] * len(catalogue) if num_ratings is None else num_ratings
+    index.build(catalogue, vectors, num_ratings, fingerprint, **options)
 
 
 def open_it(index, fingerprint):
@@ -47,6 +48,20 @@ def test_search_equals_exact_search(index):
         assert ids(hits) == [catalogue[row].movie_id for row in expected]
         assert [hit.movie.title for hit in hits] == [catalogue[row].title for row in expected]
         np.testing.assert_allclose([hit.similarity for hit in hits], similarity, atol=1e-5)
+
+
+@pytest.mark.parametrize(("index_type", "recall"), [("HNSW", 0.99), ("IVF_SQ8", 0.97)])
+def test_approximate_indices_find_nearly_all(index, index_type, recall):
+    catalogue, vectors, queries = movies(2345), unit_vectors(2345), unit_vectors(30, seed=1)
+    build(index, catalogue, vectors, "f1", index_type=index_type)
+    open_it(index, "f1")
+    rows, _ = exact_top_k(queries, vectors, 10)
+    found = index.search(queries, 10)
+    assert [len(hits) for hits in found] == [10] * 30
+    same = [
+        len({catalogue[row].movie_id for row in best} & set(ids(hits))) for best, hits in zip(rows, found, strict=True)
+    ]
+    assert np.mean(same) >= 10 * recall
 
 
 def test_fewer_movies_than_asked_for(index):
