@@ -41,6 +41,7 @@ examples:
   python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
   python train.py --data-dir data/sample           the small, invented data set that comes with the project
   python train.py --data-dir ~/ml-1m.zip --epochs 4 --output quick.model
+  python -m paddle.distributed.launch --nproc_per_node 2 train.py     several processes, each with a share of a batch
 
 next: python get_movies_data.py -f movies_origin.txt"""
 
@@ -89,9 +90,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def train(args: argparse.Namespace) -> None:
     """Reads, trains, evaluates and saves."""
-    set_device(args.device)
-    check_output(args.output)
-    data = _read(args.data_dir)
+    rank = set_device(args.device)
+    if rank == 0:
+        check_output(args.output)
+    data = _read(args.data_dir, download=rank == 0)
     held_out = held_out_rows(len(data.ratings))
     dataset, test, vocabularies = split_and_encode(data, held_out)
     if len(test.rating) == 0:
@@ -108,6 +110,8 @@ def train(args: argparse.Namespace) -> None:
         )
 
     result = train_model(dataset, vocabularies, config, report)
+    if rank > 0:
+        return
     if result.interrupted:
         print(f"Interrupted: going on with the model of epoch {result.best.number}.")
 
@@ -147,8 +151,8 @@ def train(args: argparse.Namespace) -> None:
     print(f"Next: python get_movies_data.py -f {MOVIES_ORIGIN}{model}")
 
 
-def _read(data_dir: Path) -> MovieLens:
-    if data_dir == DEFAULT_DATA_DIR and not has_movielens(data_dir):
+def _read(data_dir: Path, download: bool) -> MovieLens:
+    if download and data_dir == DEFAULT_DATA_DIR and not has_movielens(data_dir):
         download_movielens(data_dir)
     return read_movielens(data_dir)
 

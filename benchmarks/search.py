@@ -1,11 +1,15 @@
-"""How long a question takes, on a saved model and a filled Milvus Lite folder.
+"""How long questions take: whole processes, searches in process, everyone at once; on Milvus Lite or on a server.
 
     python train.py && python get_movies_data.py -f movies_origin.txt && python infer_milvus.py -i
     python benchmarks/search.py
+    python benchmarks/search.py --uri http://127.0.0.1:19530
 
-Whole processes are timed in turns against one that only imports pymilvus and Milvus Lite; searches run in process.
+Whole processes are timed in turns with one that only imports the libraries. Searches are timed in turns with the bare
+pymilvus call, and with exact search by numpy and by faiss over the same vectors.
 """
 
+import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -13,14 +17,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from machine import print_machine
+
 from recommender.checkpoint import MODEL_FOLDER, load_model
-from recommender.movie_index import MovieIndex
+from recommender.command import run
+from recommender.evaluation import exact_top_k
+from recommender.features import NUM_ANONYMOUS, read_movies_data
+from recommender.movie_index import ALIAS, DEFAULT_URI, HIT_FIELDS, SEARCH_BATCH, MovieIndex
 
 PROJECT = Path(__file__).parent.parent
-TURNS = 7
-SEARCHES = 200
+K = 10
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -30,43 +40,107 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def whole_processes() -> None:
-    """Prints the wall time of whole commands."""
+def print_processes(turns: int) -> None:
+    """Times whole commands, and prints how many times as long as the imports they take."""
     script = str(PROJECT / "infer_milvus.py")
     commands = {
+        "import paddle, pymilvus, milvus_lite": ["-c", "import paddle, pymilvus, milvus_lite"],
         "import pymilvus, milvus_lite": ["-c", "import pymilvus, milvus_lite"],
         "infer_milvus.py -a 6 -g 0 -j 16": [script, "-a", "6", "-g", "0", "-j", "16"],
         "infer_milvus.py -a 0 -g 1 -j 10 -i": [script, "-a", "0", "-g", "1", "-j", "10", "-i"],
+        "infer_milvus.py --users all -k 10": [script, "--users", "all", "-k", "10", "--output", "recommendations.csv"],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(TURNS):
+    for _ in range(turns):
         for name, command in commands.items():
-            run = [sys.executable, *command]
-            times[name].append(seconds(lambda run=run: subprocess.run(run, check=True, capture_output=True)))
+            call = [sys.executable, *command]
+            times[name].append(seconds(lambda call=call: subprocess.run(call, check=True, capture_output=True)))
+    floor = times["import paddle, pymilvus, milvus_lite"]
+    print(f"{'whole processes':<44}{'median':>8}   of the imports of the first line")
     for name, values in times.items():
-        print(f"{name:<40}{statistics.median(values):>8.2f} s   ({min(values):.2f} to {max(values):.2f})")
-
-
-def searches() -> None:
-    """Prints the time of single searches in process."""
-    model = load_model(MODEL_FOLDER)
-    index = MovieIndex()
-    index.open(model.fingerprint)
-    for name, where in {
-        "top 10": "",
-        "top 10, --min-ratings 50": index.where(min_ratings=50),
-        "top 10, --genre Comedy": index.where(genres=["Comedy"], min_ratings=50),
-        "top 10, --year 1990-1999": index.where(years=(1990, 1999), min_ratings=50),
-        "top 10, --genre and --year": index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50),
-    }.items():
-        times = sorted(
-            1000 * seconds(lambda row=row, where=where: index.search(model.user_vectors[[row]], 10, where))
-            for row in range(SEARCHES)
+        ratios = [value / least for value, least in zip(values, floor, strict=True)]
+        print(
+            f"{name:<44}{statistics.median(values):>6.2f} s   {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
-        print(f"{name:<40}{times[SEARCHES // 2]:>8.1f} ms  (p99 {times[SEARCHES * 99 // 100]:.1f})")
+
+
+def print_searches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray) -> None:
+    """Times single searches, in turns."""
+    import faiss
+
+    exact = faiss.IndexFlatIP(vectors.shape[1])
+    exact.add(vectors)
+    client = index._client
+
+    def bare(query: np.ndarray) -> object:
+        parameters = {"metric_type": "IP"}
+        return client.search(
+            ALIAS, query, limit=K, output_fields=HIT_FIELDS, search_params=parameters, anns_field="vector"
+        )
+
+    comedies = index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50)
+    actions: dict[str, Callable[[np.ndarray], object]] = {
+        "bare pymilvus": bare,
+        "MovieIndex.search": lambda query: index.search(query, K),
+        "MovieIndex.search, --min-ratings 50": lambda query: index.search(query, K, "num_ratings >= 50"),
+        "MovieIndex.search, --genre and --year too": lambda query: index.search(query, K, comedies),
+        "numpy, exact": lambda query: exact_top_k(query, vectors, K),
+        "faiss, exact": lambda query: exact.search(query, K),
+    }
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for query in queries:
+        for name, action in actions.items():
+            times[name].append(1000 * seconds(lambda action=action, query=query: action(query[None])))
+    print(f"\n{f'one search of {len(vectors):,} movies, top {K}':<44}{'p50':>8}{'p99':>9}   p50 of the first line")
+    for name, values in times.items():
+        p50, p99 = np.percentile(values, [50, 99])
+        print(f"{name:<44}{p50:>5.2f} ms{p99:>6.2f} ms   {p50 / np.median(times['bare pymilvus']):.2f}")
+
+
+def print_batches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray, turns: int) -> None:
+    """Times searches for many, in turns, and compares what they find with exact search."""
+
+    def bare() -> None:
+        for start in range(0, len(queries), SEARCH_BATCH):
+            part = queries[start : start + SEARCH_BATCH]
+            index._client.search(ALIAS, part, limit=K, output_fields=HIT_FIELDS, anns_field="vector")
+
+    actions: dict[str, Callable[[], object]] = {
+        "bare pymilvus": bare,
+        "MovieIndex.search": lambda: index.search(queries, K),
+        "numpy, exact": lambda: exact_top_k(queries, vectors, K),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(turns):
+        for name, action in actions.items():
+            speeds[name].append(len(queries) / seconds(action))
+    print(f"\n{f'{len(queries):,} users at once, top {K}':<44}{'median':>8}")
+    for name, values in speeds.items():
+        print(f"{name:<44}{statistics.median(values):>8,.0f} users/s   ({min(values):,.0f} to {max(values):,.0f})")
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--uri", default=DEFAULT_URI)
+    parser.add_argument("--token", default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""))
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--searches", type=int, default=500)
+    args = parser.parse_args()
+    model = load_model(MODEL_FOLDER)
+    print_machine("paddlepaddle", "pymilvus", "milvus-lite", "faiss-cpu")
+    if args.uri == DEFAULT_URI:
+        print_processes(args.turns)
+    index = MovieIndex(args.uri, args.token, create=False)
+    index.open(model.fingerprint, model.user_vectors.shape[1])
+    movie_ids = [movie.movie_id for movie in read_movies_data(Path("movies_data.txt"), model.vocabularies)]
+    vectors = index.vectors_of(movie_ids)
+    users = model.user_vectors[NUM_ANONYMOUS:]
+    print_searches(index, users[: args.searches], vectors)
+    print_batches(index, users[:2000], vectors, args.turns)
     index.close()
 
 
 if __name__ == "__main__":
-    whole_processes()
-    searches()
+    sys.exit(run(main))

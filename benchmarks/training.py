@@ -1,15 +1,16 @@
-"""Training speed: this project against the same model written the plain way, side by side, in ratings a second.
+"""Training: how fast, how soon how good, and where the time goes.
 
+    pip install -r requirements-benchmarks.txt
     python benchmarks/training.py --data-dir data/ml-1m
 
-The plain program is what one writes from PaddlePaddle's book: padded titles through `nn.Conv1D`, `F.cosine_similarity`,
-both towers once a rating, batches of 256. Both train on the same ratings, in turns; the ratio is that of the medians,
-its spread the least and the largest ratio of a turn.
+Speed: this project beside the same model written the plain way, in Paddle and in PyTorch, in ratings a second. Each
+runs in a process of its own, in turns; a ratio is that of the medians, its spread the least and largest of a turn.
+Quality: seconds until the validation RMSE passes that of Surprise's SVD and SVD++, beside the time SVD takes to fit.
 """
 
 import argparse
-import os
-import platform
+import cProfile
+import pstats
 import statistics
 import subprocess
 import sys
@@ -21,109 +22,136 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import paddle
-import paddle.nn.functional as F
-from paddle import nn
+from machine import print_machine
 
 from recommender import training
-from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS
-from recommender.movielens import held_out_rows, read_movielens
+from recommender.command import run
+from recommender.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
 
-PLAIN_BATCH = 256
-
-
-class PlainModel(nn.Layer):
-    """The fusion model as one would write it from the book."""
-
-    def __init__(self, vocabularies) -> None:
-        super().__init__()
-        sizes = (vocabularies.users.size, *DEMOGRAPHIC_SIZES)
-        widths = (32, 16, 16, 16)
-        self.user = nn.LayerList([nn.Embedding(*both) for both in zip(sizes, widths, strict=True)])
-        self.user_linear = nn.LayerList([nn.Linear(width, width) for width in widths])
-        self.user_combine = nn.Linear(80, 200)
-        self.movie = nn.Embedding(vocabularies.movies.size, 32)
-        self.movie_linear = nn.Linear(32, 32)
-        self.genre = nn.Embedding(vocabularies.genres.size, 32, padding_idx=0)
-        self.word = nn.Embedding(vocabularies.words.size, 32, padding_idx=0)
-        self.convolution = nn.Conv1D(32, 32, 3, padding=1)
-        self.movie_combine = nn.Linear(96, 200)
-
-    def forward(self, people, movie, genres, words):
-        """Returns scores, float32[batch]; one row of each argument a rating."""
-        parts = [linear(table(people[:, i])) for i, (table, linear) in enumerate(zip(self.user, self.user_linear))]  # noqa: B905
-        user = paddle.tanh(self.user_combine(paddle.concat(parts, axis=1)))
-        title = paddle.tanh(self.convolution(self.word(words).transpose([0, 2, 1]))).sum(2)
-        parts = [self.movie_linear(self.movie(movie)), self.genre(genres).sum(1), title]
-        movie = paddle.tanh(self.movie_combine(paddle.concat(parts, axis=1)))
-        return 5 * F.cosine_similarity(user, movie, axis=1)
+DEFAULTS = training.TrainConfig()
+PROGRAMS = {
+    "plain Paddle, batch 256": 256,
+    f"plain PyTorch, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
+    f"PyTorch, towers once a distinct row, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
+    f"train.py, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
+}
+QUALITIES = {"Surprise's SVD": 0.870, "SVD++": 0.862}
+PARTS = {
+    "numpy: draw and number the distinct rows": ("hide", "unique", "take"),
+    "forward": ("forward",),
+    "backward": ("backward",),
+    "Adam": ("step",),
+}
 
 
-def plain_stepper(dataset, vocabularies) -> Callable[[np.ndarray], None]:
-    """Returns a function that takes one step of the plain program on some rows."""
-    model = PlainModel(vocabularies)
-    optimizer = paddle.optimizer.Adam(0.001, parameters=model.parameters())
+def stepper(name: str, split: training.Split) -> Callable[[np.ndarray], object]:
+    """Returns a function that takes one step of a program on some rows."""
+    if name.startswith("plain Paddle"):
+        import plain_paddle
 
-    def step(rows: np.ndarray) -> None:
-        people = dataset.people[dataset.ratings.user_row[rows] + NUM_ANONYMOUS]
-        movies = dataset.movies.take(dataset.ratings.movie_row[rows])
-        score = model(paddle.to_tensor(people), *map(paddle.to_tensor, movies))
-        loss = F.mse_loss(score, paddle.to_tensor(dataset.ratings.rating[rows].astype(np.float32)))
-        float(loss)
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
+        return plain_paddle.stepper(split.train, split.vocabularies)
+    if "PyTorch" in name:
+        import plain_torch
 
-    return step
-
-
-def our_stepper(dataset, vocabularies, config) -> Callable[[np.ndarray], None]:
-    """Returns a function that takes one step of `recommender.training` on some rows."""
-    model = training.create_model(vocabularies, config.id_dropout)
-    optimizer = training.create_optimizer(model, config, num_steps=10_000)
+        return plain_torch.stepper(split.train, split.vocabularies, distinct="distinct" in name)
+    model = training.create_model(split.vocabularies, DEFAULTS.id_dropout)
+    optimizer = training.create_optimizer(model, DEFAULTS, num_steps=10_000)
     random = np.random.default_rng(0)
-    return lambda rows: training.train_step(model, optimizer, dataset, rows, config, random)
+    return lambda rows: training.train_step(model, optimizer, split.train, rows, DEFAULTS, random)
 
 
-def ratings_a_second(step: Callable[[np.ndarray], None], rows: np.ndarray, batch: int, seconds: float) -> float:
+def take_steps(step: Callable[[np.ndarray], object], num_ratings: int, batch: int, seconds: float) -> float:
     """Takes steps for some seconds and returns how many ratings a second they took."""
+    rows = np.random.default_rng(0).permutation(num_ratings)
     started, done = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        step(rows[done % (len(rows) - batch) :][:batch])
+        step(rows[done % (num_ratings - batch) :][:batch])
         done += batch
     return done / (time.perf_counter() - started)
 
 
+def print_speeds(args: argparse.Namespace) -> None:
+    """Runs every program in turns and prints their speeds."""
+    speeds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for _ in range(args.turns):
+        for name in PROGRAMS:
+            command = [sys.executable, __file__, "--data-dir", args.data_dir, "--seconds", str(args.seconds)]
+            done = subprocess.run([*command, "--only", name], check=True, capture_output=True, text=True)
+            speeds[name].append(float(done.stdout.split()[-1]))
+    *others, ours = speeds
+    print(f"{'':<58}{'ratings/s':>12}   train.py / it")
+    for name in others:
+        ratios = [b / a for a, b in zip(speeds[name], speeds[ours], strict=True)]
+        ratio = statistics.median(speeds[ours]) / statistics.median(speeds[name])
+        spread = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{name:<58}{statistics.median(speeds[name]):>12,.0f}   {spread}")
+    print(f"{ours:<58}{statistics.median(speeds[ours]):>12,.0f}")
+
+
+def print_time_to_quality(data: MovieLens, split: training.Split) -> None:
+    """Trains twice, in the default number of epochs and in few, and times how soon it is how good."""
+    from surprise import SVD, Dataset, Reader
+
+    fitted = data.ratings[~held_out_rows(len(data.ratings))]
+    trainset = Dataset.load_from_df(fitted, Reader(rating_scale=(1, 5))).build_full_trainset()
+    started = time.perf_counter()
+    SVD(random_state=0).fit(trainset)
+    print(f"\n{'Surprise SVD fits in':<40}{time.perf_counter() - started:>7.1f} s")
+    for epochs in (DEFAULTS.epochs, 5):
+        started, log = time.perf_counter(), []
+        config = training.TrainConfig(epochs=epochs)
+        training.train_model(
+            split.train,
+            split.vocabularies,
+            config,
+            lambda epoch, log=log, started=started: log.append((epoch.validation.rmse, time.perf_counter() - started)),
+        )
+        for name, rmse in QUALITIES.items():
+            passed = [seconds for reached, seconds in log if reached <= rmse]
+            when = f"{passed[0]:>7.1f} s" if passed else "  never"
+            print(f"{f'train.py --epochs {epochs}, as good as {name}':<40}{when}   (validation RMSE {rmse})")
+        print(
+            f"{f'train.py --epochs {epochs}, its best':<40}{log[-1][1]:>7.1f} s   (validation RMSE {min(log)[0]:.4f})"
+        )
+
+
+def print_profile(split: training.Split) -> None:
+    """Prints which parts of a step take which share of the time."""
+    step = stepper(list(PROGRAMS)[-1], split)
+    take_steps(step, len(split.train.ratings.rating), DEFAULTS.batch_size, seconds=2)
+    profiler = cProfile.Profile()
+    profiler.runcall(take_steps, step, len(split.train.ratings.rating), DEFAULTS.batch_size, seconds=10)
+    spent: dict[str, float] = {}
+    for (file, _, function), (_, _, _, seconds, _) in pstats.Stats(profiler).stats.items():
+        if "<frozen" not in file:
+            spent[function] = max(spent.get(function, 0), seconds)
+    total = spent["train_step"]
+    shares = {name: sum(spent[part] for part in parts) / total for name, parts in PARTS.items()}
+    print("\nWhere the time of a step goes")
+    for name, share in {**shares, "the rest": 1 - sum(shares.values())}.items():
+        print(f"{name:<44}{share:>6.0%}")
+
+
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=Path("data/ml-1m"))
+    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each program in each turn")
+    parser.add_argument("--only", choices=PROGRAMS, help="print the speed of this program only")
     args = parser.parse_args()
-
     data = read_movielens(args.data_dir)
-    dataset, _, vocabularies = training.split_and_encode(data, held_out_rows(len(data.ratings)))
-    rows = np.random.default_rng(0).permutation(len(dataset.ratings.rating))
-    config = training.TrainConfig()
-    programs = {
-        f"plain Paddle, batch {PLAIN_BATCH}": (plain_stepper(dataset, vocabularies), PLAIN_BATCH),
-        f"train.py, batch {config.batch_size}": (our_stepper(dataset, vocabularies, config), config.batch_size),
-    }
-    for step, batch in programs.values():
-        ratings_a_second(step, rows, batch, 1)
-    speeds = {name: [] for name in programs}
-    for _ in range(args.turns):
-        for name, (step, batch) in programs.items():
-            speeds[name].append(ratings_a_second(step, rows, batch, args.seconds))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{os.cpu_count()} cores ({platform.machine()}), paddlepaddle {paddle.__version__}, commit {commit}")
-    for name, values in speeds.items():
-        print(f"{name:<28}{statistics.median(values):>12,.0f} ratings/s")
-    plain, ours = speeds.values()
-    ratios = [b / a for a, b in zip(plain, ours, strict=True)]
-    print(f"ratio {statistics.median(ours) / statistics.median(plain):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+    split = training.split_and_encode(data, held_out_rows(len(data.ratings)))
+    if args.only:
+        step, batch = stepper(args.only, split), PROGRAMS[args.only]
+        take_steps(step, len(split.train.ratings.rating), batch, seconds=1)
+        print(take_steps(step, len(split.train.ratings.rating), batch, args.seconds))
+        return
+    print_machine("paddlepaddle", "torch", "scikit-surprise")
+    print_speeds(args)
+    print_time_to_quality(data, split)
+    print_profile(split)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

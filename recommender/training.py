@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pandas as pd
+from paddle import distributed
 from tqdm import tqdm
 
 from recommender import RecommenderError
@@ -96,8 +97,11 @@ class TrainingResult:
     interrupted: bool = False
 
 
-def set_device(device: str) -> None:
-    """Chooses where to train: `cpu` or `gpu`.
+def set_device(device: str) -> int:
+    """Chooses where to train, `cpu` or `gpu`, and joins the other processes of `paddle.distributed.launch`, if any.
+
+    Returns:
+        This process' rank; the one of rank 0 is to do what needs doing once.
 
     Raises:
         TrainingError: This Paddle cannot use a GPU.
@@ -105,6 +109,9 @@ def set_device(device: str) -> None:
     if device == "gpu" and not paddle.is_compiled_with_cuda():
         raise TrainingError("this paddlepaddle has no GPU support; install paddlepaddle-gpu or use --device cpu")
     paddle.set_device(device)
+    if distributed.get_world_size() > 1:
+        distributed.init_parallel_env()
+    return int(distributed.get_rank())
 
 
 def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
@@ -235,7 +242,8 @@ def train_model(
 ) -> TrainingResult:
     """Trains a model and returns it as it was after its best epoch.
 
-    Ctrl-C ends training early. The same seed gives the same model on the same machine.
+    Ctrl-C ends training early. The same seed gives the same model on the same machine. Under
+    `paddle.distributed.launch` each process takes its share of every batch, and all end with the same model.
 
     Args:
         dataset: The training rows; a part of them is set aside for validation.
@@ -247,30 +255,32 @@ def train_model(
         TrainingError: The loss is not a number, or there are too few ratings.
     """
     paddle.seed(config.seed)
-    random = np.random.default_rng(config.seed)
+    rank, num_ranks = distributed.get_rank(), distributed.get_world_size()
+    shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, rank))
     model = create_model(vocabularies, config.id_dropout)
-    order = random.permutation(len(dataset.ratings.rating))
+    order = shuffler.permutation(len(dataset.ratings.rating))
     num_validation = max(1, int(len(order) * config.validation_share))
     validation_rows, train_rows = order[:num_validation], order[num_validation:]
     if len(train_rows) == 0:
         raise TrainingError("too few ratings to learn from; train on at least some hundreds")
-    batch_size = min(config.batch_size, max(1, len(train_rows) // config.min_steps))
-    num_steps = -(-len(train_rows) // batch_size)
-    optimizer = create_optimizer(model, config, config.epochs * num_steps)
+    batch_size = max(num_ranks, min(config.batch_size, len(train_rows) // config.min_steps))
+    starts = range(0, len(train_rows) - num_ranks + 1, batch_size)  # Everyone has a row in the last batch too.
+    optimizer = create_optimizer(model, config, config.epochs * len(starts))
 
+    parallel = paddle.DataParallel(model) if num_ranks > 1 else model
     result = TrainingResult(model)
     best_weights: dict[str, np.ndarray] = {}
     try:
         for number in range(1, config.epochs + 1):
             model.train()
-            random.shuffle(train_rows)
+            shuffler.shuffle(train_rows)
             loss = 0.0
-            starts = range(0, len(train_rows), batch_size)
-            for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=None, leave=False):
-                rows = train_rows[start : start + batch_size]
-                loss += train_step(model, optimizer, dataset, rows, config, random) * len(rows)
+            quiet = True if rank else None
+            for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=quiet, leave=False):
+                rows = train_rows[start : start + batch_size][rank::num_ranks]
+                loss += train_step(parallel, optimizer, dataset, rows, config, random) * len(rows) * num_ranks
             model.eval()
-            validation = validate(model, dataset, validation_rows)
+            validation = _agree(validate(model, dataset, validation_rows))
             epoch = Epoch(number, loss / len(train_rows), validation.rmse**2, validation)
             result.epochs.append(epoch)
             if result.best is None or epoch.validation.rmse < result.best.validation.rmse:
@@ -286,6 +296,15 @@ def train_model(
     model.set_state_dict(best_weights)
     model.eval()
     return result
+
+
+def _agree(metrics: RatingMetrics) -> RatingMetrics:
+    """Returns the mean over all processes: they must not differ, by a rounding error even, in when to stop."""
+    if distributed.get_world_size() > 1:
+        mean = paddle.to_tensor(metrics, dtype="float64")
+        distributed.all_reduce(mean)
+        metrics = RatingMetrics(*(mean / distributed.get_world_size()).tolist())
+    return metrics
 
 
 def plot_training_curve(epochs: list[Epoch], path: Path) -> None:

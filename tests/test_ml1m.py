@@ -2,13 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import succeed
+from conftest import PROJECT, succeed
 from test_cli import parse_table
 
 from recommender.checkpoint import MODEL_FOLDER, load_model
@@ -57,6 +59,17 @@ def test_model_is_as_good_as_the_readme_says(folder):
     assert baselines["global mean"]["rmse"] == pytest.approx(1.1207, abs=1e-4)
     assert baselines["movie mean"]["rmse"] == pytest.approx(0.9829, abs=1e-4)
     assert baselines["user + movie bias"]["rmse"] == pytest.approx(0.911, abs=2e-3)
+
+
+def test_two_processes_train_as_good_a_model(data_dir, tmp_path):
+    command = [PROJECT / "train.py", "--data-dir", data_dir, "--epochs", "3", "--output"]
+    for launcher, output in (([], "one"), (["-m", "paddle.distributed.launch", "--nproc_per_node", "2"], "two")):
+        done = subprocess.run(
+            [sys.executable, *launcher, *command, output], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (load_model(tmp_path / name).manifest["metrics"]["test_rmse"] for name in ("one", "two"))
+    assert two == pytest.approx(one, abs=0.003)
 
 
 def test_milvus_finds_what_exact_search_finds(folder):

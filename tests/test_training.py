@@ -1,7 +1,11 @@
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import PROJECT, SAMPLE
 
 from recommender import features, training
 from recommender.evaluation import Ratings, predict_scores
@@ -113,3 +117,28 @@ def test_one_rating_is_too_few():
     dataset, vocabularies = build(1, 1)
     with pytest.raises(TrainingError, match="too few ratings"):
         train_model(dataset, vocabularies, CONFIG)
+
+
+TRAIN_AND_PRINT_WEIGHTS = """
+import hashlib, sys
+from pathlib import Path
+from recommender.movielens import held_out_rows, read_movielens
+from recommender.training import TrainConfig, set_device, split_and_encode, train_model
+set_device("cpu")
+data = read_movielens(Path(sys.argv[1]))
+dataset, _, vocabularies = split_and_encode(data, held_out_rows(len(data.ratings)))
+model = train_model(dataset, vocabularies, TrainConfig(epochs=1)).model
+print("weights", hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in model.parameters())).hexdigest())
+"""
+
+
+def test_two_processes_end_with_the_same_weights(tmp_path):
+    (tmp_path / "program.py").write_text(TRAIN_AND_PRINT_WEIGHTS)
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "program.py", SAMPLE]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    logs = [(tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    weights = [line for log in logs for line in log.splitlines() if line.startswith("weights ")]
+    assert len(weights) == 2
+    assert weights[0] == weights[1]
