@@ -100,7 +100,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--index",
         type=str.upper,
         choices=sorted(BUILD_PARAMETERS),
-        help=f"with -i: how Milvus searches (default: FLAT up to {EXACT_UP_TO:,} movies, HNSW beyond)",
+        help=f"with -i: how Milvus searches (default: FLAT, beyond {EXACT_UP_TO:,} movies on a server HNSW)",
     )
     storage.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     storage.add_argument(

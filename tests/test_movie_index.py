@@ -50,18 +50,20 @@ def test_search_equals_exact_search(index):
         np.testing.assert_allclose([hit.similarity for hit in hits], similarity, atol=1e-5)
 
 
-@pytest.mark.parametrize(("index_type", "recall"), [("HNSW", 0.99), ("IVF_SQ8", 0.97)])
-def test_approximate_indices_find_nearly_all(index, index_type, recall):
+def test_approximate_index_finds_nearly_all(index):
     catalogue, vectors, queries = movies(2345), unit_vectors(2345), unit_vectors(30, seed=1)
-    build(index, catalogue, vectors, "f1", index_type=index_type)
+    if not index._is_server:
+        with pytest.raises(MovieIndexError, match="Milvus Lite loses movies with HNSW"):
+            build(index, catalogue, vectors, "f1", index_type="HNSW")
+        return
+    build(index, catalogue, vectors, "f1", index_type="HNSW")
     open_it(index, "f1")
     rows, _ = exact_top_k(queries, vectors, 10)
     found = index.search(queries, 10)
     assert [len(hits) for hits in found] == [10] * 30
-    same = [
-        len({catalogue[row].movie_id for row in best} & set(ids(hits))) for best, hits in zip(rows, found, strict=True)
-    ]
-    assert np.mean(same) >= 10 * recall
+    best = [{catalogue[row].movie_id for row in query} for query in rows]
+    assert np.mean([len(expected & set(ids(hits))) for expected, hits in zip(best, found, strict=True)]) >= 9.9
+    assert [ids(hits) for hits in index.search(queries[:2], 10, "id == 301")] == [[301], [301]]
 
 
 def test_fewer_movies_than_asked_for(index):
