@@ -21,7 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from machine import print_machine
+
 from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.command import run
 from recommender.evaluation import (
     MAX_SCORE,
     RankingMetrics,
@@ -122,7 +125,7 @@ def search_all(
     with tempfile.TemporaryDirectory() as folder:
         index = MovieIndex(f"{folder}/movies.db")
         index.build(data.movies, movie_vectors, num_ratings.tolist(), "evaluation")
-        index.open("evaluation")
+        index.open("evaluation", movie_vectors.shape[1])
         leave_out = [set(movie_ids[row].tolist()) for row in seen]
         started = time.perf_counter()
         found = index.search(user_vectors, 10, index.where(min_ratings=MIN_RATINGS), leave_out)
@@ -181,10 +184,11 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=3, help="of new people, a training each; 0 for none")
     args = parser.parse_args()
     data = read_movielens(args.data_dir)
+    print_machine("paddlepaddle", "pymilvus", "milvus-lite")
     known_people(data, args.model)
     if args.splits:
         new_people(data, args.splits)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

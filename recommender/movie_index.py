@@ -228,9 +228,9 @@ class MovieIndex:
                 columns = movies[part], num_ratings[part], vectors[part]
                 self._client.insert(name, [_row(genres, *one) for one in zip(*columns, strict=True)])
             self._client.flush(name)
-            self._client.load_collection(name)
             while self._client.describe_index(name, "vector").get("pending_index_rows"):
-                time.sleep(TRY_AGAIN_SECONDS)
+                time.sleep(TRY_AGAIN_SECONDS)  # A server that loads what is not indexed yet searches it row by row.
+            self._client.load_collection(name)
             self._check(name, movies, vectors, index_type)
             if self._served():
                 self._client.alter_alias(name, ALIAS)
