@@ -77,25 +77,24 @@ class MovieIndexUnavailable(MovieIndexError):
 
 _WAIT = "wait for it: --wait SECONDS"
 _DOWN = f"nothing answers there; start it: {SERVER_COMMAND}, or {_WAIT}"
-_FAULTS: tuple[tuple[str, type[MovieIndexError], str], ...] = (
-    ("UNAUTHENTICATED", MovieIndexError, "it refuses the user or the password; give --token user:password"),
-    ("PERMISSION_DENIED", MovieIndexError, "this user may not do that; give another --token"),
-    (
-        "CERTIFICATE_VERIFY_FAILED",
-        MovieIndexError,
-        "its certificate is not trusted; name its authority's: --tls-ca FILE",
-    ),
-    ("WRONG_VERSION_NUMBER", MovieIndexError, "it does not speak TLS; begin --uri with http://"),
-    ("security handshaker", MovieIndexError, "--tls-ca is not a file of certificates in PEM form"),
-    ("Socket closed", MovieIndexError, "it hangs up; if it speaks TLS, begin --uri with https://"),
-    ("http1.x server", MovieIndexError, "that port is not for gRPC; Milvus listens on 19530 unless told otherwise"),
-    ("resolving", MovieIndexError, "there is no host of that name"),
-    ("holds the lock", MovieIndexUnavailable, f"another process has it open, and Milvus Lite serves one; {_WAIT}"),
-    ("UNAVAILABLE", MovieIndexUnavailable, _DOWN),
-    ("Fail connecting", MovieIndexUnavailable, _DOWN),
-    ("not ready", MovieIndexUnavailable, f"it is still starting; {_WAIT}"),
-)
-"""What gRPC, Milvus or Milvus Lite say, and what that means to the user. The first that fits counts."""
+_FAULTS = {
+    "UNAUTHENTICATED": "it refuses the user or the password; give --token user:password",
+    "PERMISSION_DENIED": "this user may not do that; give another --token",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; name its authority's: --tls-ca FILE",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; begin --uri with http://",
+    "security handshaker": "--tls-ca is not a file of certificates in PEM form",
+    "Socket closed": "it hangs up; if it speaks TLS, begin --uri with https://",
+    "http1.x server": "that port is not for gRPC; Milvus listens on 19530 unless told otherwise",
+    "resolving": "there is no host of that name",
+}
+"""What gRPC says, and what that means to the user. The first that fits counts."""
+_PASSING_FAULTS = {
+    "holds the lock": f"another process has it open; {_WAIT}, or run a server: {SERVER_COMMAND}",
+    "not ready": f"it is still starting; {_WAIT}",
+    "UNAVAILABLE": _DOWN,
+    "Fail connecting": _DOWN,
+}
+"""The same of gRPC, Milvus and Milvus Lite, where waiting may help."""
 
 
 class _LiteLog(logging.Handler):
@@ -167,6 +166,7 @@ class MovieIndex:
             desc=f"waiting for {self.uri}", total=wait, unit="s", disable=None if wait else True, leave=False
         ) as progress:
             while True:
+                _lite_log.reason = ""
                 try:
                     with self._errors("cannot connect", self._if_damaged):
                         client = MilvusClient(uri, **options)
@@ -418,6 +418,7 @@ class MovieIndex:
             output_fields=fields,
             search_params={"metric_type": "IP", "params": {"ef": max(300, 2 * k)}},
             anns_field="vector",
+            consistency_level="Bounded",  # Strong waits 0.2 s for a server's clock; `_count`, before any search, does.
         )
 
     def _create(self, name: str, size: int, genres: Sequence[str], properties: dict[str, str], index_type: str) -> None:
@@ -479,9 +480,9 @@ class MovieIndex:
             yield
         except (MilvusException, RpcError, OSError, ValueError) as error:
             said = f"{error} {error.__cause__} {_lite_log.reason}"
-            for sign, kind, meaning in _FAULTS:
-                if sign in said:
-                    raise kind(f"{self.uri}: {problem}: {meaning}") from error
+            for kind, faults in ((MovieIndexError, _FAULTS), (MovieIndexUnavailable, _PASSING_FAULTS)):
+                if meanings := [meaning for sign, meaning in faults.items() if sign in said]:
+                    raise kind(f"{self.uri}: {problem}: {meanings[0]}") from error
             reason = _lite_log.reason or getattr(error, "message", None) or str(error)
             raise MovieIndexError(f"{self.uri}: {problem}: {' '.join(reason.split())}{remedy}") from error
 
