@@ -26,7 +26,7 @@ from recommender.movie_index import (
     Hit,
     MovieIndex,
 )
-from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, written_whole
+from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, Movie, written_whole
 
 AGE_LABELS = tuple(AGE_GROUPS.values())
 GENDER_LABELS = tuple(GENDERS.values())
@@ -44,7 +44,7 @@ examples:
   python infer_milvus.py -a 25-34 -g F -j programmer    labels work as well as numbers
   python infer_milvus.py -a 6 -k 20                     what is left out is unknown
   python infer_milvus.py --user 42                      a user of the training data, without what they rated
-  python infer_milvus.py --user 42 --movie 139          the predicted rating of one movie
+  python infer_milvus.py --user 42 --movie 139          the predicted rating of one movie; -a, -g and -j do too
   python infer_milvus.py --like Metropolis --like 33    movies near others, by title or id
   python infer_milvus.py -g F --genre War --genre Western --year 1950-1969
   python infer_milvus.py --users all -k 10 --output recommendations.csv
@@ -68,9 +68,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
     parser = create_parser(__doc__, EPILOG)
     person = parser.add_argument_group("for whom")
-    person.add_argument("-a", "--age", type=_choice("age", AGE_LABELS), help="age group, by number or label")
+    person.add_argument(
+        "-a", "--age", type=_choice("age", AGE_LABELS), help="age group, by the number or label listed below"
+    )
     person.add_argument("-g", "--gender", type=_choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
-    person.add_argument("-j", "--job", type=_choice("job", OCCUPATIONS), help="job, by number or label")
+    person.add_argument(
+        "-j", "--job", type=_choice("job", OCCUPATIONS), help="job, by the number or label listed below"
+    )
     person.add_argument("--user", type=number(int, 1), help="a user of the training data, by id")
     person.add_argument(
         "--users", metavar="FILE|all", help="many users, a user id a line, or everyone; writes --output"
@@ -100,7 +104,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--index",
         type=str.upper,
         choices=sorted(BUILD_PARAMETERS),
-        help=f"with -i: how Milvus searches (default: FLAT, beyond {EXACT_UP_TO:,} movies on a server HNSW)",
+        help=f"with -i: how Milvus searches; HNSW is for servers, and their default beyond {EXACT_UP_TO:,} movies",
     )
     storage.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     storage.add_argument(
@@ -121,10 +125,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=os.environ.get("RECOMMENDER_MILVUS_TLS_CA") or None,
         metavar="FILE",
-        help="for an https address: the certificate of its authority, if not a public one",
+        help="for an https address: the certificate of its authority, unless that is a public one",
     )
     storage.add_argument(
-        "--wait", type=number(float, 0, 86_400), default=0, metavar="SECONDS", help="wait so long for Milvus to answer"
+        "--wait", type=number(float, 0, 86_400), default=0, metavar="SECONDS", help="how long to wait for Milvus"
     )
     args = parser.parse_args(argv)
     if refusal := _refusal(args):
@@ -148,6 +152,10 @@ def _refusal(args: argparse.Namespace) -> str | None:
         return "--movie predicts one rating; leave out --like, --genre, --year, --min-ratings, -k and --format"
     if args.index and not args.infer:
         return "--index chooses how -i builds; add -i"
+    if args.tls_ca and not args.uri.startswith("https://"):
+        return "--tls-ca goes with an address in --uri that begins with https://"
+    if args.tls_ca and not args.tls_ca.expanduser().is_file():
+        return f"--tls-ca: there is no file {args.tls_ca}"
     if args.include_seen and (args.movie or not (args.user or args.users)):
         return "--include-seen is about the movies that --user or --users rated"
     return None
@@ -162,8 +170,9 @@ def _choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
         exact = [index for index, label in enumerate(known) if wanted in (str(index), label, *label.split("/"))]
         found = exact or [index for index, label in enumerate(known) if label.startswith(wanted)]
         if len(found) != 1:
-            options = ", ".join(f"{index} {label}" for index, label in enumerate(labels))
-            raise argparse.ArgumentTypeError(f"no {what} {text!r}; choose one of: {options}")
+            options = ", ".join(f"{index} {labels[index]}" for index in found or range(len(labels)))
+            problem = f"more than one {what} begins with" if found else f"no {what}"
+            raise argparse.ArgumentTypeError(f"{problem} {text!r}; choose one of: {options}")
         return found[0]
 
     return parse
@@ -177,9 +186,8 @@ def _years(text: str) -> tuple[int | None, int | None]:
     return (int(first) if first else None, int(last) if last else None if dash else int(first))
 
 
-def index_movies(index: MovieIndex, model: SavedModel, movies_data: Path, index_type: str | None) -> None:
-    """Embeds all movies of movies_data.txt in one pass and puts them into Milvus."""
-    movies = read_movies_data(movies_data, model.vocabularies)
+def index_movies(index: MovieIndex, model: SavedModel, movies: list[Movie], index_type: str | None) -> None:
+    """Embeds all movies in one pass and puts them into Milvus."""
     from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
 
     vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
@@ -271,7 +279,10 @@ def recommend_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace
         print(f"recommended for: {describe(model, row, args) if len(asked) > 1 or not liked else ''}{likes}")
     print_hits(hits, args.format)
     if len(hits) < k:
-        print(f"Only {len(hits)} of {k}: no more movies fit; try --min-ratings 0 or fewer filters.", file=sys.stderr)
+        print(
+            f"Only {len(hits)} of {k}: no more movies fit these filters, of which --min-ratings is one.",
+            file=sys.stderr,
+        )
 
 
 def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
@@ -349,10 +360,11 @@ def read_user_ids(path: Path, known: Collection[int]) -> list[int]:
 def recommend(args: argparse.Namespace) -> None:
     """Loads the model, indexes the movies if asked to, and answers."""
     model = load_model(args.model.expanduser())
+    movies = read_movies_data(args.movies_data.expanduser(), model.vocabularies) if args.infer else []
     index = MovieIndex(args.uri, args.token, args.tls_ca, args.wait, create=args.infer)
     print("Server connected.", file=sys.stderr)
     if args.infer:
-        index_movies(index, model, args.movies_data.expanduser(), args.index)
+        index_movies(index, model, movies, args.index)
     count = index.open(model.fingerprint, model.user_vectors.shape[1])
     if args.format == "table":
         print(f"rows in collection {ALIAS}: {count}")

@@ -77,6 +77,7 @@ class MovieIndexUnavailable(MovieIndexError):
 
 _WAIT = "wait for it: --wait SECONDS"
 _DOWN = f"nothing answers there; start it: {SERVER_COMMAND}, or {_WAIT}"
+_OTHER_PORT = "that port is not Milvus'; Milvus listens on 19530 unless told otherwise"
 _FAULTS = {
     "UNAUTHENTICATED": "it refuses the user or the password; give --token user:password",
     "PERMISSION_DENIED": "this user may not do that; give another --token",
@@ -84,7 +85,9 @@ _FAULTS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS; begin --uri with http://",
     "security handshaker": "--tls-ca is not a file of certificates in PEM form",
     "Socket closed": "it hangs up; if it speaks TLS, begin --uri with https://",
-    "http1.x server": "that port is not for gRPC; Milvus listens on 19530 unless told otherwise",
+    "http1.x server": _OTHER_PORT,
+    "HTTP/2": _OTHER_PORT,
+    "UNIMPLEMENTED": _OTHER_PORT,
     "resolving": "there is no host of that name",
 }
 """What gRPC says, and what that means to the user. The first that fits counts."""
@@ -172,10 +175,10 @@ class MovieIndex:
                         client = MilvusClient(uri, **options)
                         client.list_collections()  # A server that is starting lets connect, but does not answer yet.
                         return client
-                except MovieIndexUnavailable:
+                except MovieIndexUnavailable as error:
                     waited = time.monotonic() - started
                     if waited > wait:
-                        raise
+                        raise MovieIndexUnavailable(f"{error} (tried for {waited:.0f} s)") from error
                     progress.update(round(waited - progress.n))
                     time.sleep(TRY_AGAIN_SECONDS)
 
@@ -205,7 +208,7 @@ class MovieIndex:
         """
         index_type = index_type or ("HNSW" if self._is_server and len(movies) > EXACT_UP_TO else "FLAT")
         if index_type != "FLAT" and not self._is_server:
-            raise MovieIndexError(f"Milvus Lite loses movies with {index_type}; leave out --index, or run a server")
+            raise MovieIndexError(f"{index_type} on Milvus Lite misses movies; it needs a server: {SERVER_COMMAND}")
         if len(vectors) != len(movies):
             raise MovieIndexError(f"{len(vectors)} vectors for {len(movies)} movies")
         _check_vectors(vectors)
@@ -340,11 +343,13 @@ class MovieIndex:
             titles = {title_key(row["title"]): row for row in self._read(self._all_titles)}
             near = difflib.get_close_matches(title_key(text), titles, n=5, cutoff=0.5)
             rows = named or [titles[key] for key in near]
-        offer = "; ".join(f"{row['id']} {row['title']}" for row in rows) or "none comes near"
+        offer = (
+            "choose by id: " + "; ".join(f"{row['id']} {row['title']}" for row in rows) if rows else "none comes near"
+        )
         problem = (
             "more than one movie is called" if len(named) > 1 and year is None else "no movie has the id or the title"
         )
-        raise MovieIndexError(f"{problem} {text!r}; choose by id: {offer}")
+        raise MovieIndexError(f"{problem} {text!r}; {offer}")
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted."""
@@ -542,11 +547,12 @@ def _lite_path(uri: str, create: bool) -> str:
     """
     path = Path(uri).expanduser()
     if path.suffix != ".db":
-        raise MovieIndexError(f"{uri!r}: a Milvus Lite path ends in .db, a server's address begins with http://")
+        begins = "a server's address begins with http:// or https://"
+        raise MovieIndexError(f"{uri!r}: a Milvus Lite path ends in .db, {begins}")
     if path.is_file():
         raise MovieIndexError(f"{uri}: this is a file, Milvus Lite needs a folder of its own; choose another --uri")
     if not create and not path.is_dir():
-        raise MovieIndexError(f"Insert vectors is none! {uri} is not there; run: {_rebuild_command(uri)}")
+        raise MovieIndexError(f"Insert vectors is none! There is no {uri}; run: {_rebuild_command(uri)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

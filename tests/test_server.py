@@ -46,9 +46,8 @@ def test_tls_that_does_not_fit(server, trained, tmp_path):
         (server.uri, "", "its certificate is not trusted; name its authority's: --tls-ca FILE"),
         (server.uri, other, "its certificate is not trusted"),
         (server.uri, __file__, "--tls-ca is not a file of certificates"),
-        (server.uri, "none.pem", "No such file or directory: 'none.pem'"),
         (f"https://{health}", server.certificate, "it does not speak TLS; begin --uri with http://"),
-        (f"http://{health}", "", "that port is not for gRPC"),
+        (f"http://{health}", "", "that port is not Milvus'"),
     ):
         assert message in fail("infer_milvus.py", cwd=trained, **connection({"uri": uri, "tls_ca": tls_ca}))
 
