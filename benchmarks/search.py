@@ -76,7 +76,13 @@ def print_searches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray) 
     def bare(query: np.ndarray) -> object:
         parameters = {"metric_type": "IP"}
         return client.search(
-            ALIAS, query, limit=K, output_fields=HIT_FIELDS, search_params=parameters, anns_field="vector"
+            ALIAS,
+            query,
+            limit=K,
+            output_fields=HIT_FIELDS,
+            search_params=parameters,
+            anns_field="vector",
+            consistency_level="Bounded",
         )
 
     comedies = index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50)
@@ -104,7 +110,9 @@ def print_batches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray, t
     def bare() -> None:
         for start in range(0, len(queries), SEARCH_BATCH):
             part = queries[start : start + SEARCH_BATCH]
-            index._client.search(ALIAS, part, limit=K, output_fields=HIT_FIELDS, anns_field="vector")
+            index._client.search(
+                ALIAS, part, limit=K, output_fields=HIT_FIELDS, anns_field="vector", consistency_level="Bounded"
+            )
 
     actions: dict[str, Callable[[], object]] = {
         "bare pymilvus": bare,
