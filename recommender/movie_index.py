@@ -178,7 +178,8 @@ class MovieIndex:
                 except MovieIndexUnavailable as error:
                     waited = time.monotonic() - started
                     if waited > wait:
-                        raise MovieIndexUnavailable(f"{error} (tried for {waited:.0f} s)") from error
+                        tried = f" (tried for {waited:.0f} s)" if wait else ""
+                        raise MovieIndexUnavailable(f"{error}{tried}") from error
                     progress.update(round(waited - progress.n))
                     time.sleep(TRY_AGAIN_SECONDS)
 
