@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-server test-ml1m lint clean
+.PHONY: demo test test-server test-server-faults test-server-contract test-ml1m lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had.
 	@if $(BIN)/python -m recommender.movielens; then data=data/ml-1m; else data=data/sample; \
@@ -18,8 +18,18 @@ test: $(VENV)/installed-dev lint  ## Everything that needs no download.
 test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m ML1M_DIR=folder
 	ML1M_DIR=$(or $(ML1M_DIR),data/ml-1m) $(BIN)/python -m pytest -m ml1m
 
-test-server: $(VENV)/installed-dev  ## On a Milvus server, which can be reached from nowhere else; needs Linux.
-	unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec $(BIN)/python -m pytest -m "server or fuzz" --hypothesis-profile=thorough'
+# Each in a network of its own, which has nothing but loopback, and with disks that nobody else sees.
+ALONE := unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec "$$@"' sh
+FAULT_TESTS := tests/test_server.py tests/test_faults.py tests/test_fuzz.py
+
+test-server: $(VENV)/installed-dev  ## On Milvus servers, which can be reached from nowhere else; needs Linux.
+	$(MAKE) --jobs 2 --output-sync=target test-server-faults test-server-contract
+
+test-server-faults:
+	$(ALONE) $(BIN)/python -m pytest -m "server or fuzz" --hypothesis-profile=thorough $(FAULT_TESTS)
+
+test-server-contract:
+	$(ALONE) $(BIN)/python -m pytest -m server $(addprefix --ignore=,$(FAULT_TESTS))
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
