@@ -84,7 +84,6 @@ def search(args: argparse.Namespace) -> None:
         shares.append(np.mean([hit.similarity >= least - 1e-6 for hit in hits]))
     index.close()
     p50, p99 = np.percentile(times, [50, 99])
-    print()
     print(f"{count:,} movies, one search: p50 {p50:.1f} ms, p99 {p99:.1f} ms, recall@{K} {np.mean(shares):.4f}")
 
 
