@@ -1,237 +1,307 @@
-"""The model folder: all that inference needs, written whole or not at all, checked when it is read.
+"""The model folder: all that inference needs, replaced in one step, checked when it is read.
 
-    manifest.json         format version, configuration, metrics, library versions, checksums, fingerprint
-    user_tower.*          Paddle inference programs: `paddle.jit.load(folder + "/user_tower")` needs none of
-    movie_tower.*         this package's code
-    vocabularies.json     words, genres, movie ids and user ids, in the order of their indices
-    people.npy            what the user tower reads of everyone a question can be asked for, see `encode_people`
-    user_vectors.npy      what it answers, so that a query needs no Paddle: float32[people, 200]
-    ratings.npy           `RATING` records, sorted by user
-    training_curve.png
+    manifest.json         which of the folders below is current; format version, configuration, metrics, library
+                          versions, checksums, fingerprint
+    files-0123456789ab/   one saved model, never changed:
+      user_tower.*        Paddle inference programs: `paddle.jit.load(folder + "/user_tower")` needs none of
+      movie_tower.*       this package's code
+      vocabularies.json   words, genres and movie ids, in the order of their indices
+      movies_origin.txt   the movies of the training data, rated or not
+      user_ids.npy        int64[users], sorted
+      people.npy          what the user tower reads of everyone a question can be asked for, see `encode_people`
+      user_vectors.npy    what it answers, so that a query needs no Paddle: float32[people, 200]
+      ratings.npy         `RATING` records, sorted by user and movie
+      first_rating.npy    int64[users + 1], where each user's ratings begin
+      training_curve.png
 
-Nothing in it is pickled.
+A new model gets a folder of its own and then a new manifest, so of two writers the last to finish wins, and a reader
+has one of the two. The model before stays until the next one is saved. Nothing is pickled.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import time
+import uuid
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from recommender import RecommenderError
-from recommender.features import NUM_RESERVED, Vocabularies, Vocabulary
+from recommender import RecommenderError, Step, counted
+from recommender.features import NUM_ANONYMOUS, Vocabularies, Vocabulary
+from recommender.files import check_folder_writable, unfinished
 
 if TYPE_CHECKING:
     from recommender.model import FusionModel
 
-MODEL_FOLDER = Path("recommender_system.inference.model")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LIBRARIES = ("paddlepaddle", "numpy")
-TRAIN_COMMAND = "python train.py"
-RATING = np.dtype([("user_id", "<i4"), ("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
+ABANDONED_SECONDS = 3600.0
+"""A folder that no manifest names is removed when it is so old: until then somebody may be writing or reading it."""
+RATING = np.dtype([("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
 """One rating; `held_out` says that it is a test row, which training did not see."""
+ARRAYS = ("user_ids", "people", "user_vectors", "ratings", "first_rating")
+_SAVED_FOLDER = re.compile(r"files-[0-9a-f]{12}")
 
 
 class ModelError(RecommenderError):
     """The model folder is missing, damaged, or cannot be written. The message names the remedy."""
 
 
-@dataclass(frozen=True)
-class SavedModel:
-    """A model folder that was read and checked."""
+class ModelData(NamedTuple):
+    """What a model folder holds beside the towers."""
 
-    folder: Path
-    manifest: dict[str, Any]
     vocabularies: Vocabularies
+    movies_origin: bytes
+    """The movies of the training data, as `format_movies` writes them."""
+    user_ids: np.ndarray
+    """int64[users], sorted"""
     people: np.ndarray
-    """int64[people, 4], see `encode_people`"""
+    """int64[people, 4], see `encode_people`; the users are the last rows"""
     user_vectors: np.ndarray
     """float32[people, 200], unit length, rows as in `people`"""
+    ratings: np.ndarray
+    """`RATING`[ratings], sorted by user and movie"""
+    first_rating: np.ndarray
+    """int64[users + 1], where in `ratings` each user's begin; the last is their number"""
+
+
+class SavedModel(NamedTuple):
+    """A model that was read and checked."""
+
+    folder: Path
+    """With the towers; never changed, and removed when a second model has been saved after this one."""
+    manifest: dict[str, Any]
+    data: ModelData
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides the model's answers."""
         return str(self.manifest["fingerprint"])
 
-    def load_tower(self, name: str) -> Callable[..., Any]:
-        """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`."""
-        import paddle
+    @property
+    def vector_size(self) -> int:
+        """The length of a user's or movie's vector."""
+        return int(self.data.user_vectors.shape[1])
 
-        tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
+    def load_tower(self, name: str) -> Callable[..., Any]:
+        """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`.
+
+        Raises:
+            ModelError: The model has been replaced twice since it was read.
+        """
+        from recommender.framework import paddle
+
+        try:
+            tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
+        except (ValueError, OSError, RuntimeError) as error:
+            raise ModelError(f"{self.folder}: replaced while it was being read; run the command again") from error
         return tower
 
-    def ratings(self) -> np.ndarray:
-        """Returns `RATING`[ratings], sorted by user: all there is, training and test rows."""
-        ratings: np.ndarray = np.load(self.folder / "ratings.npy", mmap_mode="r", allow_pickle=False)
-        return ratings
+    def ratings_of(self, user_id: int) -> np.ndarray:
+        """Returns `RATING`[ratings], all of one user's.
 
-    def ratings_of(self, user_ids: Sequence[int]) -> list[np.ndarray]:
-        """Returns `RATING`[ratings] of each of some users."""
-        ratings = self.ratings()
-        bounds = np.searchsorted(ratings["user_id"], np.array([user_ids, np.add(user_ids, 1)]))
-        return [ratings[first:last] for first, last in bounds.T]
+        Raises:
+            ModelError: The model does not know them.
+        """
+        user = self.person_row(user_id) - NUM_ANONYMOUS
+        return self.data.ratings[self.data.first_rating[user] : self.data.first_rating[user + 1]]
 
-    def user_row(self, user_id: int) -> int:
+    def count_ratings(self) -> dict[int, int]:
+        """Returns how many ratings of each movie, by id, the model was trained on."""
+        ratings = self.data.ratings
+        movie_ids, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
+        return dict(zip(movie_ids.tolist(), counts.tolist(), strict=True))
+
+    def person_row(self, user_id: int) -> int:
         """Returns a user's row of `people` and `user_vectors`.
 
         Raises:
             ModelError: The model does not know them.
         """
-        if user_id not in self._row_of_user:
-            known = self.vocabularies.users.tokens
-            raise ModelError(f"no user {user_id} in the training data; {len(known)} ids from {known[0]} to {known[-1]}")
-        return self._row_of_user[user_id]
+        user_ids = self.data.user_ids
+        user = int(np.searchsorted(user_ids, user_id))
+        if user == len(user_ids) or user_ids[user] != user_id:
+            known = f"{counted(len(user_ids), 'user')}, with ids from {user_ids[0]} to {user_ids[-1]}"
+            raise ModelError(f"no user {user_id} in the training data; there are {known}")
+        return NUM_ANONYMOUS + user
 
-    @cached_property
-    def _row_of_user(self) -> dict[int, int]:
-        indices = self.people[:, 0].tolist()
-        tokens = self.vocabularies.users.tokens
-        return {tokens[index - NUM_RESERVED]: row for row, index in enumerate(indices) if index >= NUM_RESERVED}
+
+def sort_ratings(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts ratings by user and movie.
+
+    Args:
+        ratings: Columns `user_id`, `movie_id` and `rating`.
+        held_out: bool[ratings], True for the test rows.
+        user_ids: int64[users], sorted.
+
+    Returns:
+        `ratings` and `first_rating` of `ModelData`.
+    """
+    order = np.lexsort((ratings.movie_id, ratings.user_id))
+    columns = (ratings.movie_id, ratings.rating, held_out)
+    in_order = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING)
+    users = ratings.user_id.to_numpy()[order]
+    return in_order, np.append(np.searchsorted(users, user_ids), len(users))
 
 
 def check_output(folder: Path) -> None:
-    """Makes sure, before any work, that a model can be written to `folder`.
+    """Makes sure, before any work, that a model can be written to `folder`; leaves no trace.
 
     Raises:
-        ModelError: It is a file, it holds something that is not a model, or it cannot be written to.
+        ModelError: It is a file, or it holds something that is not a model.
+        FileError: It cannot be written to.
     """
-    _finish_replacement(folder)
-    partial, _ = _neighbours(folder)
+    if folder.exists() and not _is_model_folder(folder):
+        raise ModelError(f"{folder}: this is not a model folder, and stays as it is; choose another --output")
+    check_folder_writable(folder)
+
+
+def _is_model_folder(folder: Path) -> bool:
+    """Tells an empty folder and one that `save_model` wrote, however damaged, from anything else."""
+    if not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    if not names or any(map(_SAVED_FOLDER.fullmatch, names)):
+        return True
     try:
-        if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ModelError(f"{folder}: this is not a model folder, and stays as it is; choose another --output")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        partial.rmdir()
-    except OSError as error:
-        raise ModelError(f"{folder}: cannot write here: {error.strerror}; choose another --output") from error
+        return "format_version" in json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def save_model(
-    folder: Path,
-    model: "FusionModel",
-    vocabularies: Vocabularies,
-    people: np.ndarray,
-    user_vectors: np.ndarray,
-    ratings: np.ndarray,
-    draw_curve: Callable[[Path], None],
-    **facts: Any,
+    folder: Path, model: "FusionModel", data: ModelData, training_curve: bytes, facts: dict[str, Any]
 ) -> str:
-    """Writes the model folder beside its final place, then moves it there; the old one is whole until then.
+    """Writes a model and, when it is whole, makes it the current one of the model folder.
 
     Args:
-        folder: The model folder; an older model in it is replaced.
+        folder: The model folder; it may hold another model, and another process may be writing there too.
         model: The trained model, in evaluation mode.
-        vocabularies: What it was trained with.
-        people: int64[people, 4], see `encode_people`.
-        user_vectors: float32[people, 200], unit length.
-        ratings: `RATING`[ratings], in any order.
-        draw_curve: Writes training_curve.png to the path it is given.
-        **facts: JSON values for the manifest, such as `config` and `metrics`.
+        data: What goes with it.
+        training_curve: A PNG.
+        facts: JSON values for the manifest, such as `config` and `metrics`.
 
     Returns:
         The fingerprint.
 
     Raises:
-        ModelError: It cannot be written.
+        ModelError: The folder holds something that is not a model, or cannot be written; the model before still is.
     """
     check_output(folder)
-    partial, previous = _neighbours(folder)
     try:
-        partial.mkdir()
-        _save_towers(partial, model)
-        tokens = {name: vocabulary.tokens for name, vocabulary in vocabularies._asdict().items()}
-        _write_json(partial / "vocabularies.json", tokens)
-        np.save(partial / "people.npy", people)
-        np.save(partial / "user_vectors.npy", user_vectors)
-        np.save(partial / "ratings.npy", np.sort(ratings, order=["user_id", "movie_id"]))
-        checksums = {path.name: _checksum(path) for path in sorted(partial.iterdir())}
-        draw_curve(partial / "training_curve.png")
+        _remove_replaced(folder)
+        with unfinished(folder / f"files-{uuid.uuid4().hex[:12]}") as saved:
+            saved.mkdir(parents=True)
+            _save_towers(saved, model)
+            _save_data(saved, data)
+            checksums = {path.name: _checksum(path) for path in sorted(saved.iterdir())}
+            (saved / "training_curve.png").write_bytes(training_curve)
         manifest = {
             "format_version": FORMAT_VERSION,
+            "folder": saved.name,
             "fingerprint": _fingerprint(checksums),
             **facts,
             "libraries": {library: version(library) for library in LIBRARIES},
             "files": checksums,
         }
-        _write_json(partial / MANIFEST, manifest)
-        if folder.exists():
-            os.replace(folder, previous)
-        os.replace(partial, folder)
-        shutil.rmtree(previous, ignore_errors=True)
+        with unfinished(folder / f".{saved.name}.partial") as partial:
+            _write_json(partial, manifest)
+            os.replace(partial, folder / MANIFEST)
     except OSError as error:
         raise ModelError(f"{folder}: cannot write the model: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return str(manifest["fingerprint"])
 
 
 def load_model(folder: Path) -> SavedModel:
-    """Reads a model folder and checks every file's checksum.
+    """Reads the current model of a model folder and checks every file's checksum.
 
     Raises:
-        ModelError: There is none, it is damaged, or a newer version of this program made it.
+        ModelError: There is none, it is damaged, or another version of this program made it.
     """
-    _finish_replacement(folder)
-    remedy = f"make it anew: {TRAIN_COMMAND}"
+    while True:
+        manifest = _read_manifest(folder)
+        try:
+            return _read_saved(folder, manifest)
+        except ModelError:
+            if _read_manifest(folder) == manifest:  # Else it has been replaced meanwhile.
+                raise
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        made = manifest["format_version"]
     except FileNotFoundError:
-        raise ModelError(f"{folder}: no model here; make one: {TRAIN_COMMAND}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / MANIFEST}: cannot read it: {error}; {remedy}") from error
+        raise ModelError(f"{folder}: no model here", Step.TRAIN) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / MANIFEST}: damaged: {error!r}", Step.TRAIN) from error
+    if made != FORMAT_VERSION:
+        raise ModelError(f"{folder}: format {made}, this program reads format {FORMAT_VERSION}", Step.TRAIN)
+    return dict(manifest)
+
+
+def _read_saved(folder: Path, manifest: dict[str, Any]) -> SavedModel:
     try:
-        if manifest["format_version"] > FORMAT_VERSION:
-            made, known = manifest["format_version"], FORMAT_VERSION
-            raise ModelError(f"{folder}: format {made}, this program knows up to {known}; update it, or {remedy}")
-        for name, expected in manifest["files"].items():
-            if Path(name).name != name or _checksum(folder / name) != expected:
-                raise ModelError(f"{folder / name}: damaged, its checksum is off; {remedy}")
-        if _fingerprint(manifest["files"]) != manifest["fingerprint"]:
-            raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is off; {remedy}")
-        tokens = json.loads((folder / "vocabularies.json").read_text("utf-8"))
-        vocabularies = Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
-        people, user_vectors = (
-            np.load(folder / name, allow_pickle=False) for name in ("people.npy", "user_vectors.npy")
-        )
+        name, checksums = manifest["folder"], manifest["files"]
+        if not _SAVED_FOLDER.fullmatch(name) or _fingerprint(checksums) != manifest["fingerprint"]:
+            raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is off", Step.TRAIN)
+        saved = folder / name
+        for name, expected in checksums.items():
+            if Path(name).name != name or _checksum(saved / name) != expected:
+                raise ModelError(f"{saved / name}: damaged, its checksum is off", Step.TRAIN)
+        return SavedModel(saved, manifest, _read_data(saved))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder}: damaged: {error}; {remedy}") from error
-    return SavedModel(folder, manifest, vocabularies, people, user_vectors)
+        raise ModelError(f"{folder}: damaged: {error}", Step.TRAIN) from error
 
 
-def _neighbours(folder: Path) -> tuple[Path, Path]:
-    """Returns where a folder is written before it is whole, and where the old one waits to be removed."""
-    return folder.parent / f"{folder.name}.partial", folder.parent / f"{folder.name}.previous"
+def _save_data(saved: Path, data: ModelData) -> None:
+    tokens = {name: vocabulary.tokens for name, vocabulary in data.vocabularies._asdict().items()}
+    _write_json(saved / "vocabularies.json", tokens)
+    (saved / "movies_origin.txt").write_bytes(data.movies_origin)
+    for name in ARRAYS:
+        np.save(saved / f"{name}.npy", getattr(data, name))
 
 
-def _finish_replacement(folder: Path) -> None:
-    """Puts the old model back if a writer was killed between its two renames."""
-    _, previous = _neighbours(folder)
-    if not folder.exists() and (previous / MANIFEST).is_file():
-        os.replace(previous, folder)
-    shutil.rmtree(previous, ignore_errors=True)
+def _read_data(saved: Path) -> ModelData:
+    tokens = json.loads((saved / "vocabularies.json").read_text("utf-8"))
+    vocabularies = Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
+    arrays = {name: np.load(saved / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+    return ModelData(vocabularies, (saved / "movies_origin.txt").read_bytes(), **arrays)
 
 
-def _save_towers(folder: Path, model: "FusionModel") -> None:
-    import paddle
-    from paddle.static import InputSpec
+def _save_towers(saved: Path, model: "FusionModel") -> None:
+    from recommender.framework import paddle, writable_home
 
+    InputSpec = paddle.static.InputSpec
     people = [InputSpec([None, 4], "int64", "people")]
     movies = [
         InputSpec([None], "int64", "movie_index"),
         InputSpec([None, None], "int64", "genre_index"),
         InputSpec([None, None], "int64", "word_index"),
     ]
-    paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=people)
-    paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
+    with writable_home():
+        paddle.jit.save(model.user_tower, str(saved / "user_tower"), input_spec=people)
+        paddle.jit.save(model.movie_tower, str(saved / "movie_tower"), input_spec=movies)
+
+
+def _remove_replaced(folder: Path) -> None:
+    """Removes models that were replaced, and what killed writers left, if nobody can be using it any more."""
+    try:
+        current = _read_manifest(folder)["folder"]
+    except (ModelError, KeyError):
+        return
+    for path in folder.iterdir():
+        is_old = time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+        if _SAVED_FOLDER.fullmatch(path.name) and path.name != current and is_old:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,11 +1,71 @@
-"""What the three scripts share: their parser, a type for numbers, and what becomes of failures."""
+"""What the three scripts share: the paths of a pipeline, what becomes of failures, types for options."""
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-from recommender import RecommenderError
+from recommender import RecommenderError, Step
+
+MODEL_FOLDER = Path("recommender_system.inference.model")
+MOVIES_ORIGIN = Path("movies_origin.txt")
+MOVIES_DATA = Path("movies_data.txt")
+LITE_URI = "recommender_demo.db"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a pipeline keeps what one step hands to the next."""
+
+    model: Path = MODEL_FOLDER
+    movies_origin: Path = MOVIES_ORIGIN
+    movies_data: Path = MOVIES_DATA
+    uri: str = LITE_URI
+    """Without a password."""
+    tls_ca: Path | None = None
+
+    def command(self, step: Step) -> str:
+        """Returns the command that takes a step here, to be pasted into a shell."""
+        options: list[tuple[str, object]]
+        match step:
+            case Step.TRAIN:
+                words = ["python train.py"]
+                options = [("--output", self.model), ("--movies-origin", self.movies_origin)]
+            case Step.ENCODE:
+                words = ["python get_movies_data.py -f", shlex.quote(str(self.movies_origin))]
+                options = [("--model", self.model), ("--output", self.movies_data)]
+            case Step.INDEX:
+                words = ["python infer_milvus.py -i"]
+                options = [("--model", self.model), ("--movies-data", self.movies_data)]
+                options += [("--uri", self.uri), ("--tls-ca", self.tls_ca)]
+        defaults = vars(Places()).values()
+        words += [f"{name} {shlex.quote(str(value))}" for name, value in options if value not in defaults]
+        return " ".join(words)
+
+
+def run(work: Callable[[], None], places: Places) -> int:
+    """Does a command's work and returns its exit code; an expected failure is one line, `error: ...`.
+
+    Args:
+        work: What to do.
+        places: Of the call, for the commands that a message names.
+    """
+    try:
+        work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # The reader, `head` perhaps, has seen enough; nor is there a place for what is buffered.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except RecommenderError as error:
+        print(f"error: {error.told(places.command)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def create_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
@@ -15,33 +75,25 @@ def create_parser(description: str | None, epilog: str) -> argparse.ArgumentPars
     )
 
 
+def plain_text(argument: str) -> str:
+    """Is an argparse type for what people type: UTF-8, whatever the locale, without bytes that are none."""
+    return os.fsencode(argument).decode("utf-8", "replace")
+
+
 def number(kind: type[int] | type[float], least: float, most: float = 2**31 - 1) -> Callable[[str], float]:
     """Makes an argparse type for numbers from `least` to `most`."""
 
     def parse(text: str) -> float:
+        what = "a whole number" if kind is int else "a number"
+        wrong = argparse.ArgumentTypeError(f"{text!r} is not {what} from {least:g} to {most:.10g}")
+        if not text.isascii() or "_" in text:
+            raise wrong
         try:
-            if not text.isascii() or "_" in text or not least <= (value := kind(text)) <= most:
-                raise ValueError
+            value = kind(text)
         except ValueError:
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {least:g} to {most:.10g}") from None
+            raise wrong from None
+        if not least <= value <= most:
+            raise wrong
         return value
 
     return parse
-
-
-def run(work: Callable[[], None]) -> int:
-    """Does a command's work and returns its exit code; an expected failure is one line, `error: ...`."""
-    try:
-        work()
-        sys.stdout.flush()
-    except BrokenPipeError:  # The reader, `head` perhaps, has seen enough; nor is there a place for what is buffered.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (RecommenderError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; what was there before still is", file=sys.stderr)
-        return 130
-    return 0

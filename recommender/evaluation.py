@@ -10,9 +10,9 @@ CHUNK = 1 << 16
 
 
 class Ratings(NamedTuple):
-    """Ratings as rows of users and movies, numbered from 0."""
+    """Ratings as rows of people and movies, numbered from 0."""
 
-    user_row: np.ndarray
+    person_row: np.ndarray
     movie_row: np.ndarray
     rating: np.ndarray
 
@@ -107,25 +107,6 @@ def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray
     )
 
 
-def ease_scores(liked: np.ndarray, l2: float = 250.0) -> np.ndarray:
-    """Returns float32[users, movies], the scores of EASE: each movie's best linear reconstruction from the others.
-
-    Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019; l2 as RecBole's for ml-1m.
-
-    Args:
-        liked: bool[users, movies], the training ratings that count as liking.
-        l2: Regularisation.
-    """
-    interactions = liked.astype(np.float32)
-    gram = interactions.T @ interactions
-    gram[np.diag_indices_from(gram)] += l2
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0)
-    scores: np.ndarray = interactions @ weights
-    return scores
-
-
 def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:
     """Predicts the test ratings in three simple ways, learnt from the training ratings.
 
@@ -134,48 +115,21 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
         `user + movie bias`.
     """
     mean = train.rating.mean()
-    num_users = max(train.user_row.max(), test.user_row.max()) + 1
+    num_users = max(train.person_row.max(), test.person_row.max()) + 1
     num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
-    movie_mean = mean + _damped_mean(train.rating - mean, train.movie_row, num_movies, damping=0)
+    movie_mean = mean + damped_mean(train.rating - mean, train.movie_row, num_movies, damping=0)
     user_bias, movie_bias = np.zeros(num_users), np.zeros(num_movies)
     for _ in range(10):  # Alternating least squares with Surprise's BaselineOnly damping, 15 and 10.
-        movie_bias = _damped_mean(train.rating - mean - user_bias[train.user_row], train.movie_row, num_movies, 10)
-        user_bias = _damped_mean(train.rating - mean - movie_bias[train.movie_row], train.user_row, num_users, 15)
+        movie_bias = damped_mean(train.rating - mean - user_bias[train.person_row], train.movie_row, num_movies, 10)
+        user_bias = damped_mean(train.rating - mean - movie_bias[train.movie_row], train.person_row, num_users, 15)
     return {
         "global mean": np.full(len(test.rating), mean),
         "movie mean": movie_mean[test.movie_row],
-        "user + movie bias": mean + user_bias[test.user_row] + movie_bias[test.movie_row],
+        "user + movie bias": mean + user_bias[test.person_row] + movie_bias[test.movie_row],
     }
 
 
-def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndarray) -> dict[str, np.ndarray]:
-    """Predicts the ratings of people that training has not seen, in two simple ways.
-
-    Args:
-        train: The ratings to learn from.
-        test: Ratings by other users.
-        demographics: int64[users, 3], gender, age and occupation index of all users.
-
-    Returns:
-        float64[test ratings] for `movie mean` and `movie mean + demographics`: the shrunk mean of a movie, and that
-        plus the shrunk offset of its ratings by the same gender, then by the same age, then by the same occupation.
-    """
-    mean = train.rating.mean()
-    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
-    movie_bias = _damped_mean(train.rating - mean, train.movie_row, num_movies, damping=5)
-    left = train.rating - mean - movie_bias[train.movie_row]
-    movie_mean = mean + movie_bias[test.movie_row]
-    total = movie_mean.copy()
-    for column in demographics.T:
-        levels = column.max() + 1
-        group = train.movie_row * levels + column[train.user_row]
-        offset = _damped_mean(left, group, num_movies * levels, damping=40)
-        left = left - offset[group]
-        total += offset[test.movie_row * levels + column[test.user_row]]
-    return {"movie mean": movie_mean, "movie mean + demographics": total}
-
-
-def _damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:
+def damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:
     """Returns float64[groups], each group's sum over its count plus `damping`; 0 for a group without values."""
     counts = np.bincount(group, minlength=num_groups)
     means: np.ndarray = np.bincount(group, values, minlength=num_groups) / np.maximum(counts + damping, 1)

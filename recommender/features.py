@@ -4,30 +4,20 @@ An index of 0 is padding in a list of words or genres, and "unknown" for a singl
 vocabularies 0 pads, 1 is "unknown", and the tokens follow in sorted order.
 """
 
+import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender.movielens import (
-    AGE_CODES,
-    AGE_GROUPS,
-    GENDERS,
-    OCCUPATIONS,
-    DataError,
-    Movie,
-    User,
-    decode_lines,
-    parse_movie,
-    written_whole,
-)
+from recommender import Step, counted
+from recommender.files import read_bytes, written_whole
+from recommender.movielens import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, Movie, User, parse_movie
 
 PADDING = 0
 UNKNOWN = 1
 NUM_RESERVED = 2
-MOVIES_DATA = Path("movies_data.txt")
-
 DEMOGRAPHIC_SIZES = (1 + len(GENDERS), 1 + len(AGE_GROUPS), 1 + len(OCCUPATIONS))
 """How many indices gender, age and occupation have; index 0 of each is "unknown"."""
 NUM_ANONYMOUS = int(np.prod(DEMOGRAPHIC_SIZES))
@@ -60,7 +50,6 @@ class Vocabularies(NamedTuple):
     genres: Vocabulary[str]
     movies: Vocabulary[int]
     """The movies that have ratings to learn from; any other is an unknown movie."""
-    users: Vocabulary[int]
 
 
 class MovieFeatures(NamedTuple):
@@ -83,19 +72,22 @@ def title_words(movie: Movie) -> list[str]:
     return movie.name.lower().split()
 
 
-def build_vocabularies(users: Iterable[User], movies: Sequence[Movie], rated_movie_ids: Iterable[int]) -> Vocabularies:
+def genre_key(genre: str) -> str:
+    """Returns what makes two spellings one genre: `drama` is `Drama`."""
+    return genre.casefold()
+
+
+def build_vocabularies(movies: Sequence[Movie], rated_movie_ids: Iterable[int]) -> Vocabularies:
     """Builds the vocabularies of a data set.
 
     Args:
-        users: The users to know.
         movies: The movies whose words and genres to know.
         rated_movie_ids: The movies to know by id: those with ratings to learn from.
     """
     return Vocabularies(
         words=Vocabulary(word for movie in movies for word in title_words(movie)),
-        genres=Vocabulary(genre for movie in movies for genre in movie.genres),
+        genres=Vocabulary(genre_key(genre) for movie in movies for genre in movie.genres),
         movies=Vocabulary(rated_movie_ids),
-        users=Vocabulary(user.user_id for user in users),
     )
 
 
@@ -109,7 +101,7 @@ def encode_movies(movies: Sequence[Movie], vocabularies: Vocabularies) -> MovieF
 
 
 def _encode_genres(movie: Movie, vocabularies: Vocabularies) -> list[int]:
-    return [vocabularies.genres.index(genre) for genre in movie.genres]
+    return [vocabularies.genres.index(genre_key(genre)) for genre in movie.genres]
 
 
 def _encode_title(movie: Movie, vocabularies: Vocabularies) -> list[int]:
@@ -128,24 +120,19 @@ def anonymous_row(gender_index: np.ndarray, age_index: np.ndarray, occupation_in
     return np.ravel_multi_index((gender_index, age_index, occupation_index), DEMOGRAPHIC_SIZES)
 
 
-def encode_people(users: Sequence[User], vocabularies: Vocabularies) -> np.ndarray:
+def encode_people(users: Sequence[User]) -> np.ndarray:
     """Encodes everyone that a question can be asked for.
 
     Returns:
         int64[people, 4], columns user, gender, age and occupation index: first the `NUM_ANONYMOUS` people without an
-        id, at the rows that `anonymous_row` gives, then the users in the order given.
+        id, at the rows that `anonymous_row` gives, then the users in the order given, which numbers them.
     """
     demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_ANONYMOUS).T
     anonymous = np.column_stack([np.full(NUM_ANONYMOUS, UNKNOWN), demographics])
     genders = tuple(GENDERS)
     known = [
-        (
-            vocabularies.users.index(user.user_id),
-            1 + genders.index(user.gender),
-            1 + AGE_CODES.index(user.age),
-            1 + user.occupation,
-        )
-        for user in users
+        (NUM_RESERVED + row, 1 + genders.index(user.gender), 1 + AGE_CODES.index(user.age), 1 + user.occupation)
+        for row, user in enumerate(users)
     ]
     return np.concatenate([anonymous, np.array(known).reshape(-1, anonymous.shape[1])]).astype(np.int64)
 
@@ -158,53 +145,66 @@ class UnknownCounts(NamedTuple):
 
 
 def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabularies) -> UnknownCounts:
-    """Writes movies_data.txt: `id::word index,...,(YEAR)::genre index,...::title::genres`, a line a movie.
+    """Writes movies_data.txt: `id::word index,...,(YEAR)::genre index,...::title::genres::checksum`, a line a movie.
 
-    The first three fields are the original demo's, whose readers drop the year at the end of the second.
-    The file appears under its name only when it is whole.
+    The first three fields are the original demo's, whose readers drop the year at the end of the second. The checksum
+    is of the line before it. The file appears under its name only when it is whole.
+
+    Raises:
+        FileError: It cannot be written.
     """
     unknown_words = unknown_genres = 0
     with written_whole(path) as file:
         for movie in movies:
-            words, genres = _encode_title(movie, vocabularies), _encode_genres(movie, vocabularies)
-            unknown_words += words.count(UNKNOWN)
-            unknown_genres += genres.count(UNKNOWN)
-            file.write("::".join(_movies_data_fields(movie, words, genres)) + "\n")
+            unknown_words += _encode_title(movie, vocabularies).count(UNKNOWN)
+            unknown_genres += _encode_genres(movie, vocabularies).count(UNKNOWN)
+            file.write(_movies_data_line(movie, vocabularies) + "\n")
     return UnknownCounts(unknown_words, unknown_genres)
 
 
-def _movies_data_fields(movie: Movie, words: Sequence[int], genres: Sequence[int]) -> list[str]:
-    return [
+def _movies_data_line(movie: Movie, vocabularies: Vocabularies) -> str:
+    fields = [
         str(movie.movie_id),
-        ",".join([*map(str, words), f"({movie.year or ''})"]),
-        ",".join(map(str, genres)),
+        ",".join([*map(str, _encode_title(movie, vocabularies)), f"({movie.year or ''})"]),
+        ",".join(map(str, _encode_genres(movie, vocabularies))),
         movie.title,
         "|".join(movie.genres),
     ]
+    return _with_checksum("::".join(fields))
+
+
+def _with_checksum(line: str) -> str:
+    return f"{line}::{zlib.crc32(line.encode()):08x}"
 
 
 def read_movies_data(path: Path, vocabularies: Vocabularies) -> list[Movie]:
     """Reads what `write_movies_data` wrote with the same vocabularies.
 
     Raises:
-        DataError: The file is missing, a line is broken or there twice, or was encoded for another model.
+        FileError: The file cannot be read.
+        DataError: A line is broken, changed or there twice, or was encoded for another model.
     """
-    remedy = "make the file anew: python get_movies_data.py -f movies_origin.txt"
+
+    def damaged(problem: str) -> DataError:
+        return DataError(f"{path}{problem}", Step.ENCODE)
+
     try:
-        lines = decode_lines(path.read_bytes(), str(path))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read it: {error.strerror}; {remedy}") from error
+        content = read_bytes(path, redo=Step.ENCODE).decode()
+    except UnicodeDecodeError as error:
+        raise damaged(f": damaged at byte {error.start}") from error
+    if not content:
+        raise damaged(": the file is empty")
     movies: dict[int, Movie] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(content.removesuffix("\n").split("\n"), 1):
         fields = line.split("::")
-        if len(fields) != 5:
-            raise DataError(f"{path}, line {number}: {len(fields)} fields instead of 5; {remedy}")
+        if len(fields) != 6:
+            raise damaged(f", line {number}: {counted(len(fields), 'field')} instead of 6")
+        if _with_checksum("::".join(fields[:-1])) != line:
+            raise damaged(f", line {number}: changed since it was written")
         movie = parse_movie(fields[0], fields[3], fields[4], file=str(path), number=number)
-        if fields != _movies_data_fields(
-            movie, _encode_title(movie, vocabularies), _encode_genres(movie, vocabularies)
-        ):
-            raise DataError(f"{path}, line {number}: not encoded for this model; {remedy}")
+        if _movies_data_line(movie, vocabularies) != line:
+            raise damaged(f", line {number}: not encoded for this model")
         if movie.movie_id in movies:
-            raise DataError(f"{path}, line {number}: movie {movie.movie_id} is there twice; {remedy}")
+            raise damaged(f", line {number}: movie {movie.movie_id} is there twice")
         movies[movie.movie_id] = movie
     return list(movies.values())

@@ -6,11 +6,8 @@ and the window of three words. Each tower says where this port departs from it.
 
 from collections.abc import Sequence
 
-import paddle
-import paddle.nn.functional as F
-from paddle import nn
-
 from recommender.evaluation import MAX_SCORE
+from recommender.framework import F, nn, paddle
 
 VECTOR_SIZE = 200
 ID_WIDTH = 32

@@ -1,38 +1,24 @@
-"""MovieLens 1M: find or download the three .dat files, read them, check every line, split the ratings.
+"""MovieLens 1M: read the three .dat files, check every line, split the ratings.
 
 Format: https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
 """
 
-import errno
-import hashlib
 import io
-import os
 import re
-import sys
-import time
-import urllib.request
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from recommender import RecommenderError
+from recommender import RecommenderError, counted
+from recommender.files import read_bytes
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
 ARCHIVE_NAME = "ml-1m.zip"
-ARCHIVE_MD5 = "c4d9eecfca2ab87c1945afe126590906"
-ARCHIVE_URLS = (
-    "https://files.grouplens.org/datasets/movielens/ml-1m.zip",
-    "https://dataset.bj.bcebos.com/movielens%2Fml-1m.zip",
-)
-CONNECT_SECONDS = 20
-DOWNLOAD_SECONDS = 600
 
 GENDERS = {"M": "male", "F": "female"}
 AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56+"}
@@ -47,6 +33,7 @@ MAX_TITLE_CHARACTERS = 1000
 MAX_GENRE_CHARACTERS = 30
 MAX_ID = 2**31 - 1
 
+_RATING_COLUMNS = ["user_id", "movie_id", "rating", "timestamp"]
 _TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
 _GENRE_PUNCTUATION = "'&+.()-"
 _GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MAX_GENRE_CHARACTERS}}}(?<! )")
@@ -97,27 +84,6 @@ class MovieLens(NamedTuple):
     """int64 columns `user_id`, `movie_id` and `rating` (1..5, stars), in file order."""
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[TextIO]:
-    """Opens a UTF-8 text file for writing; it appears under its name only when it is whole.
-
-    Raises:
-        DataError: It cannot be written; what was there before still is.
-    """
-    partial = path.parent / f"{path.name}.partial"
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write it: {error.strerror or error}; choose another place") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
 def split_title(title: str) -> tuple[str, int | None]:
     """Splits `Toy Story (1995)` into name and year; the year is None where there is none.
 
@@ -142,13 +108,8 @@ def read_movielens(data_dir: Path) -> MovieLens:
     return MovieLens(users, movies, parse_ratings(raw, name, users, movies))
 
 
-def has_movielens(data_dir: Path) -> bool:
-    """Tells whether `read_movielens` would find something at `data_dir`."""
-    archive = _archive_at(data_dir)
-    return archive is not None or (data_dir / "ratings.dat").is_file()
-
-
-def _archive_at(data_dir: Path) -> Path | None:
+def find_archive(data_dir: Path) -> Path | None:
+    """Returns the zip that `data_dir` is or holds, if any."""
     candidates = (data_dir, data_dir / ARCHIVE_NAME)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -156,43 +117,52 @@ def _archive_at(data_dir: Path) -> Path | None:
 def _read_file(data_dir: Path, file_name: str) -> tuple[bytes, str]:
     """Returns a file's bytes, and its name for messages. An archive is read without unpacking it."""
     path = data_dir / file_name
+    if path.is_file():
+        return read_bytes(path), str(path)
+    needed = f"--data-dir takes a folder that holds users.dat, movies.dat and ratings.dat, or {ARCHIVE_NAME}"
+    if not data_dir.exists():
+        raise DataError(f"{data_dir}: there is no such file or folder; {needed}")
+    archive = find_archive(data_dir)
+    if archive is None:
+        raise DataError(f"{data_dir}: no {file_name} here; {needed}")
     try:
-        if path.is_file():
-            return path.read_bytes(), str(path)
-        if archive := _archive_at(data_dir):
-            with zipfile.ZipFile(archive) as opened:
-                members = [member for member in opened.namelist() if member.split("/")[-1] == file_name]
-                if members:
-                    return opened.read(members[0]), f"{archive}/{members[0]}"
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{data_dir}: cannot read {file_name}: {error}") from error
-    raise DataError(
-        f"{data_dir}: no {file_name} here; --data-dir takes a folder that holds users.dat, movies.dat and "
-        f"ratings.dat, or {ARCHIVE_NAME}"
-    )
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.namelist() if member.split("/")[-1] == file_name]
+            if members:
+                return opened.read(members[0]), f"{archive}/{members[0]}"
+    except Exception as error:  # What zipfile raises depends on which byte is damaged: zlib.error, struct.error, ...
+        raise DataError(f"{archive}: damaged, cannot read {file_name}: {error}; get the file again") from error
+    raise DataError(f"{archive}: no {file_name} in it; {needed}")
 
 
 def decode_lines(raw: bytes, file: str) -> list[str]:
     """Decodes a text file line by line: UTF-8, and Latin-1 where a line is not UTF-8.
 
-    ml-1m is Latin-1, its re-encodings are UTF-8, and a file that was patched by hand may hold both.
+    ml-1m is Latin-1, its re-encodings are UTF-8, and a file that was patched by hand may hold both. Lines end with LF
+    or CR LF; empty ones at the end do not count.
 
     Raises:
         DataError: The file is empty, or a line holds a byte that is a control character either way.
     """
+    content = _plain(raw)
+    if not content:
+        raise DataError(f"{file}: the file is empty; put the whole file there again")
     lines = []
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").split(b"\n"), 1):
-        line = line.removesuffix(b"\r")
+    for number, line in enumerate(content.split(b"\n"), 1):
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
             text = line.decode("latin-1")
-        if bad := _CONTROL_CHARACTER.search(text):
+        bad = _CONTROL_CHARACTER.search(text)
+        if bad:
             raise _line_error(file, number, f"control character {bad[0]!r}", "delete it, or save the file as UTF-8")
         lines.append(text)
-    if lines == [""]:
-        raise DataError(f"{file}: the file is empty; get it again from {ARCHIVE_URLS[0]}")
     return lines
+
+
+def _plain(raw: bytes) -> bytes:
+    """Returns a file without byte order mark, carriage returns before line ends, and empty lines at its end."""
+    return raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n")
 
 
 def _line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
@@ -200,10 +170,13 @@ def _line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
 
 
 def _split_fields(line: str, layout: str, file: str, number: int) -> list[str]:
+    if not line.strip():
+        raise _line_error(file, number, "a blank line", "delete it")
     fields = line.split("::")
     expected = layout.split("::")
     if len(fields) != len(expected):
-        raise _line_error(file, number, f"{len(fields)} fields instead of {len(expected)}", f"a line reads {layout}")
+        problem = f"{counted(len(fields), 'field')} instead of {len(expected)}"
+        raise _line_error(file, number, problem, f"a line reads {layout}")
     return fields
 
 
@@ -258,6 +231,11 @@ def parse_movies(raw: bytes, file: str) -> list[Movie]:
     return movies
 
 
+def format_movies(movies: Sequence[Movie]) -> str:
+    """Returns movies as `parse_movies` reads them, a line each."""
+    return "".join(f"{movie.movie_id}::{movie.title}::{'|'.join(movie.genres)}\n" for movie in movies)
+
+
 def parse_movie(movie_id: str, title: str, genres: str, *, file: str, number: int) -> Movie:
     """Checks the three fields of a movie, found on line `number` of `file`.
 
@@ -284,45 +262,53 @@ def parse_ratings(raw: bytes, file: str, users: Sequence[User], movies: Sequence
         DataError: A line is not `UserID::MovieID::Rating::Timestamp`, a rating is not in 1..5, of an unknown user
             or movie, or there twice.
     """
-    layout = "UserID::MovieID::Rating::Timestamp"
-    columns = ["user_id", "movie_id", "rating", "timestamp"]
-    if not raw.strip():
-        decode_lines(raw, file)
-    try:  # All at once, in C; only if that finds something wrong, line by line to say where.
-        if not re.fullmatch(rb"[\d:\r\n]*", raw) or raw.count(b"::") * 2 != raw.count(b":"):
-            raise ValueError
+    ratings = _parse_digits(_plain(raw))
+    if ratings is None:
+        raise _first_wrong_rating(raw, file)
+    known_users, known_movies = [user.user_id for user in users], [movie.movie_id for movie in movies]
+    checks = (
+        (~ratings.rating.isin(RATINGS), "rating {rating}", "a rating is a whole number from 1 to 5"),
+        (~ratings.user_id.isin(known_users), "unknown user {user_id}", "add it to users.dat or delete the line"),
+        (~ratings.movie_id.isin(known_movies), "unknown movie {movie_id}", "add it to movies.dat or delete the line"),
+        (
+            ratings.duplicated(["user_id", "movie_id"]),
+            "user {user_id} rates movie {movie_id} again",
+            "delete one of the two lines",
+        ),
+    )
+    for wrong, problem, remedy in checks:
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise _line_error(file, row + 1, problem.format_map(dict(ratings.iloc[row])), remedy)
+    return ratings[["user_id", "movie_id", "rating"]]
+
+
+def _parse_digits(content: bytes) -> pd.DataFrame | None:
+    """Reads all lines at once, in C; returns None where any of them is not four numbers."""
+    if not re.fullmatch(rb"[\d:\n]+", content) or content.count(b"::") * 2 != content.count(b":"):
+        return None
+    try:
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
             ratings = pd.read_csv(
-                io.BytesIO(raw.rstrip().replace(b"::", b",")),
-                names=columns,
+                io.BytesIO(content.replace(b"::", b",")),
+                names=_RATING_COLUMNS,
                 dtype=np.int64,
                 index_col=False,
                 skip_blank_lines=False,
             )
-        if len(ratings) * (len(columns) - 1) != raw.count(b"::"):
-            raise ValueError
-    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
-        for number, line in enumerate(decode_lines(raw, file), 1):
-            for text, column in zip(_split_fields(line, layout, file, number), columns, strict=True):
-                if not (text.isascii() and text.isdigit() and len(text) <= 18):
-                    raise _line_error(file, number, f"{column} {text!r}", f"a line reads {layout}, in digits") from None
-        raise DataError(f"{file}: cannot read it: {error}; a line reads {layout}, in digits") from error
+    except (ValueError, OverflowError, pd.errors.ParserWarning):
+        return None
+    return ratings if len(ratings) * (len(_RATING_COLUMNS) - 1) == content.count(b"::") else None
 
-    def refuse(wrong: np.ndarray, problem: str, remedy: str) -> None:
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise _line_error(file, row + 1, problem.format_map(ratings.iloc[row]), remedy)
 
-    refuse(~ratings.rating.isin(RATINGS).to_numpy(), "rating {rating}", "a rating is a whole number from 1 to 5")
-    for column, known, listed in (
-        ("user_id", [user.user_id for user in users], "users.dat"),
-        ("movie_id", [movie.movie_id for movie in movies], "movies.dat"),
-    ):
-        unknown = ~ratings[column].isin(known).to_numpy()
-        refuse(unknown, f"unknown {column} {{{column}}}", f"add it to {listed} or delete the line")
-    repeated = ratings.duplicated(["user_id", "movie_id"]).to_numpy()
-    refuse(repeated, "user {user_id} rates movie {movie_id} again", "delete one of the two lines")
-    return ratings[["user_id", "movie_id", "rating"]]
+def _first_wrong_rating(raw: bytes, file: str) -> DataError:
+    """Goes through the lines one by one and says which is not four numbers."""
+    layout = "UserID::MovieID::Rating::Timestamp"
+    for number, line in enumerate(decode_lines(raw, file), 1):
+        for text, column in zip(_split_fields(line, layout, file, number), _RATING_COLUMNS, strict=True):
+            if not (text.isascii() and text.isdigit() and len(text) <= 18):
+                return _line_error(file, number, f"{column} {text!r}", f"a line reads {layout}, in digits")
+    return DataError(f"{file}: not a file of ratings; a line reads {layout}, in digits")
 
 
 def held_out_rows(num_ratings: int) -> np.ndarray:
@@ -331,70 +317,3 @@ def held_out_rows(num_ratings: int) -> np.ndarray:
     Source: `paddle.dataset.movielens`: `numpy.random.seed(0)`, then for each row `random() < 0.1`.
     """
     return np.random.RandomState(0).random_sample(num_ratings) < 0.1
-
-
-def download_movielens(
-    folder: Path = DEFAULT_DATA_DIR, urls: Sequence[str] = ARCHIVE_URLS, md5: str = ARCHIVE_MD5
-) -> Path:
-    """Downloads ml-1m.zip into `folder`, from the first of `urls` that delivers what `md5` promises.
-
-    Returns:
-        The archive's path. It appears under that name only when it is whole.
-
-    Raises:
-        DataError: No address delivered it. The message says what to do by hand.
-    """
-    archive = folder / ARCHIVE_NAME
-    partial = archive.with_suffix(".partial")
-    failures = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for url in urls:
-            try:
-                found = _fetch(url, partial)
-            except OSError as error:
-                failures.append(f"{url}: {error}")
-                continue
-            if found == md5:
-                os.replace(partial, archive)
-                return archive
-            failures.append(f"{url}: its md5 is {found}, not {md5}")
-    except OSError as error:
-        failures.append(str(error))
-    finally:
-        partial.unlink(missing_ok=True)
-    raise DataError(
-        f"cannot download {ARCHIVE_NAME} ({'; '.join(failures)}); get {urls[0]} another way and put it at {archive}, "
-        "or try the program without it on invented ratings: python train.py --data-dir data/sample"
-    )
-
-
-def _fetch(url: str, path: Path) -> str:
-    """Writes what `url` delivers to `path`, with a progress bar, and returns its md5."""
-    digest = hashlib.md5(usedforsecurity=False)
-    deadline = time.monotonic() + DOWNLOAD_SECONDS
-    with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response, path.open("wb") as file:
-        size = int(response.headers.get("Content-Length") or 0) or None
-        with tqdm(desc=ARCHIVE_NAME, total=size, unit="B", unit_scale=True, disable=None) as progress:
-            while chunk := response.read(1 << 16):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"not done after {DOWNLOAD_SECONDS} s")
-                file.write(chunk)
-                digest.update(chunk)
-                progress.update(len(chunk))
-    return digest.hexdigest()
-
-
-def main() -> int:
-    """`python -m recommender.movielens`: makes sure that ml-1m is there; exit code 1 if it cannot be had."""
-    try:
-        found = DEFAULT_DATA_DIR if has_movielens(DEFAULT_DATA_DIR) else download_movielens()
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"MovieLens 1M is in {found}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

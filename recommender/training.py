@@ -1,15 +1,12 @@
 """Trains the fusion model: the configuration, one step, the loop with validation and early stopping."""
 
+import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import paddle
-import paddle.nn.functional as F
 import pandas as pd
-from paddle import distributed
 from tqdm import tqdm
 
 from recommender import RecommenderError
@@ -17,6 +14,7 @@ from recommender.evaluation import RatingMetrics, Ratings, predict_scores, ratin
 from recommender.features import (
     DEMOGRAPHIC_SIZES,
     NUM_ANONYMOUS,
+    NUM_RESERVED,
     UNKNOWN,
     MovieFeatures,
     Vocabularies,
@@ -25,6 +23,7 @@ from recommender.features import (
     encode_movies,
     encode_people,
 )
+from recommender.framework import F, distributed, paddle, writable_home
 from recommender.model import FusionModel
 from recommender.movielens import MovieLens
 
@@ -56,18 +55,35 @@ class TrainConfig:
     patience: int = 2
     """Stop after so many epochs in a row without a better validation RMSE."""
     min_steps: int = 100
-    """Least steps an epoch: on small data the batches shrink."""
+    """Least steps an epoch: on small data the batches shrink, see `fit`."""
     seed: int = 0
+
+    def num_validation(self, num_ratings: int) -> int:
+        """Returns how many of the ratings do not teach, but choose the best epoch."""
+        return max(1, int(num_ratings * self.validation_share))
+
+    def fit(self, num_ratings: int) -> "TrainConfig":
+        """Returns this configuration with batches that are small enough for so many ratings.
+
+        Raises:
+            TrainingError: There are too few.
+        """
+        num_train = num_ratings - self.num_validation(num_ratings)
+        if num_train <= 0:
+            raise TrainingError("too few ratings to learn from; train on at least some hundreds")
+        return replace(self, batch_size=max(1, min(self.batch_size, num_train // self.min_steps)))
 
 
 class Dataset(NamedTuple):
     """Ratings to learn from, and what the towers read about each person and movie."""
 
     ratings: Ratings
-    """`user_row` counts the users, without the anonymous people; `movie_row` the movies."""
     people: np.ndarray
-    """int64[people, 4], see `encode_people`"""
+    """int64[people, 4], see `encode_people`; the users are the last rows"""
     movies: MovieFeatures
+    """Each movie."""
+    hidden_movies: MovieFeatures
+    """The same movies, but with ids unknown."""
 
 
 class Split(NamedTuple):
@@ -76,6 +92,23 @@ class Split(NamedTuple):
     train: Dataset
     test: Ratings
     vocabularies: Vocabularies
+    user_ids: np.ndarray
+    """int64[users], sorted: of the last rows of `train.people`"""
+
+
+class Batch(NamedTuple):
+    """Some ratings, as the model reads them: each tower runs once a distinct person and movie."""
+
+    people: np.ndarray
+    """int64[distinct people, 4]"""
+    movies: MovieFeatures
+    """Of the distinct movies."""
+    person_row: np.ndarray
+    """int64[ratings], each rating's row of `people`"""
+    movie_row: np.ndarray
+    """int64[ratings], each rating's row of `movies`"""
+    rating: np.ndarray
+    """float32[ratings], stars"""
 
 
 class Epoch(NamedTuple):
@@ -87,21 +120,19 @@ class Epoch(NamedTuple):
     validation: RatingMetrics
 
 
-@dataclass
-class TrainingResult:
+class Trained(NamedTuple):
     """The model of the best epoch, and how it came about."""
 
     model: FusionModel
-    best: Epoch | None = None
-    epochs: list[Epoch] = field(default_factory=list)
-    interrupted: bool = False
+    best: Epoch
+    epochs: list[Epoch]
 
 
 def set_device(device: str) -> int:
     """Chooses where to train, `cpu` or `gpu`, and joins the other processes of `paddle.distributed.launch`, if any.
 
     Returns:
-        This process' rank; the one of rank 0 is to do what needs doing once.
+        This process' rank; the one of rank 0 is to do what needs doing once, and then calls `wait_for_all`.
 
     Raises:
         TrainingError: This Paddle cannot use a GPU.
@@ -114,6 +145,12 @@ def set_device(device: str) -> int:
     return int(distributed.get_rank())
 
 
+def wait_for_all() -> None:
+    """Waits until all processes are here: what the first one has downloaded, the others can read."""
+    if distributed.get_world_size() > 1:
+        distributed.barrier()
+
+
 def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
     """Encodes a data set for training.
 
@@ -122,21 +159,24 @@ def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
         held_out: bool[ratings], True for the test rows; a movie without other rows is an unknown movie.
     """
     rated = data.ratings.movie_id[~held_out].unique().tolist()
-    vocabularies = build_vocabularies(data.users, data.movies, rated)
+    vocabularies = build_vocabularies(data.movies, rated)
+    users = sorted(data.users)
+    user_ids = pd.Index([user.user_id for user in users])
     ratings = Ratings(
-        pd.Index([user.user_id for user in data.users]).get_indexer(pd.Index(data.ratings.user_id)),
+        NUM_ANONYMOUS + user_ids.get_indexer(pd.Index(data.ratings.user_id)),
         pd.Index([movie.movie_id for movie in data.movies]).get_indexer(pd.Index(data.ratings.movie_id)),
         data.ratings.rating.to_numpy(),
     )
     train, test = (Ratings(*(column[rows] for column in ratings)) for rows in (~held_out, held_out))
-    people, movies = encode_people(data.users, vocabularies), encode_movies(data.movies, vocabularies)
-    return Split(Dataset(train, people, movies), test, vocabularies)
+    movies = encode_movies(data.movies, vocabularies)
+    hidden = movies._replace(movie_index=np.full_like(movies.movie_index, UNKNOWN))
+    return Split(Dataset(train, encode_people(users), movies, hidden), test, vocabularies, user_ids.to_numpy())
 
 
-def create_model(vocabularies: Vocabularies, id_dropout: float = 0.0) -> FusionModel:
-    """Creates an untrained model with room for everything in the vocabularies."""
+def create_model(num_users: int, vocabularies: Vocabularies, id_dropout: float = 0.0) -> FusionModel:
+    """Creates an untrained model with room for some users and everything in the vocabularies."""
     return FusionModel(
-        num_users=vocabularies.users.size,
+        num_users=NUM_RESERVED + num_users,
         demographic_sizes=DEMOGRAPHIC_SIZES,
         num_movies=vocabularies.movies.size,
         num_genres=vocabularies.genres.size,
@@ -162,28 +202,44 @@ def embed_movies(
     return np.concatenate([movie_tower(*map(paddle.to_tensor, batch)).numpy() for batch in batches])
 
 
-def hide(dataset: Dataset, user_row: np.ndarray, config: TrainConfig, random: np.random.Generator) -> np.ndarray:
+def hide_people(
+    person_row: np.ndarray, people: np.ndarray, config: TrainConfig, random: np.random.Generator
+) -> np.ndarray:
     """Returns int64[ratings], each rating's row of `people`: the user, or now and then someone less known.
 
     An anonymous person has the user's gender, age and occupation, each hidden now and then.
     """
-    person_row = user_row + NUM_ANONYMOUS
     anonymous = np.flatnonzero(random.random(len(person_row)) < config.anonymous_share)
-    demographics = dataset.people[person_row[anonymous], 1:]
+    demographics = people[person_row[anonymous], 1:]
     shown = random.random(demographics.shape) >= config.hidden_share
+    person_row = person_row.copy()
     person_row[anonymous] = anonymous_row(*(demographics * shown).T)
     return person_row
 
 
-def train_step(
-    model: FusionModel,
-    optimizer: paddle.optimizer.Optimizer,
-    dataset: Dataset,
-    rows: np.ndarray,
-    config: TrainConfig,
-    random: np.random.Generator,
-) -> float:
-    """Takes one step on some rows of the ratings.
+def draw_batch(dataset: Dataset, rows: np.ndarray, config: TrainConfig, random: np.random.Generator) -> Batch:
+    """Looks up some ratings' people and movies, of which some are hidden, and numbers the distinct ones."""
+    person_row = hide_people(dataset.ratings.person_row[rows], dataset.people, config, random)
+    people, person_row = np.unique(person_row, return_inverse=True)
+    movie_row = dataset.ratings.movie_row[rows]
+    is_hidden = random.random(len(rows)) < config.unknown_movie_share
+    shown, shown_row = np.unique(movie_row[~is_hidden], return_inverse=True)
+    hidden, hidden_row = np.unique(movie_row[is_hidden], return_inverse=True)
+    distinct_row = np.empty(len(rows), np.int64)
+    distinct_row[~is_hidden] = shown_row
+    distinct_row[is_hidden] = len(shown) + hidden_row
+    parts = zip(dataset.movies.take(shown), dataset.hidden_movies.take(hidden), strict=True)
+    return Batch(
+        dataset.people[people],
+        MovieFeatures(*map(np.concatenate, parts)),
+        person_row,
+        distinct_row,
+        dataset.ratings.rating[rows].astype(np.float32),
+    )
+
+
+def train_step(model: FusionModel, optimizer: paddle.optimizer.Optimizer, batch: Batch) -> float:
+    """Takes one step.
 
     Returns:
         The loss, in stars squared.
@@ -191,22 +247,16 @@ def train_step(
     Raises:
         TrainingError: The loss is not a number.
     """
-    people, person_row = np.unique(hide(dataset, dataset.ratings.user_row[rows], config, random), return_inverse=True)
-    num_movies = len(dataset.movies.movie_index)
-    unknown = random.random(len(rows)) < config.unknown_movie_share
-    # A movie whose id is hidden is a movie of its own, numbered behind the others.
-    movies, movie_row = np.unique(dataset.ratings.movie_row[rows] + num_movies * unknown, return_inverse=True)
-    features = dataset.movies.take(movies % num_movies)
-    features = features._replace(movie_index=np.where(movies < num_movies, features.movie_index, UNKNOWN))
     score = model(
-        paddle.to_tensor(dataset.people[people]),
-        tuple(map(paddle.to_tensor, features)),
-        paddle.to_tensor(person_row),
-        paddle.to_tensor(movie_row),
+        paddle.to_tensor(batch.people),
+        tuple(map(paddle.to_tensor, batch.movies)),
+        paddle.to_tensor(batch.person_row),
+        paddle.to_tensor(batch.movie_row),
     )
-    loss = F.mse_loss(score, paddle.to_tensor(dataset.ratings.rating[rows].astype(np.float32)))
-    if not np.isfinite(value := float(loss)):
-        raise TrainingError("got NaN loss, training failed.")
+    loss = F.mse_loss(score, paddle.to_tensor(batch.rating))
+    value = float(loss)
+    if not np.isfinite(value):
+        raise TrainingError("got NaN loss, training failed; try a smaller --learning-rate")
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
@@ -216,10 +266,10 @@ def train_step(
 
 def validate(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> RatingMetrics:
     """Judges a model on some rows of the ratings; everyone is themselves there, nothing is hidden."""
-    user_row, movie_row, rating = (column[rows] for column in dataset.ratings)
+    person_row, movie_row, rating = (column[rows] for column in dataset.ratings)
     user_vectors = embed_people(model.user_tower, dataset.people)
     movie_vectors = embed_movies(model.movie_tower, dataset.movies)
-    return rating_metrics(predict_scores(user_vectors, movie_vectors, user_row + NUM_ANONYMOUS, movie_row), rating)
+    return rating_metrics(predict_scores(user_vectors, movie_vectors, person_row, movie_row), rating)
 
 
 def create_optimizer(model: FusionModel, config: TrainConfig, num_steps: int) -> paddle.optimizer.Optimizer:
@@ -239,16 +289,16 @@ def train_model(
     vocabularies: Vocabularies,
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> TrainingResult:
+) -> Trained:
     """Trains a model and returns it as it was after its best epoch.
 
-    Ctrl-C ends training early. The same seed gives the same model on the same machine. Under
-    `paddle.distributed.launch` each process takes its share of every batch, and all end with the same model.
+    The same seed gives the same model on the same machine. Under `paddle.distributed.launch` each process takes its
+    share of every batch, and all end with the same model.
 
     Args:
         dataset: The training rows; a part of them is set aside for validation.
         vocabularies: What the dataset was encoded with.
-        config: How to train.
+        config: How to train; batches are no larger than `TrainConfig.fit` allows.
         on_epoch: Called after every epoch.
 
     Raises:
@@ -257,45 +307,41 @@ def train_model(
     paddle.seed(config.seed)
     rank, num_ranks = distributed.get_rank(), distributed.get_world_size()
     shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, rank))
-    model = create_model(vocabularies, config.id_dropout)
     order = shuffler.permutation(len(dataset.ratings.rating))
-    num_validation = max(1, int(len(order) * config.validation_share))
+    num_validation = config.num_validation(len(order))
     validation_rows, train_rows = order[:num_validation], order[num_validation:]
-    if len(train_rows) == 0:
-        raise TrainingError("too few ratings to learn from; train on at least some hundreds")
-    batch_size = max(num_ranks, min(config.batch_size, len(train_rows) // config.min_steps))
+    batch_size = max(num_ranks, config.fit(len(order)).batch_size)
     starts = range(0, len(train_rows) - num_ranks + 1, batch_size)  # Everyone has a row in the last batch too.
-    optimizer = create_optimizer(model, config, config.epochs * len(starts))
 
+    model = create_model(len(dataset.people) - NUM_ANONYMOUS, vocabularies, config.id_dropout)
+    optimizer = create_optimizer(model, config, config.epochs * len(starts))
     parallel = paddle.DataParallel(model) if num_ranks > 1 else model
-    result = TrainingResult(model)
+    epochs: list[Epoch] = []
+    best = None
     best_weights: dict[str, np.ndarray] = {}
-    try:
-        for number in range(1, config.epochs + 1):
-            model.train()
-            shuffler.shuffle(train_rows)
-            loss = 0.0
-            quiet = True if rank else None
-            for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=quiet, leave=False):
-                rows = train_rows[start : start + batch_size][rank::num_ranks]
-                loss += train_step(parallel, optimizer, dataset, rows, config, random) * len(rows) * num_ranks
-            model.eval()
-            validation = _agree(validate(model, dataset, validation_rows))
-            epoch = Epoch(number, loss / len(train_rows), validation.rmse**2, validation)
-            result.epochs.append(epoch)
-            if result.best is None or epoch.validation.rmse < result.best.validation.rmse:
-                best_weights = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
-                result.best = epoch
-            on_epoch(epoch)
-            if number - result.best.number >= config.patience:
-                break
-    except KeyboardInterrupt:
-        if result.best is None:
-            raise
-        result.interrupted = True
+    for number in range(1, config.epochs + 1):
+        model.train()
+        shuffler.shuffle(train_rows)
+        loss = 0.0
+        quiet = True if rank else None
+        for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=quiet, leave=False):
+            rows = train_rows[start : start + batch_size][rank::num_ranks]
+            batch = draw_batch(dataset, rows, config, random)
+            loss += train_step(parallel, optimizer, batch) * len(rows) * num_ranks
+        model.eval()
+        validation = _agree(validate(model, dataset, validation_rows))
+        epoch = Epoch(number, loss / len(train_rows), validation.rmse**2, validation)
+        epochs.append(epoch)
+        if best is None or epoch.validation.rmse < best.validation.rmse:
+            best_weights = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
+            best = epoch
+        on_epoch(epoch)
+        if number - best.number >= config.patience:
+            break
+    assert best is not None
     model.set_state_dict(best_weights)
     model.eval()
-    return result
+    return Trained(model, best, epochs)
 
 
 def _agree(metrics: RatingMetrics) -> RatingMetrics:
@@ -307,15 +353,19 @@ def _agree(metrics: RatingMetrics) -> RatingMetrics:
     return metrics
 
 
-def plot_training_curve(epochs: list[Epoch], path: Path) -> None:
-    """Draws the losses of every epoch as a PNG."""
-    from matplotlib.figure import Figure
+def plot_training_curve(epochs: list[Epoch]) -> bytes:
+    """Returns a PNG of the losses of every epoch."""
+    with writable_home():
+        from matplotlib.figure import Figure
 
-    axes = (figure := Figure(figsize=(6, 4))).subplots()
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
     numbers = [epoch.number for epoch in epochs]
     axes.plot(numbers, [epoch.train_loss for epoch in epochs], "o-", label="train")
     axes.plot(numbers, [epoch.validation_loss for epoch in epochs], "o-", label="validation")
     axes.set(xlabel="epoch", ylabel="mean squared error (stars²)", title="Training")
     axes.set_xticks(numbers)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()

@@ -7,8 +7,6 @@ from hypothesis.extra.numpy import arrays
 from recommender.evaluation import (
     Ratings,
     baseline_predictions,
-    demographic_predictions,
-    ease_scores,
     exact_top_k,
     predict_scores,
     ranking_metrics,
@@ -62,7 +60,7 @@ def test_bias_baseline_solves_its_equations():
     grid = baseline_predictions(train, everyone)["user + movie bias"].reshape(40, 30)
     # A naive second implementation: ridge regression on one-hot users and movies, damping 15 and 10.
     one_hot = np.zeros((n, 70))
-    one_hot[np.arange(n), train.user_row] = one_hot[np.arange(n), 40 + train.movie_row] = 1
+    one_hot[np.arange(n), train.person_row] = one_hot[np.arange(n), 40 + train.movie_row] = 1
     mean = train.rating.mean()
     penalty = np.diag([15.0] * 40 + [10.0] * 30)
     bias = np.linalg.solve(one_hot.T @ one_hot + penalty, one_hot.T @ (train.rating - mean))
@@ -115,26 +113,3 @@ def test_ranking_metrics_refuse_overlap_and_nothing():
         ranking_metrics(np.zeros((1, 2)), one, one)
     with pytest.raises(ValueError, match="nobody has a relevant movie"):
         ranking_metrics(np.zeros((1, 2)), none, none)
-
-
-def test_ease_solves_its_constrained_least_squares():
-    liked = np.random.default_rng(0).random((60, 8)) < 0.4
-    l2 = 3.0
-    scores = ease_scores(liked, l2)
-    interactions = liked.astype(float)
-    for movie in range(8):  # Ridge regression of each movie on the others.
-        others = [other for other in range(8) if other != movie]
-        design = interactions[:, others]
-        weights = np.linalg.solve(design.T @ design + l2 * np.eye(7), design.T @ interactions[:, movie])
-        np.testing.assert_allclose(scores[:, movie], design @ weights, atol=1e-4)
-
-
-def test_demographic_predictions_find_a_gender_gap():
-    user_row, movie_row = np.divmod(np.arange(200 * 4), 4)
-    demographics = np.column_stack([user_row[::4] % 2, np.zeros(200, int), np.zeros(200, int)])
-    rating = np.where((movie_row == 0) & (user_row % 2 == 1), 5, 3)
-    known = user_row < 180
-    train, test = (Ratings(user_row[part], movie_row[part], rating[part]) for part in (known, ~known))
-    predictions = demographic_predictions(train, test, demographics)
-    assert rating_metrics(predictions["movie mean"], test.rating).rmse == pytest.approx(0.5, abs=0.02)
-    assert rating_metrics(predictions["movie mean + demographics"], test.rating).rmse < 0.2

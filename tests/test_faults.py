@@ -7,7 +7,8 @@ import time
 import pytest
 from conftest import SAMPLE, fail, start_script, succeed
 
-from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.checkpoint import load_model
+from recommender.command import MODEL_FOLDER
 
 pytestmark = pytest.mark.server
 
@@ -53,7 +54,7 @@ def test_full_disk(disk, name, left):
     assert {path: path.read_bytes() for path in before} == before
     assert load_model(disk / MODEL_FOLDER).fingerprint == fingerprint
     assert succeed("infer_milvus.py", cwd=disk).stdout == expected
-    assert not list(disk.glob("*.partial"))
+    assert not list(disk.rglob(".*.partial"))
     succeed(*command, cwd=disk)
 
 
@@ -65,7 +66,7 @@ def test_read_only_disk(disk, command):
 
 def test_a_hundred_thousand_movies(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "copy")
-    lines = (f"{1 + row}::Film {row} ({1900 + row % 100})::Drama|War\n" for row in range(100_000))
+    lines = (f"{10_001 + row}::Film {row} ({1900 + row % 100})::Drama|War\n" for row in range(100_000))
     (folder / "many.txt").write_text("".join(lines))
     succeed("get_movies_data.py", "-f", "many.txt", cwd=folder)
     stdout = succeed("infer_milvus.py", "-i", "--min-ratings", 0, "--year", "1950-", cwd=folder).stdout

@@ -13,7 +13,8 @@ import pytest
 from conftest import PROJECT, succeed
 from test_cli import parse_table
 
-from recommender.checkpoint import MODEL_FOLDER, load_model
+from recommender.checkpoint import load_model
+from recommender.command import MODEL_FOLDER
 from recommender.evaluation import exact_top_k
 from recommender.features import anonymous_row, encode_movies, read_movies_data
 from recommender.movielens import held_out_rows, read_movielens, split_title
@@ -74,13 +75,15 @@ def test_two_processes_train_as_good_a_model(data_dir, tmp_path):
 
 def test_milvus_finds_what_exact_search_finds(folder):
     model = load_model(folder / MODEL_FOLDER)
-    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
+    movies = read_movies_data(folder / "movies_data.txt", model.data.vocabularies)
     assert len(movies) == 3883
-    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.data.vocabularies))
     for age, gender, job in ((0, 1, 10), (6, 0, 16), (2, 0, 12)):
         person = ("-a", age, "-g", gender, "-j", job)
         done = succeed("infer_milvus.py", *person, "-k", 50, "--min-ratings", 0, cwd=folder)
-        rows, products = exact_top_k(model.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]], vectors, 50)
+        rows, products = exact_top_k(
+            model.data.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]], vectors, 50
+        )
         table = parse_table(done.stdout)
         np.testing.assert_allclose([score for _, _, score in table], 5 * products[0], atol=1e-4)
         assert len({movie_id for movie_id, _, _ in table} & {movies[row].movie_id for row in rows[0]}) >= 49

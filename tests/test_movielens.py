@@ -1,8 +1,5 @@
 import contextlib
-import hashlib
-import http.server
 import shutil
-import threading
 import zipfile
 from pathlib import Path
 
@@ -12,8 +9,8 @@ from conftest import SAMPLE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import movielens
-from recommender.movielens import DataError, Movie, User, download_movielens, read_movielens, split_title
+from recommender import RecommenderError, movielens
+from recommender.movielens import DataError, Movie, User, read_movielens, split_title
 
 USERS = b"1::M::25::12::00000\n2::F::56::0::00000-1\n"
 MOVIES = b"1::Metropolis (1927)::Drama|Sci-Fi\n7::L\xe9on (1994)::Crime\n"
@@ -36,9 +33,11 @@ def test_reads_what_is_there(tmp_path):
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_encodings_and_line_ends_read_the_same(tmp_path, encoding, newline):
-    text = MOVIES.decode("latin-1").replace("\n", newline)
-    movies = read_movielens(write(tmp_path, movies=text.encode(encoding))).movies
-    assert [movie.title for movie in movies] == ["Metropolis (1927)", "Léon (1994)"]
+    files = {"users": USERS, "movies": MOVIES, "ratings": RATINGS}
+    encoded = {name: raw.decode("latin-1").replace("\n", newline).encode(encoding) for name, raw in files.items()}
+    data = read_movielens(write(tmp_path, **encoded))
+    assert [movie.title for movie in data.movies] == ["Metropolis (1927)", "Léon (1994)"]
+    assert (len(data.users), len(data.ratings)) == (2, 2)
 
 
 def test_file_that_mixes_encodings():
@@ -69,7 +68,7 @@ BROKEN = {
     "users: id": ({"users": b"0::M::25::1::0\n"}, "users.dat, line 1: user id '0'"),
     "users: twice": ({"users": USERS + USERS}, "users.dat, line 3: user id 1 is there twice, first on line 1"),
     "users: empty": ({"users": b""}, "users.dat: the file is empty"),
-    "movies: single colons": ({"movies": b"1:A (1990):Drama\n"}, "movies.dat, line 1: 1 fields instead of 3"),
+    "movies: single colons": ({"movies": b"1:A (1990):Drama\n"}, "movies.dat, line 1: 1 field instead of 3"),
     "movies: comma": ({"movies": b"1::A (1990)::Drama,War\n"}, "movies.dat, line 1: genres 'Drama,War'"),
     "movies: empty genre": ({"movies": b"1::A (1990)::Drama||War\n"}, "movies.dat, line 1: genres 'Drama||War'"),
     "movies: no title": ({"movies": b"1:: ::Drama\n"}, "movies.dat, line 1: an empty title"),
@@ -77,21 +76,20 @@ BROKEN = {
     "movies: id": ({"movies": b"one::A (1990)::War\n"}, "movies.dat, line 1: movie id 'one'"),
     "movies: twice": ({"movies": MOVIES + MOVIES}, "movies.dat, line 3: movie id 1 is there twice"),
     "movies: byte": ({"movies": MOVIES + b"9::A \x81 (1990)::War\n"}, "movies.dat, line 3: control character"),
-    "movies: blank line": ({"movies": b"\n" + MOVIES}, "movies.dat, line 1: 1 fields instead of 3"),
+    "movies: blank line": ({"movies": b"\n" + MOVIES}, "movies.dat, line 1: a blank line; delete it"),
+    "movies: lone CR": ({"movies": MOVIES.replace(b"\n", b"\r")}, "movies.dat, line 1: control character '\\r'"),
     "ratings: too few": ({"ratings": RATINGS + b"1::1::5\n"}, "ratings.dat, line 3: 3 fields instead of 4"),
     "ratings: too many": ({"ratings": b"1::1::5::0::0\n"}, "ratings.dat, line 1: 5 fields instead of 4"),
     "ratings: evened out": ({"ratings": b"1::1::5::0::0\n1::7::5\n"}, "ratings.dat, line 1: 5 fields instead of 4"),
     "ratings: word": ({"ratings": RATINGS + b"1::1::good::0\n"}, "ratings.dat, line 3: rating 'good'"),
     "ratings: half": ({"ratings": b"1::1::4.5::0\n"}, "ratings.dat, line 1: rating '4.5'"),
     "ratings: six": ({"ratings": RATINGS + b"1::1::6::0\n"}, "ratings.dat, line 3: rating 6; a rating is"),
-    "ratings: nobody": ({"ratings": b"3::1::5::0\n"}, "ratings.dat, line 1: unknown user_id 3; add it to users.dat"),
-    "ratings: no movie": (
-        {"ratings": b"1::3::5::0\n"},
-        "ratings.dat, line 1: unknown movie_id 3; add it to movies.dat",
-    ),
+    "ratings: nobody": ({"ratings": b"3::1::5::0\n"}, "ratings.dat, line 1: unknown user 3; add it to users.dat"),
+    "ratings: no movie": ({"ratings": b"1::3::5::0\n"}, "ratings.dat, line 1: unknown movie 3; add it to movies.dat"),
     "ratings: twice": ({"ratings": RATINGS + b"1::7::4::9\n"}, "ratings.dat, line 3: user 1 rates movie 7 again"),
     "ratings: huge": ({"ratings": b"1::1::5::99999999999999999999\n"}, "ratings.dat, line 1: timestamp '9999"),
-    "ratings: blank line": ({"ratings": b"1::1::5::0\n\n1::7::5::0\n"}, "ratings.dat, line 2: 1 fields instead of 4"),
+    "ratings: blank line": ({"ratings": b"1::1::5::0\n\n1::7::5::0\n"}, "ratings.dat, line 2: a blank line; delete it"),
+    "ratings: lone CR": ({"ratings": RATINGS.replace(b"\n", b"\r")}, "ratings.dat, line 1: control character '\\r'"),
     "ratings: empty": ({"ratings": b"\n"}, "ratings.dat: the file is empty"),
 }
 
@@ -107,7 +105,7 @@ def test_broken_file_names_file_and_line(tmp_path, files, message):
 @given(st.binary(max_size=60), st.sampled_from(["users", "movies", "ratings"]))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, which):
     folder = write(tmp_path_factory.getbasetemp(), **{which: content})
-    with contextlib.suppress(DataError):
+    with contextlib.suppress(RecommenderError):
         read_movielens(folder)
 
 
@@ -116,6 +114,8 @@ def test_missing_file_says_what_is_needed(tmp_path):
     (tmp_path / "ratings.dat").unlink()
     with pytest.raises(DataError, match=r"no ratings.dat here; --data-dir takes"):
         read_movielens(tmp_path)
+    with pytest.raises(DataError, match=r"nowhere: there is no such file or folder; --data-dir takes"):
+        read_movielens(tmp_path / "nowhere")
 
 
 def test_archive_reads_like_its_folder(tmp_path):
@@ -140,8 +140,30 @@ def test_archive_is_read_and_never_unpacked(tmp_path):
 
 def test_broken_archive_is_refused(tmp_path):
     (tmp_path / "ml-1m.zip").write_bytes(b"not a zip")
-    with pytest.raises(DataError, match=r"cannot read users\.dat"):
+    with pytest.raises(DataError, match=r"ml-1m\.zip: damaged, cannot read users\.dat: .*; get the file again"):
         read_movielens(tmp_path)
+
+
+def test_archive_with_a_flipped_bit_reads_the_same_or_is_refused(tmp_path):
+    """Each bit of the archive in turn: of names, sizes, checksums and content."""
+    archive = tmp_path / "ml-1m.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in (("users.dat", USERS), ("movies.dat", MOVIES), ("ratings.dat", RATINGS)):
+            opened.writestr(name, content)
+    whole, content = read_movielens(archive), archive.read_bytes()
+    refused = 0
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        archive.write_bytes(flipped)
+        try:
+            data = read_movielens(archive)
+        except DataError:
+            refused += 1
+        else:
+            assert data[:2] == whole[:2]
+            assert data.ratings.equals(whole.ratings)
+    assert refused > 4 * len(content)
 
 
 def test_sample_is_what_its_readme_says():
@@ -150,6 +172,9 @@ def test_sample_is_what_its_readme_says():
     assert 190 <= len(data.movies) <= 220
     assert 15_000 <= len(data.ratings) <= 20_000
     assert b"\xe9" in (SAMPLE / "movies.dat").read_bytes(), "no Latin-1 title"
+    titles = {movie.movie_id: movie.title for movie in data.movies}
+    assert (titles[1], titles[783]) == ("Toy Story (1995)", "Hunchback of Notre Dame, The (1996)")
+    assert ((data.ratings.user_id == 1) & (data.ratings.movie_id == 783)).any(), "the examples ask for this rating"
 
 
 def test_sample_comes_from_its_generator(tmp_path):
@@ -167,43 +192,3 @@ def test_split_is_the_original_one():
     assert held_out.sum() == 99_981
     np.random.seed(0)
     assert held_out[:1000].tolist() == [np.random.random() < 0.1 for _ in range(1000)]
-
-
-@pytest.fixture
-def web(tmp_path):
-    """A web server on loopback; yields its address and its folder."""
-    folder = tmp_path / "www"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", folder
-        httpd.shutdown()
-
-
-def test_download_falls_back_to_the_second_address(tmp_path, web):
-    address, folder = web
-    (folder / "good.zip").write_bytes(b"good")
-    (folder / "bad.zip").write_bytes(b"bad")
-    md5 = hashlib.md5(b"good").hexdigest()
-    urls = [f"{address}/missing.zip", f"{address}/bad.zip", f"{address}/good.zip"]
-    archive = download_movielens(tmp_path / "data", urls, md5)
-    assert archive.read_bytes() == b"good"
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["ml-1m.zip"]
-
-
-def test_failed_download_leaves_nothing_and_says_what_to_do(tmp_path, web):
-    address, folder = web
-    (folder / "bad.zip").write_bytes(b"bad")
-    with pytest.raises(DataError) as caught:
-        download_movielens(tmp_path / "data", [f"{address}/bad.zip", "http://127.0.0.1:1/"], "0" * 32)
-    for part in ("its md5 is", "Connection refused", "data/ml-1m.zip", "--data-dir data/sample"):
-        assert part in str(caught.value)
-    assert not list((tmp_path / "data").iterdir())

@@ -1,0 +1,51 @@
+"""Rivals that need no training to speak of: what `benchmarks/evaluate.py` compares with."""
+
+import numpy as np
+
+from recommender.evaluation import Ratings, damped_mean
+
+
+def ease_scores(liked: np.ndarray, l2: float = 250.0) -> np.ndarray:
+    """Returns float32[users, movies], the scores of EASE: each movie's best linear reconstruction from the others.
+
+    Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019; l2 as RecBole's for ml-1m.
+
+    Args:
+        liked: bool[users, movies], the training ratings that count as liking.
+        l2: Regularisation.
+    """
+    interactions = liked.astype(np.float32)
+    gram = interactions.T @ interactions
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    scores: np.ndarray = interactions @ weights
+    return scores
+
+
+def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndarray) -> dict[str, np.ndarray]:
+    """Predicts the ratings of people that training has not seen, in two simple ways.
+
+    Args:
+        train: The ratings to learn from.
+        test: Ratings by other users.
+        demographics: int64[users, 3], gender, age and occupation index of all users.
+
+    Returns:
+        float64[test ratings] for `movie mean` and `movie mean + demographics`: the shrunk mean of a movie, and that
+        plus the shrunk offset of its ratings by the same gender, then by the same age, then by the same occupation.
+    """
+    mean = train.rating.mean()
+    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
+    movie_bias = damped_mean(train.rating - mean, train.movie_row, num_movies, damping=5)
+    left = train.rating - mean - movie_bias[train.movie_row]
+    movie_mean = mean + movie_bias[test.movie_row]
+    total = movie_mean.copy()
+    for column in demographics.T:
+        levels = column.max() + 1
+        group = train.movie_row * levels + column[train.person_row]
+        offset = damped_mean(left, group, num_movies * levels, damping=40)
+        left = left - offset[group]
+        total += offset[test.movie_row * levels + column[test.person_row]]
+    return {"movie mean": movie_mean, "movie mean + demographics": total}

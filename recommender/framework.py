@@ -1,0 +1,68 @@
+"""Paddle, imported in one place: quiet, without handlers of its own, and at home where there is no home folder."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logging.getLogger().addHandler(logging.NullHandler())  # Else Paddle gives the root logger a handler of its own.
+os.environ.setdefault("GLOG_minloglevel", "2")
+warnings.filterwarnings("ignore", message="No ccache found")
+warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
+
+
+@contextmanager
+def writable_home() -> Iterator[None]:
+    """Gives libraries that make folders in ~/.cache or ~/.config a temporary home if they cannot.
+
+    Source: `paddle.dataset.common` and `paddle.jit.dy2static.utils` of Paddle 3.3 fail there, Matplotlib complains.
+    """
+    if _has_cache():
+        yield
+        return
+    home = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+            if home is not None:
+                os.environ["HOME"] = home
+
+
+def _has_cache() -> bool:
+    try:
+        cache = Path("~/.cache").expanduser()
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Lets SIGTERM wait while Paddle 3.3 takes it over, until it is given back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    paddle.disable_signal_handler()
+    signal.signal(signal.SIGTERM, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+with writable_home(), own_signals():
+    import paddle
+    import paddle.nn.functional as F
+    from paddle import distributed, nn
+
+__all__ = ["F", "distributed", "nn", "paddle", "writable_home"]
