@@ -57,7 +57,7 @@ def encode_catalogue(args: argparse.Namespace) -> None:
     other = other_titles(model, movies)
     if other:
         print(f"{counted(len(other), 'movie')} not called what training called them: {'; '.join(other[:3])}", file=log)
-    unknown = write_movies_data(args.output, movies, model.data.vocabularies)
+    unknown = write_movies_data(args.output, movies, model.vocabularies)
     print(f"{counted(len(movies), 'movie')} written to {args.output}", file=log)
     if any(unknown):
         words, genres = counted(unknown.words, "title word"), counted(unknown.genres, "genre")
@@ -71,7 +71,7 @@ def other_titles(model: SavedModel, movies: list[Movie]) -> list[str]:
     Raises:
         DataError: It is too many of them for corrections.
     """
-    trained = {movie.movie_id: movie.title for movie in parse_movies(model.data.movies_origin, "movies_origin.txt")}
+    trained = {movie.movie_id: movie.title for movie in parse_movies(model.movies_origin, "movies_origin.txt")}
     known = [movie for movie in movies if movie.movie_id in trained]
     other = [movie for movie in known if title_key(movie.title) != title_key(trained[movie.movie_id])]
     said = [f"{movie.movie_id} {movie.title}, was {trained[movie.movie_id]}" for movie in other]

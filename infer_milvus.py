@@ -12,35 +12,40 @@ import os
 import re
 import sys
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from recommender import counted
 from recommender.checkpoint import SavedModel, load_model
-from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, create_parser, number, plain_text, run
+from recommender.command import (
+    LITE_URI,
+    MODEL_FOLDER,
+    MOVIES_DATA,
+    Places,
+    choice,
+    create_parser,
+    number,
+    plain_text,
+    run,
+    span_of_years,
+)
 from recommender.evaluation import MAX_SCORE
 from recommender.features import encode_movies, read_movies_data
 from recommender.files import STANDARD_STREAM, read_bytes, written_whole
 from recommender.index_build import BUILD_PARAMETERS, EXACT_UP_TO, Catalogue, build_index
 from recommender.milvus import Milvus, without_password
-from recommender.movie_index import ALIAS, MAX_TOP_K, Hit, MovieIndex
-from recommender.movielens import AGE_CODES, OCCUPATIONS, DataError, Movie, decode_lines
+from recommender.movie_index import ALIAS, MAX_TOP_K, MovieIndex
+from recommender.movielens import AGE_CODES, DataError, Movie, decode_lines
 from recommender.process import finish
-from recommender.recommend import (
-    AGE_LABELS,
-    GENDER_LABELS,
-    Person,
-    describe,
-    find_movie,
-    person_of,
-    recommend,
-    recommend_like,
-)
+from recommender.recommend import LABELS, WEIGHTS, Recommendation, Wish, describe, find_movie, person_of, recommend
 
 DEFAULT_TOP_K = 5
 DEFAULT_MIN_RATINGS = 50
+GENDER_LABELS, AGE_LABELS, JOB_LABELS = LABELS
 
 
 def _numbered(labels: Sequence[str]) -> str:
@@ -52,10 +57,12 @@ examples:
   python infer_milvus.py -a 0 -g 1 -j 10 -i             index the movies, then recommend
   python infer_milvus.py -a 25-34 -g F -j programmer    labels work as well as numbers
   python infer_milvus.py -a 6 -k 20                     what is left out is unknown
+  python infer_milvus.py --like alien --like "blade runner" --why
+                                                        by titles, parts of them, or ids like id:1214
+  python infer_milvus.py -a 30 -g F --like "toy story" --seen psycho
   python infer_milvus.py --user 42                      a user of the training data, without what they rated
   python infer_milvus.py --user 1 --movie 783           the predicted rating of one movie; -a, -g and -j do too
-  python infer_milvus.py --like alien --like "blade runner"      movies near others, by title, a part of it, or id:1214
-  python infer_milvus.py -g F --genre War --genre Western --year 1950-1969
+  python infer_milvus.py -g F --genre War --genre Western --year 1950-1969 --by picks
   python infer_milvus.py --users all -k 10 --output recommendations.csv
   python infer_milvus.py -g 0 --uri http://127.0.0.1:19530
 
@@ -64,10 +71,11 @@ ages, by number or label; more than {len(AGE_LABELS) - 1} is an age in years:
 genders:
 {_numbered(GENDER_LABELS)}
 jobs:
-{_numbered(OCCUPATIONS)}
+{_numbered(JOB_LABELS)}
 
-A score is a predicted rating in stars: five times the cosine of user and movie vector. With --like and nobody to ask
-for, it is five times the cosine of two movies' vectors, a likeness.
+Score is the predicted rating in stars: five times the cosine of user and movie vector. Pick says how likely the person
+is to pick the movie. Of a person of whom no films are known, the order is that of the stars; where films are known, it
+is that of both, and --by chooses otherwise.
 
 environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
 --tls-ca."""
@@ -78,8 +86,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = create_parser(__doc__, EPILOG)
     person = parser.add_argument_group("for whom")
     person.add_argument("-a", "--age", type=_age, help="age group, as listed below")
-    person.add_argument("-g", "--gender", type=_choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
-    person.add_argument("-j", "--job", type=_choice("job", OCCUPATIONS), help="job, as listed below")
+    person.add_argument("-g", "--gender", type=choice("gender", GENDER_LABELS), help="0 or M, 1 or F")
+    person.add_argument("-j", "--job", type=choice("job", JOB_LABELS), help="job, as listed below")
+    titles: dict[str, Any] = {"action": "append", "default": [], "type": plain_text, "metavar": "TITLE"}
+    person.add_argument("--like", **titles, help="a film that they liked; may be repeated")
+    person.add_argument("--seen", **titles, help="a film that they know and did not like much; may be repeated")
     person.add_argument("--user", type=number(int, 1), help="a user of the training data, by id")
     person.add_argument(
         "--users", metavar="FILE|all", help="many users, a user id a line, or everyone; writes --output"
@@ -88,23 +99,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     wanted.add_argument(
         "-k", "--top-k", type=number(int, 1, MAX_TOP_K), help=f"how many movies (default: {DEFAULT_TOP_K})"
     )
-    wanted.add_argument("--movie", type=number(int, 1), help="only the predicted rating of this movie, by id")
     wanted.add_argument(
-        "--like",
-        action="append",
-        default=[],
-        type=plain_text,
-        metavar="TITLE",
-        help="movies near this one; may be repeated",
+        "--by", choices=list(WEIGHTS), help="order by predicted stars, by what such people pick, or by both"
     )
+    wanted.add_argument("--why", action="store_true", help="say what speaks for each movie that they might pick")
+    wanted.add_argument("--movie", type=number(int, 1), help="only the predicted rating of this movie, by id")
     wanted.add_argument(
         "--genre", action="append", default=[], type=plain_text, help="of this genre, or of any if repeated"
     )
-    wanted.add_argument("--year", type=_years, default=(None, None), help="released in 1994, 1990-1999, 1990- or -1960")
+    wanted.add_argument(
+        "--year", type=span_of_years, default=(None, None), help="released in 1994, 1990-1999, 1990- or -1960"
+    )
     wanted.add_argument(
         "--min-ratings",
         type=number(int, 0),
-        help=f"only movies with so many training ratings, 0 for all (default: {DEFAULT_MIN_RATINGS})",
+        help=f"only movies with so many training ratings (default: {DEFAULT_MIN_RATINGS} by stars, else 0: people "
+        "rarely pick what is rare)",
     )
     wanted.add_argument("--include-seen", action="store_true", help="with --user: also what they rated in training")
     output = parser.add_argument_group("output")
@@ -148,6 +158,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     for name in ("model", "movies_data", "output", "tls_ca"):
         path = getattr(args, name)
         setattr(args, name, path and path.expanduser())
+    if args.by is None:
+        args.by = "both" if args.user or args.users or args.like or args.seen else "stars"
     for refused, message in _refusals(args):
         if refused:
             parser.error(message)
@@ -162,6 +174,7 @@ def _refusals(args: argparse.Namespace) -> list[tuple[object, str]]:
     filtered = args.genre or args.year != (None, None) or args.min_ratings is not None
     formatted = args.format != "table"
     known = args.user or args.users
+    told = args.like or args.seen
     return [
         (known and described, "--user and --users bring their own age, gender and job; leave out -a, -g and -j"),
         (args.user and args.users, "--user asks for one user, --users for many; give one of them"),
@@ -170,12 +183,12 @@ def _refusals(args: argparse.Namespace) -> list[tuple[object, str]]:
             "--users and --output go together: the users to ask for, and the CSV file to write",
         ),
         (
-            args.users and (args.movie or args.like or formatted),
-            "--users writes a CSV of everyone's own movies; leave out --movie, --like and --format",
+            args.users and (args.movie or told or formatted),
+            "--users writes a CSV of everyone's own movies; leave out --movie, --like, --seen and --format",
         ),
         (
-            args.movie and (args.like or filtered or args.top_k or formatted),
-            "--movie predicts one rating; leave out --like, --genre, --year, --min-ratings, -k and --format",
+            args.movie and (told or filtered or args.top_k or args.why or formatted),
+            "--movie predicts one rating; leave out --like, --seen, --genre, --year, --min-ratings, -k, --why, --format",
         ),
         (args.index and not args.infer, "--index chooses how -i builds; add -i"),
         (
@@ -190,106 +203,95 @@ def _refusals(args: argparse.Namespace) -> list[tuple[object, str]]:
     ]
 
 
-def _choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
-    """Makes an argparse type that turns a number, a label, or the beginning of a word of one, into an index."""
-
-    def parse(text: str) -> int:
-        glued = re.search(r"-[a-z]$", text)
-        if glued:
-            raise argparse.ArgumentTypeError(f"no {what} {text!r}; a blank is missing before {glued[0]}")
-        wanted = text.strip().casefold()
-        known = list(map(str.casefold, labels))
-        exact = [index for index, label in enumerate(known) if wanted in (str(index), label, *label.split("/"))]
-        begun = [index for index, label in enumerate(known) if label.startswith(wanted)]
-        inside = [index for index, label in enumerate(known) if re.search(rf"\b{re.escape(wanted)}", label)]
-        found = exact or begun or inside
-        if wanted and len(found) == 1:
-            return found[0]
-        options = ", ".join(f"{index} {labels[index]}" for index in found or range(len(labels)))
-        problem = f"more than one {what} fits" if wanted and found else f"no {what}"
-        raise argparse.ArgumentTypeError(f"{problem} {text!r}; choose one of: {options}")
-
-    return parse
-
-
 def _age(text: str) -> int:
     """Turns an age group, or an age in years where that is no group's number, into the group's number."""
     if re.fullmatch("[0-9]{1,3}", text) and int(text) >= len(AGE_LABELS):
         return bisect(AGE_CODES, int(text)) - 1
-    return _choice("age", AGE_LABELS)(text)
-
-
-def _years(text: str) -> tuple[int | None, int | None]:
-    first, dash, last = text.partition("-")
-    if not dash:
-        last = first
-    years = [year for year in (first, last) if year]
-    if not years or years != sorted(years) or not all(re.fullmatch("[0-9]{4}", year) for year in years):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a span of years; write 1994, 1990-1999, 1990- or -1960")
-    return (int(first) if first else None, int(last) if last else None)
+    return choice("age", AGE_LABELS)(text)
 
 
 def embed_catalogue(model: SavedModel, movies: list[Movie]) -> Catalogue:
-    """Embeds all movies in one pass."""
+    """Embeds all movies in one pass: stars by the movie tower, in Paddle, and behind them the taste."""
     from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
 
-    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.data.vocabularies))
+    features = encode_movies(movies, model.vocabularies)
+    stars = embed_movies(model.load_tower("movie_tower"), features)
+    vectors = np.hstack([stars, model.taste.target_of(features, model.vocabularies)])
     print("get infer vectors finished!", file=sys.stderr)
     count_of = model.count_ratings()
     return Catalogue(movies, vectors, [count_of.get(movie.movie_id, 0) for movie in movies], model.fingerprint)
 
 
-def print_hits(hits: Sequence[Hit], form: str) -> None:
-    """Prints hits as JSON, as CSV, or as the original's four columns, separated by tabs and aligned."""
-    if form == "table":
-        width = max((len(hit.movie.name) for hit in hits), default=0)
-        print(f"Top\tIds\t{'Title':<{width}}\tScore")
-        for top, hit in enumerate(hits):
-            print(f"{top}\t{hit.movie.movie_id}\t{hit.movie.name:<{width}}\t{MAX_SCORE * hit.similarity:.4f}")
-        return
-    rows = [
-        {
-            "top": top,
-            "movie_id": hit.movie.movie_id,
-            "title": hit.movie.name,
-            "year": hit.movie.year,
-            "genres": "|".join(hit.movie.genres),
-            "num_ratings": hit.num_ratings,
-            "score": round(MAX_SCORE * hit.similarity, 4),
-        }
-        for top, hit in enumerate(hits)
-    ]
-    if form == "json":
-        print(json.dumps(rows, indent=1))
-    else:
-        names = ["top", "movie_id", "title", "year", "genres", "num_ratings", "score"]
-        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+def wish_of(index: MovieIndex, args: argparse.Namespace) -> Wish:
+    """Returns what the options ask for."""
+    return Wish(args.by, args.top_k, index.where(args.genre, args.year, args.min_ratings), args.why)
+
+
+def column_names(args: argparse.Namespace) -> list[str]:
+    """Returns what is told of each movie."""
+    names = ["top", "movie_id", "title", "year", "genres", "num_ratings", "score"]
+    return names + ["pick"] * (args.by != "stars") + ["why"] * args.why
+
+
+def record(top: int, found: Recommendation) -> dict[str, Any]:
+    """Returns all that can be told of a movie, by name."""
+    return {
+        "top": top,
+        "movie_id": found.movie.movie_id,
+        "title": found.movie.name,
+        "year": found.movie.year,
+        "genres": "|".join(found.movie.genres),
+        "num_ratings": found.num_ratings,
+        "score": round(found.score, 4),
+        "pick": round(found.pick, 4),
+        "why": ", ".join(f"{reason.what} {reason.added:+.2f}" for reason in found.reasons),
+    }
+
+
+def print_answer(found: Sequence[Recommendation], args: argparse.Namespace) -> None:
+    """Prints movies as JSON, as CSV, or as the original's four columns, separated by tabs and aligned, and more."""
+    names = column_names(args)
+    records = [record(top, one) for top, one in enumerate(found)]
+    if args.format == "json":
+        print(json.dumps([{name: one[name] for name in names} for one in records], indent=1))
+    elif args.format == "csv":
+        writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(records)
+    else:
+        width = max((len(one["title"]) for one in records), default=0)
+        print("\t".join(["Top", "Ids", f"{'Title':<{width}}", "Score", *map(str.capitalize, names[7:])]))
+        for one in records:
+            numbers = [f"{one[name]:.4f}" for name in names if name in ("score", "pick")]
+            why = [one["why"]] if args.why else []
+            print("\t".join([str(one["top"]), str(one["movie_id"]), f"{one['title']:<{width}}", *numbers, *why]))
 
 
 def recommend_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
-    """Prints the movies that suit a person best, or those near liked ones."""
-    person = person_of(model, args.user, args.gender, args.age, args.job)
-    where = index.where(args.genre, args.year, args.min_ratings)
-    if args.like:
-        liked = [find_movie(index, text) for text in args.like]
-        somebody = person if person.row else None
-        movie_ids = [title.movie_id for title in liked]
-        hits = recommend_like(model, index, somebody, movie_ids, args.top_k, where, args.include_seen)
-        likes = f"movies like {', '.join(title.title for title in liked)}"
-        who = f"{describe(model, person)} and {likes}" if somebody else likes
-    else:
-        hits = next(recommend(model, index, [person], args.top_k, where, args.include_seen))
-        who = describe(model, person)
+    """Prints the movies that suit a person best."""
+    liked, seen = ([find_movie(index, text) for text in texts] for texts in (args.like, args.seen))
+    person = person_of(
+        model,
+        args.user,
+        (args.gender, args.age, args.job),
+        [title.movie_id for title in liked],
+        [title.movie_id for title in seen],
+        args.include_seen,
+    )
+    found = next(recommend(model, index, [person], wish_of(index, args)))
     if args.format == "table":
-        print(f"recommended for: {who}")
-    print_hits(hits, args.format)
-    if len(hits) < args.top_k:
-        print(explain_few(index, args, len(hits)), file=sys.stderr)
+        told = [
+            f"; {verb} {', '.join(title.title for title in titles)}"
+            for verb, titles in (("likes", liked), ("knows", seen))
+            if titles
+        ]
+        print(f"recommended for: {describe(model, person)}{''.join(told)}")
+    print_answer(found, args)
+    if len(found) < args.top_k:
+        print(explain_few(index, args, len(found)), file=sys.stderr)
 
 
-def explain_few(index: MovieIndex, args: argparse.Namespace, num_hits: int) -> str:
+def explain_few(index: MovieIndex, args: argparse.Namespace, num_found: int) -> str:
     """Says why there are not as many movies as asked for."""
     all_fits = index.count_where(index.where(args.genre, args.year))
     rare = all_fits - index.count_where(index.where(args.genre, args.year, args.min_ratings))
@@ -297,21 +299,20 @@ def explain_few(index: MovieIndex, args: argparse.Namespace, num_hits: int) -> s
     if rare:
         why = f"{counted(rare, 'more movie')} would fit with fewer than {counted(args.min_ratings, 'rating')}"
         why += "; try --min-ratings 0"
-    return f"Only {num_hits} of {args.top_k}: {why}."
+    return f"Only {num_found} of {args.top_k}: {why}."
 
 
 def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
     """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
-    person = person_of(model, args.user, args.gender, args.age, args.job)
-    index.vectors_of([args.movie])  # Raises where there is no such movie.
-    hit = index.search(model.data.user_vectors[[person.row]], 1, f"id == {args.movie}")[0][0]
     from recommender.training import embed_movies, embed_people
 
-    user_vector = embed_people(model.load_tower("user_tower"), model.data.people[[person.row]])[0]
-    features = encode_movies([hit.movie], model.data.vocabularies)
-    movie_vector = embed_movies(model.load_tower("movie_tower"), features)[0]
-    print(f"{describe(model, person)} on {hit.movie.movie_id} {hit.movie.title}, in stars")
-    print(f"predicted, through Milvus\t{MAX_SCORE * hit.similarity:.4f}")
+    person = person_of(model, args.user, (args.gender, args.age, args.job), include_seen=True)
+    movie = index.fetch([args.movie])[args.movie].movie
+    [found] = next(recommend(model, index, [person], Wish("stars", 1, f"id == {args.movie}")))
+    user_vector = embed_people(model.load_tower("user_tower"), model.arrays.people[[person.row]])[0]
+    movie_vector = embed_movies(model.load_tower("movie_tower"), encode_movies([movie], model.vocabularies))[0]
+    print(f"{describe(model, person)} on {movie.movie_id} {movie.title}, in stars")
+    print(f"predicted, through Milvus\t{found.score:.4f}")
     print(f"predicted, by Paddle\t\t{MAX_SCORE * user_vector @ movie_vector:.4f}")
     if args.user:
         ratings = model.ratings_of(args.user)
@@ -324,19 +325,17 @@ def predict_one(model: SavedModel, index: MovieIndex, args: argparse.Namespace) 
 
 def recommend_many(model: SavedModel, index: MovieIndex, args: argparse.Namespace) -> None:
     """Writes the movies that suit each of many users best to a CSV file, whole or not at all."""
-    users = model.data.user_ids.tolist() if args.users == "all" else read_user_ids(Path(args.users))
-    people = [Person(model.person_row(user), user) for user in users]
-    where = index.where(args.genre, args.year, args.min_ratings)
-    found = recommend(model, index, people, args.top_k, where, args.include_seen)
+    users = model.arrays.user_ids.tolist() if args.users == "all" else read_user_ids(Path(args.users))
+    people = [person_of(model, user, include_seen=args.include_seen) for user in users]
+    answers = recommend(model, index, people, wish_of(index, args))
+    names = ["user_id", *(name for name in column_names(args) if name not in ("year", "genres", "num_ratings"))]
     short = 0
     with written_whole(args.output) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["user_id", "top", "movie_id", "title", "score"])
-        for user, hits in zip(users, tqdm(found, total=len(users), unit="user", disable=None), strict=True):
-            short += len(hits) < args.top_k
-            for top, hit in enumerate(hits):
-                score = f"{MAX_SCORE * hit.similarity:.4f}"
-                writer.writerow([user, top, hit.movie.movie_id, hit.movie.name, score])
+        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for user, found in zip(users, tqdm(answers, total=len(users), unit="user", disable=None), strict=True):
+            short += len(found) < args.top_k
+            writer.writerows({"user_id": user, **record(top, one)} for top, one in enumerate(found))
     log = sys.stderr if args.output == STANDARD_STREAM else sys.stdout
     print(f"recommendations for {counted(len(users), 'user')} written to {args.output}", file=log)
     if short:
@@ -366,11 +365,12 @@ def read_user_ids(path: Path) -> list[int]:
 def answer(args: argparse.Namespace) -> None:
     """Loads the model, indexes the movies if asked to, and answers."""
     args.top_k = args.top_k or DEFAULT_TOP_K
-    args.min_ratings = DEFAULT_MIN_RATINGS if args.min_ratings is None else args.min_ratings
+    if args.min_ratings is None:
+        args.min_ratings = DEFAULT_MIN_RATINGS if args.by == "stars" else 0
     model = load_model(args.model)
     catalogue = None
     if args.infer:
-        catalogue = embed_catalogue(model, read_movies_data(args.movies_data, model.data.vocabularies))
+        catalogue = embed_catalogue(model, read_movies_data(args.movies_data, model.vocabularies))
     with Milvus(args.uri, args.token, args.tls_ca, args.wait, create=args.infer) as milvus:
         print("Server connected." if milvus.is_server else "Milvus Lite opened.", file=sys.stderr)
         if catalogue:

@@ -1,4 +1,4 @@
-"""Step one: trains the fusion model on MovieLens and writes recommender_system.inference.model/."""
+"""Step one: learns from MovieLens what people rate how and what they pick; writes recommender_system.inference.model/."""
 
 if __name__ == "__main__":
     from recommender.process import start
@@ -9,20 +9,23 @@ import argparse
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recommender import Step
-from recommender.checkpoint import ModelData, ModelError, check_output, load_model, save_model, sort_ratings
+from recommender.checkpoint import Arrays, ModelData, ModelError, check_output, load_model, save_model, sort_ratings
 from recommender.command import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, run
 from recommender.download import ensure_movielens
-from recommender.evaluation import RatingMetrics, baseline_predictions, predict_scores, rating_metrics
+from recommender.evaluation import LIKED_FROM, baseline_predictions, judge_rankings, predict_scores, rating_metrics
 from recommender.files import FileError, check_writable, read_bytes, written_whole
-from recommender.model import FusionModel
 from recommender.movielens import DEFAULT_DATA_DIR, format_movies, held_out_rows, read_movielens
 from recommender.process import finish
+from recommender.recommend import WEIGHTS
+from recommender.taste import Taste
+from recommender.taste_training import TasteConfig, embed_tastes, train_taste
 from recommender.training import (
     Epoch,
     Split,
@@ -38,6 +41,8 @@ from recommender.training import (
     wait_for_all,
 )
 
+Table = dict[str, tuple[float, float]]
+"""Two figures a row."""
 EXAMPLES = """\
 examples:
   python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
@@ -123,23 +128,29 @@ def train(args: argparse.Namespace) -> None:
     if rank > 0:
         return
     print_ending(trained, config)
+    taste = train_taste(split.train, split.vocabularies, TasteConfig(seed=args.seed))
     user_vectors = embed_people(trained.model.user_tower, split.train.people)
-    metrics = evaluate(split, trained.model, user_vectors)
-    print_metrics(metrics)
-    model_data = ModelData(
-        split.vocabularies,
-        movies_origin.encode(),
+    movie_vectors = embed_movies(trained.model.movie_tower, split.train.movies)
+    rating_table = judge_ratings(split, user_vectors, movie_vectors)
+    print_table("test rows, in stars", ("RMSE", "MAE"), rating_table)
+    ranking_table = judge_picks(split, user_vectors, movie_vectors, taste)
+    print_table("test rows with 4 or 5 stars", ("NDCG@10", "recall@10"), ranking_table)
+    arrays = Arrays(
         split.user_ids,
+        np.array(split.vocabularies.movies.tokens),
         split.train.people,
         user_vectors,
         *sort_ratings(data.ratings, held_out, split.user_ids),
+        *taste,
     )
     with written_whole(args.movies_origin) as file:
         file.write(movies_origin)
+    model_data = ModelData(split.vocabularies, movies_origin.encode(), arrays)
     curve = plot_training_curve(trained.epochs)
-    fingerprint = save_model(args.output, trained.model, model_data, curve, facts(trained, config, metrics))
+    about = facts(trained, config, rating_table, ranking_table)
+    fingerprint = save_model(args.output, trained.model, model_data, curve, about)
     print(f"\nModel {fingerprint} written to {args.output}/")
-    if metrics["this model"].rmse >= metrics["movie mean"].rmse:
+    if rating_table["this model"][0] >= rating_table["movie mean"][0]:
         print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
     print(f"Next: {args.places.command(Step.ENCODE)}")
 
@@ -156,7 +167,7 @@ def check_movies_origin(args: argparse.Namespace, content: bytes) -> None:
         return
     known = [content]
     with contextlib.suppress(ModelError):
-        known.append(load_model(args.output).data.movies_origin)
+        known.append(load_model(args.output).movies_origin)
     if read_bytes(path) not in known:
         problem = f"{path}: it holds other movies than {args.data_dir}, or was edited, and would be overwritten"
         raise FileError(f"{problem}; write to another file: --movies-origin FILE, or move it away")
@@ -183,10 +194,9 @@ def print_epoch(epoch: Epoch) -> None:
     print(f"epoch {epoch.number}: {losses}", flush=True)
 
 
-def evaluate(split: Split, model: FusionModel, user_vectors: np.ndarray) -> dict[str, RatingMetrics]:
-    """Judges the model, and simpler ones, on the test rows."""
+def judge_ratings(split: Split, user_vectors: np.ndarray, movie_vectors: np.ndarray) -> Table:
+    """Judges the predicted ratings, and simpler ones, on the test rows: RMSE and MAE."""
     test = split.test
-    movie_vectors = embed_movies(model.movie_tower, split.train.movies)
     predictions = {
         **baseline_predictions(split.train.ratings, test),
         "this model": predict_scores(user_vectors, movie_vectors, test.person_row, test.movie_row),
@@ -194,22 +204,50 @@ def evaluate(split: Split, model: FusionModel, user_vectors: np.ndarray) -> dict
     return {name: rating_metrics(predicted, test.rating) for name, predicted in predictions.items()}
 
 
-def print_metrics(metrics: dict[str, RatingMetrics]) -> None:
-    """Prints the table of ratings."""
-    print(f"\n{'test rows, in stars':<20}{'RMSE':>8}{'MAE':>8}")
-    for name, (rmse, mae) in metrics.items():
-        print(f"{name:<20}{rmse:>8.4f}{mae:>8.4f}")
+def judge_picks(split: Split, user_vectors: np.ndarray, movie_vectors: np.ndarray, taste: Taste) -> Table:
+    """Judges how high what people liked is among all movies that they did not rate in training: NDCG and recall."""
+    train, num_movies = split.train, len(movie_vectors)
+    tastes = embed_tastes(train, split.vocabularies, taste)
+    targets = taste.target_of(train.movies, split.vocabularies)
+    liked = train.ratings.movie_row[train.ratings.rating >= LIKED_FROM]
+    popularity = np.bincount(liked, minlength=num_movies)
+
+    def by(order: str) -> Callable[[np.ndarray], np.ndarray]:
+        stars_weight, taste_weight = WEIGHTS[order]
+        return lambda rows: (
+            stars_weight * user_vectors[rows] @ movie_vectors.T + taste_weight * tastes[rows] @ targets.T
+        )
+
+    rankings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "most popular": lambda rows: np.broadcast_to(popularity, (len(rows), num_movies)),
+        "this model by stars": by("stars"),
+        "this model by picks": by("picks"),
+        "this model by both": by("both"),
+    }
+    judged = judge_rankings(rankings, train.ratings, split.test, num_movies)
+    return {name: (metrics.ndcg, metrics.recall) for name, metrics in judged.items()}
 
 
-def facts(trained: Trained, config: TrainConfig, metrics: dict[str, RatingMetrics]) -> dict[str, Any]:
+def print_table(title: str, columns: Sequence[str], table: Table) -> None:
+    """Prints a table of two figures a row."""
+    print(f"\n{title:<28}" + "".join(f"{column:>10}" for column in columns))
+    for name, figures in table.items():
+        print(f"{name:<28}" + "".join(f"{figure:>10.4f}" for figure in figures))
+
+
+def facts(trained: Trained, config: TrainConfig, ratings: Table, rankings: Table) -> dict[str, Any]:
     """Returns what the manifest says of a training."""
-    ours = metrics["this model"]
+    rmse, mae = ratings["this model"]
+    picks = {name.removeprefix("this model by "): figures for name, figures in rankings.items()}
     return {
         "config": dataclasses.asdict(config),
+        "taste_config": dataclasses.asdict(TasteConfig(seed=config.seed)),
         "metrics": {
-            "test_rmse": ours.rmse,
-            "test_mae": ours.mae,
-            "test_baselines": {name: metric._asdict() for name, metric in metrics.items() if metric is not ours},
+            "test_rmse": rmse,
+            "test_mae": mae,
+            "test_baselines": {name: {"rmse": one[0], "mae": one[1]} for name, one in ratings.items()},
+            "test_ndcg": {name: ndcg for name, (ndcg, _) in picks.items()},
+            "test_recall": {name: recall for name, (_, recall) in picks.items()},
             "best_epoch": trained.best.number,
             "validation_rmse": trained.best.validation.rmse,
             "validation_mae": trained.best.validation.mae,

@@ -7,11 +7,7 @@
       movie_tower.*       this package's code
       vocabularies.json   words, genres and movie ids, in the order of their indices
       movies_origin.txt   the movies of the training data, rated or not
-      user_ids.npy        int64[users], sorted
-      people.npy          what the user tower reads of everyone a question can be asked for, see `encode_people`
-      user_vectors.npy    what it answers, so that a query needs no Paddle: float32[people, 200]
-      ratings.npy         `RATING` records, sorted by user and movie
-      first_rating.npy    int64[users + 1], where each user's ratings begin
+      *.npy               the arrays of `Arrays`, with what a query needs of both models, without Paddle
       training_curve.png
 
 A new model gets a folder of its own and then a new manifest, so of two writers the last to finish wins, and a reader
@@ -25,7 +21,10 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,8 +33,9 @@ import numpy as np
 import pandas as pd
 
 from recommender import RecommenderError, Step, counted
-from recommender.features import NUM_ANONYMOUS, Vocabularies, Vocabulary
+from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, Vocabularies, Vocabulary
 from recommender.files import check_folder_writable, unfinished
+from recommender.taste import Taste
 
 if TYPE_CHECKING:
     from recommender.model import FusionModel
@@ -47,12 +47,38 @@ ABANDONED_SECONDS = 3600.0
 """A folder that no manifest names is removed when it is so old: until then somebody may be writing or reading it."""
 RATING = np.dtype([("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
 """One rating; `held_out` says that it is a test row, which training did not see."""
-ARRAYS = ("user_ids", "people", "user_vectors", "ratings", "first_rating")
 _SAVED_FOLDER = re.compile(r"files-[0-9a-f]{12}")
 
 
 class ModelError(RecommenderError):
     """The model folder is missing, damaged, or cannot be written. The message names the remedy."""
+
+
+class Arrays(NamedTuple):
+    """What a question needs of a model."""
+
+    user_ids: np.ndarray
+    """int64[users], sorted"""
+    movie_ids: np.ndarray
+    """int64[rated movies], sorted: of the movie indices from `NUM_RESERVED` on"""
+    people: np.ndarray
+    """int64[people, 4], what the user tower reads of everybody, see `encode_people`; the users are the last rows"""
+    user_vectors: np.ndarray
+    """float32[people, 200], what it answers: unit length, rows as in `people`"""
+    ratings: np.ndarray
+    """`RATING`[ratings], sorted by user and movie"""
+    first_rating: np.ndarray
+    """int64[users + 1], where in `ratings` each user's begin; the last is their number"""
+    history: np.ndarray
+    """This and what follows: see `Taste`."""
+    target: np.ndarray
+    history_content: np.ndarray
+    target_content: np.ndarray
+    demographics: np.ndarray
+
+    def taste(self) -> Taste:
+        """Returns what people pick."""
+        return Taste(*(getattr(self, name) for name in Taste._fields))
 
 
 class ModelData(NamedTuple):
@@ -61,25 +87,17 @@ class ModelData(NamedTuple):
     vocabularies: Vocabularies
     movies_origin: bytes
     """The movies of the training data, as `format_movies` writes them."""
-    user_ids: np.ndarray
-    """int64[users], sorted"""
-    people: np.ndarray
-    """int64[people, 4], see `encode_people`; the users are the last rows"""
-    user_vectors: np.ndarray
-    """float32[people, 200], unit length, rows as in `people`"""
-    ratings: np.ndarray
-    """`RATING`[ratings], sorted by user and movie"""
-    first_rating: np.ndarray
-    """int64[users + 1], where in `ratings` each user's begin; the last is their number"""
+    arrays: Arrays
 
 
-class SavedModel(NamedTuple):
+@dataclass(frozen=True)
+class SavedModel:
     """A model that was read and checked."""
 
     folder: Path
     """With the towers; never changed, and removed when a second model has been saved after this one."""
     manifest: dict[str, Any]
-    data: ModelData
+    arrays: Arrays
 
     @property
     def fingerprint(self) -> str:
@@ -88,8 +106,34 @@ class SavedModel(NamedTuple):
 
     @property
     def vector_size(self) -> int:
-        """The length of a user's or movie's vector."""
-        return int(self.data.user_vectors.shape[1])
+        """The length of a movie's vector in Milvus: its stars and, behind them, its taste."""
+        return int(self.arrays.user_vectors.shape[1] + self.arrays.target.shape[1])
+
+    @cached_property
+    def taste(self) -> Taste:
+        """What people pick."""
+        return self.arrays.taste()
+
+    @cached_property
+    def vocabularies(self) -> Vocabularies:
+        """What turns movies into indices.
+
+        Raises:
+            ModelError: The model has been replaced twice since it was read.
+        """
+        with self._reading():
+            tokens = json.loads((self.folder / "vocabularies.json").read_text("utf-8"))
+            return Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
+
+    @property
+    def movies_origin(self) -> bytes:
+        """The movies of the training data, as train.py wrote them to movies_origin.txt.
+
+        Raises:
+            ModelError: The model has been replaced twice since it was read.
+        """
+        with self._reading():
+            return (self.folder / "movies_origin.txt").read_bytes()
 
     def load_tower(self, name: str) -> Callable[..., Any]:
         """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`.
@@ -99,11 +143,16 @@ class SavedModel(NamedTuple):
         """
         from recommender.framework import paddle
 
-        try:
+        with self._reading():
             tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
-        except (ValueError, OSError, RuntimeError) as error:
-            raise ModelError(f"{self.folder}: replaced while it was being read; run the command again") from error
         return tower
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise ModelError(f"{self.folder}: replaced while it was being read; run the command again") from error
 
     def ratings_of(self, user_id: int) -> np.ndarray:
         """Returns `RATING`[ratings], all of one user's.
@@ -112,13 +161,19 @@ class SavedModel(NamedTuple):
             ModelError: The model does not know them.
         """
         user = self.person_row(user_id) - NUM_ANONYMOUS
-        return self.data.ratings[self.data.first_rating[user] : self.data.first_rating[user + 1]]
+        return self.arrays.ratings[self.arrays.first_rating[user] : self.arrays.first_rating[user + 1]]
 
     def count_ratings(self) -> dict[int, int]:
         """Returns how many ratings of each movie, by id, the model was trained on."""
-        ratings = self.data.ratings
+        ratings = self.arrays.ratings
         movie_ids, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
         return dict(zip(movie_ids.tolist(), counts.tolist(), strict=True))
+
+    def movie_index(self, movie_ids: np.ndarray) -> np.ndarray:
+        """Returns int64[movies], the movie indices of some ids, `UNKNOWN` where training has not seen the movie."""
+        known_ids = self.arrays.movie_ids
+        place = np.minimum(np.searchsorted(known_ids, movie_ids), len(known_ids) - 1)
+        return np.where(known_ids[place] == movie_ids, NUM_RESERVED + place, UNKNOWN)
 
     def person_row(self, user_id: int) -> int:
         """Returns a user's row of `people` and `user_vectors`.
@@ -126,7 +181,7 @@ class SavedModel(NamedTuple):
         Raises:
             ModelError: The model does not know them.
         """
-        user_ids = self.data.user_ids
+        user_ids = self.arrays.user_ids
         user = int(np.searchsorted(user_ids, user_id))
         if user == len(user_ids) or user_ids[user] != user_id:
             known = f"{counted(len(user_ids), 'user')}, with ids from {user_ids[0]} to {user_ids[-1]}"
@@ -257,7 +312,8 @@ def _read_saved(folder: Path, manifest: dict[str, Any]) -> SavedModel:
         for name, expected in checksums.items():
             if Path(name).name != name or _checksum(saved / name) != expected:
                 raise ModelError(f"{saved / name}: damaged, its checksum is off", Step.TRAIN)
-        return SavedModel(saved, manifest, _read_data(saved))
+        arrays = [np.load(saved / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in Arrays._fields]
+        return SavedModel(saved, manifest, Arrays(*(array.view(np.ndarray) for array in arrays)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder}: damaged: {error}", Step.TRAIN) from error
 
@@ -266,15 +322,8 @@ def _save_data(saved: Path, data: ModelData) -> None:
     tokens = {name: vocabulary.tokens for name, vocabulary in data.vocabularies._asdict().items()}
     _write_json(saved / "vocabularies.json", tokens)
     (saved / "movies_origin.txt").write_bytes(data.movies_origin)
-    for name in ARRAYS:
-        np.save(saved / f"{name}.npy", getattr(data, name))
-
-
-def _read_data(saved: Path) -> ModelData:
-    tokens = json.loads((saved / "vocabularies.json").read_text("utf-8"))
-    vocabularies = Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
-    arrays = {name: np.load(saved / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
-    return ModelData(vocabularies, (saved / "movies_origin.txt").read_bytes(), **arrays)
+    for name, array in data.arrays._asdict().items():
+        np.save(saved / f"{name}.npy", array)
 
 
 def _save_towers(saved: Path, model: "FusionModel") -> None:

@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,3 +98,36 @@ def number(kind: type[int] | type[float], least: float, most: float = 2**31 - 1)
         return value
 
     return parse
+
+
+def choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
+    """Makes an argparse type that turns a number, a label, or the beginning of a word of one, into an index."""
+
+    def parse(text: str) -> int:
+        glued = re.search(r"-[a-z]$", text)
+        if glued:
+            raise argparse.ArgumentTypeError(f"no {what} {text!r}; a blank is missing before {glued[0]}")
+        wanted = text.strip().casefold()
+        known = list(map(str.casefold, labels))
+        exact = [index for index, label in enumerate(known) if wanted in (str(index), label, *label.split("/"))]
+        begun = [index for index, label in enumerate(known) if label.startswith(wanted)]
+        inside = [index for index, label in enumerate(known) if re.search(rf"\b{re.escape(wanted)}", label)]
+        found = exact or begun or inside
+        if wanted and len(found) == 1:
+            return found[0]
+        options = ", ".join(f"{index} {labels[index]}" for index in found or range(len(labels)))
+        problem = f"more than one {what} fits" if wanted and found else f"no {what}"
+        raise argparse.ArgumentTypeError(f"{problem} {text!r}; choose one of: {options}")
+
+    return parse
+
+
+def span_of_years(text: str) -> tuple[int | None, int | None]:
+    """Is an argparse type for `1994`, `1990-1999`, `1990-` and `-1960`."""
+    first, dash, last = text.partition("-")
+    if not dash:
+        last = first
+    years = [year for year in (first, last) if year]
+    if not years or years != sorted(years) or not all(re.fullmatch("[0-9]{4}", year) for year in years):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a span of years; write 1994, 1990-1999, 1990- or -1960")
+    return (int(first) if first else None, int(last) if last else None)

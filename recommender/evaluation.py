@@ -1,12 +1,17 @@
 """How good predictions are: scores from vectors, rating metrics, the baselines to beat, exact top k. Plain arrays."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 MAX_SCORE = 5.0
 """The score of two parallel vectors, in stars."""
+LIKED_FROM = 4
+"""Stars. A movie that was rated so high is liked, any other that was rated is only known."""
 CHUNK = 1 << 16
+PEOPLE_CHUNK = 1 << 9
+MAX_JUDGED = 10_000
 
 
 class Ratings(NamedTuple):
@@ -87,11 +92,17 @@ def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray
     Raises:
         ValueError: A relevant movie is hidden, so training and test overlap; or nobody has a relevant movie.
     """
+    rows = _rank(scores, relevant, hidden, k)
+    if len(rows) == 0:
+        raise ValueError("nobody has a relevant movie")
+    return RankingMetrics(*rows.mean(0).tolist())
+
+
+def _rank(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray, k: int) -> np.ndarray:
+    """Returns float64[users with a relevant movie, 4], the `RankingMetrics` of each."""
     if (relevant & hidden).any():
         raise ValueError("training and test overlap: a movie is both hidden and relevant")
     counted = relevant.any(1)
-    if not counted.any():
-        raise ValueError("nobody has a relevant movie")
     relevant = relevant[counted]
     ranked = np.argsort(np.where(hidden[counted], np.inf, -scores[counted]), axis=1, kind="stable")[:, :k]
     hits = np.take_along_axis(relevant, ranked, axis=1)
@@ -99,12 +110,43 @@ def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray
     num_relevant = relevant.sum(1)
     ideal = np.cumsum(discounts)[np.minimum(num_relevant, k) - 1]
     first = np.where(hits.any(1), 1 / (1 + hits.argmax(1)), 0)
-    return RankingMetrics(
-        float(hits.mean()),
-        float((hits.sum(1) / num_relevant).mean()),
-        float((hits @ discounts[: hits.shape[1]] / ideal).mean()),
-        float(first.mean()),
-    )
+    return np.column_stack([hits.mean(1), hits.sum(1) / num_relevant, hits @ discounts[: hits.shape[1]] / ideal, first])
+
+
+def judge_rankings(
+    rankings: dict[str, Callable[[np.ndarray], np.ndarray]], train: Ratings, test: Ratings, num_movies: int
+) -> dict[str, RankingMetrics]:
+    """Judges rankings of all movies that somebody did not rate in training; relevant are the test rows they liked.
+
+    Args:
+        rankings: By name, what scores all movies for some people: int64[people] to float[people, movies].
+        train: What is hidden.
+        test: What may be relevant.
+        num_movies: How many movies there are.
+
+    Returns:
+        The metrics of each; of many people, `MAX_JUDGED` of them, spread evenly, are judged. Empty if nobody likes a
+        test row.
+    """
+    liked = Ratings(*(column[test.rating >= LIKED_FROM] for column in test))
+    people = np.unique(liked.person_row)
+    people = people[:: max(1, -(-len(people) // MAX_JUDGED))]
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in rankings}
+    for start in range(0, len(people), PEOPLE_CHUNK):
+        part = people[start : start + PEOPLE_CHUNK]
+        relevant, hidden = rating_cells(liked, part, num_movies), rating_cells(train, part, num_movies)
+        for name, score in rankings.items():
+            rows[name].append(_rank(score(part), relevant, hidden, 10))
+    return {name: RankingMetrics(*np.concatenate(parts).mean(0).tolist()) for name, parts in rows.items() if parts}
+
+
+def rating_cells(ratings: Ratings, people: np.ndarray, num_movies: int) -> np.ndarray:
+    """Returns bool[people, movies], True where one of some people, given by their rows, sorted, rated a movie."""
+    place = np.minimum(np.searchsorted(people, ratings.person_row), len(people) - 1)
+    theirs = people[place] == ratings.person_row
+    cells = np.zeros((len(people), num_movies), bool)
+    cells[place[theirs], ratings.movie_row[theirs]] = True
+    return cells
 
 
 def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:

@@ -142,7 +142,7 @@ def _check(milvus: Milvus, name: str, catalogue: Catalogue, least_share: float) 
     for start in range(0, len(checked), INSERT_BATCH):
         queries = checked[start : start + INSERT_BATCH]
         products = queries @ vectors.T
-        for hits, mine in zip(search_collection(milvus, name, queries, 1, ["id"]), products, strict=True):
+        for hits, mine in zip(search_collection(milvus, name, queries, 1), products, strict=True):
             found = mine[row_of[hits[0].id]] if hits else -np.inf
             num_right += bool(np.isclose(found, mine.max(), rtol=1e-4))
     if num_right < least_share * len(checked):

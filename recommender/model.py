@@ -1,10 +1,13 @@
-"""The fusion model: a user tower, a movie tower, and five times the cosine of their vectors.
+"""The fusion model, a user tower, a movie tower, and five times the cosine of their vectors; and the taste model.
 
-Source: milvus-io/bootcamp `demo/recommender_system`, after chapter 5 of PaddlePaddle's book: every width, activation
-and the window of three words. Each tower says where this port departs from it.
+Source of the first: milvus-io/bootcamp `demo/recommender_system`, after chapter 5 of PaddlePaddle's book: every width,
+activation and the window of three words. Each tower says where this port departs from it.
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+from scipy.sparse import csr_array
 
 from recommender.evaluation import MAX_SCORE
 from recommender.framework import F, nn, paddle
@@ -14,6 +17,7 @@ ID_WIDTH = 32
 DEMOGRAPHIC_WIDTH = 16
 WINDOW = 3
 EMBEDDING_STD = 0.05
+TASTE_STD = 0.01
 
 
 def _embedding(size: int, width: int, padding_index: int | None = None) -> nn.Embedding:
@@ -135,3 +139,65 @@ class FusionModel(nn.Layer):
         user_vectors = F.embedding(person_row, self.user_tower(people))  # float32[ratings, 200]
         movie_vectors = F.embedding(movie_row, self.movie_tower(*movies))  # float32[ratings, 200]
         return MAX_SCORE * (user_vectors * movie_vectors).sum(1)
+
+
+class _SparseProduct(paddle.autograd.PyLayer):
+    """Multiplies a sparse matrix, which is not learnt, by a table, which is: the sum of some of its rows, weighted.
+
+    Paddle 3.3.1 has no kernel for it on a CPU, and its `geometric.send_ue_recv` takes thirty times as long as scipy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: paddle.Tensor, weights: csr_array) -> paddle.Tensor:
+        ctx.weights = weights
+        return paddle.to_tensor(weights @ table.numpy())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: paddle.Tensor) -> paddle.Tensor:
+        return paddle.to_tensor(ctx.weights.T @ gradient.numpy())
+
+
+class TasteModel(nn.Layer):
+    """What people pick: a person is the sum of the films that they know, their gender, age and occupation.
+
+    Source: YouTube's candidate generation (Covington, Adams, Sargin, RecSys 2016), the step before the ranking that the
+    fusion model does, as a linear denoising autoencoder (Steck, Autoencoders that don't overfit towards the Identity,
+    NeurIPS 2020): on MovieLens 1M neither hidden layers nor a softmax over all films do as well.
+
+    Args:
+        num_movies: How many movie indices there are.
+        demographic_sizes: How many indices gender, age and occupation have.
+    """
+
+    def __init__(self, num_movies: int, demographic_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.history = self._table(num_movies, VECTOR_SIZE - 1)
+        self.target = self._table(num_movies, VECTOR_SIZE)
+        self.demographics = self._table(sum(demographic_sizes), VECTOR_SIZE - 1)
+
+    def _table(self, size: int, width: int) -> paddle.Tensor:
+        return self.create_parameter([size, width], default_initializer=nn.initializer.Normal(std=TASTE_STD))
+
+    def forward(self, histories: csr_array, demographics: csr_array) -> paddle.Tensor:
+        """Returns people's vectors, float32[people, 200], the last number 1: it meets a movie's bias.
+
+        Args:
+            histories: float32[people, movies], how much each film counts
+            demographics: float32[people, demographic indices], 1 at what is known of them
+        """
+        taste = _SparseProduct.apply(self.history, histories) + _SparseProduct.apply(self.demographics, demographics)
+        return paddle.concat([taste, paddle.ones([len(taste), 1])], axis=1)
+
+    def loss(self, people: paddle.Tensor, targets: csr_array) -> paddle.Tensor:
+        """Returns the mean over people of the squared error over all films, of which `targets` are not 0.
+
+        It is exact without a score for each of them: with P the people's and M the movies' vectors, the sum of all
+        squared scores is the trace of (PᵀP)(MᵀM), so that the work grows with people + films, not people x films.
+
+        Args:
+            people: float32[people, 200], from `forward`
+            targets: float32[people, movies]
+        """
+        scores_squared = (people.T @ people * (self.target.T @ self.target)).sum()
+        scores_of_targets = (people * _SparseProduct.apply(self.target, targets)).sum()
+        return (scores_squared - 2 * scores_of_targets + float((targets.data**2).sum())) / len(people)

@@ -46,12 +46,21 @@ def test_users_and_their_ratings(folder):
     model = load_model(folder)
     data = read_movielens(PROJECT / "data" / "sample")
     user = next(user for user in data.users if user.user_id == 42)
-    assert model.data.people[model.person_row(42), 1:].tolist() == encode_people([user])[NUM_ANONYMOUS, 1:].tolist()
+    assert model.arrays.people[model.person_row(42), 1:].tolist() == encode_people([user])[NUM_ANONYMOUS, 1:].tolist()
     mine = data.ratings[data.ratings.user_id == 42].sort_values("movie_id")
     assert model.ratings_of(42)[["movie_id", "rating"]].tolist() == list(zip(mine.movie_id, mine.rating, strict=True))
     for unknown in (0, 301):
         with pytest.raises(ModelError, match=f"no user {unknown} in the training data; there are 300 users, with ids"):
             model.person_row(unknown)
+
+
+def test_movie_indices(folder):
+    """Those of the vocabulary; unknown is what training has not seen."""
+    model = load_model(folder)
+    tokens = model.vocabularies.movies.tokens
+    asked = [tokens[0], tokens[-1], 0, 99999, tokens[5]]
+    assert model.movie_index(np.array(asked)).tolist() == [model.vocabularies.movies.index(token) for token in asked]
+    assert model.movie_index(np.array([], int)).tolist() == []
 
 
 def test_ratings_are_sorted_by_user_and_movie():
@@ -74,13 +83,13 @@ def test_towers_load_without_this_package(folder, trained):
     command = [sys.executable, "-c", program, model.folder / "user_tower", str(people.tolist())]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(json.loads(done.stdout), model.data.user_vectors[-2:], atol=1e-6)
+    np.testing.assert_allclose(json.loads(done.stdout), model.arrays.user_vectors[-2:], atol=1e-6)
 
 
 def test_movie_tower_gives_unit_vectors(folder, trained):
     model = load_model(folder)
-    movies = read_movies_data(trained / "movies_data.txt", model.data.vocabularies)
-    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.data.vocabularies))
+    movies = read_movies_data(trained / "movies_data.txt", model.vocabularies)
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     assert vectors.shape == (len(movies), 200)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -182,7 +191,7 @@ def test_output_that_is_something_else_is_left_alone(tmp_path):
 SAVE = """
 import itertools, sys, numpy as np
 from pathlib import Path
-from recommender.checkpoint import RATING, ModelData, save_model
+from recommender.checkpoint import RATING, Arrays, ModelData, save_model
 from recommender.features import Vocabularies, Vocabulary
 from recommender.training import create_model
 folder, number, times = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -190,10 +199,11 @@ vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([1]))
 model = create_model(1, vocabularies)
 model.eval()
 for i in itertools.count() if times == "for ever" else range(int(times)):
-    data = ModelData(
-        vocabularies, b"movies", np.array([number]), np.full((9, 4), number), np.zeros((9, 200), np.float32),
-        np.zeros(number, RATING), np.array([0, number]),
+    arrays = Arrays(
+        np.array([number]), np.array([1]), np.full((9, 4), number), np.zeros((9, 200), np.float32),
+        np.zeros(number, RATING), np.array([0, number]), *np.zeros((5, 3, 200), np.float32),
     )
+    data = ModelData(vocabularies, b"movies", arrays)
     save_model(folder, model, data, b"curve", {"number": number})
     print("saved", flush=True)
 """
@@ -207,9 +217,9 @@ def start_saving(folder, number, times):
 def assert_whole(model):
     """All of it is from one writer."""
     number = model.manifest["number"]
-    assert model.data.user_ids.tolist() == [number]
-    assert (model.data.people == number).all()
-    assert len(model.data.ratings) == model.data.first_rating[-1] == number
+    assert model.arrays.user_ids.tolist() == [number]
+    assert (model.arrays.people == number).all()
+    assert len(model.arrays.ratings) == model.arrays.first_rating[-1] == number
 
 
 @pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.server)])

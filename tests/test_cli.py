@@ -30,19 +30,20 @@ def folder(trained, tmp_path):
     return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
-def parse_table(stdout):
+def parse_table(stdout, *extra):
+    """Returns id, title and score of each row, and what is in extra columns."""
     header, *rows = stdout[stdout.index("Top") :].splitlines()
-    assert header.split() == ["Top", "Ids", "Title", "Score"]
+    assert header.split() == ["Top", "Ids", "Title", "Score", *extra]
     cells = [[cell.strip() for cell in row.split("\t")] for row in rows]
     assert [int(top) for top, *_ in cells] == list(range(len(cells)))
-    return [(int(movie_id), title, float(score)) for _, movie_id, title, score in cells]
+    return [(int(movie_id), title, float(score), *more) for _, movie_id, title, score, *more in cells]
 
 
 def test_three_commands_recommend_what_exact_search_finds(served):
     folder, environment = served
     model = load_model(folder / MODEL_FOLDER)
-    movies = read_movies_data(folder / "movies_data.txt", model.data.vocabularies)
-    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.data.vocabularies))
+    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
+    vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(movies, model.vocabularies))
     for (age, gender, job), k in (((0, 1, 10), 5), ((6, 0, 16), 12)):
         done = succeed(
             "infer_milvus.py",
@@ -60,10 +61,10 @@ def test_three_commands_recommend_what_exact_search_finds(served):
             **environment,
         )
         assert "rows in collection recommender_demo: 211\n" in done.stdout
-        user = model.data.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]]
+        user = model.arrays.user_vectors[[anonymous_row(1 + gender, 1 + age, 1 + job)]]
         rows, products = exact_top_k(user, vectors, k)
         table = parse_table(done.stdout)
-        assert [movie_id for movie_id, _, _ in table] == [movies[row].movie_id for row in rows[0]]
+        assert [movie_id for movie_id, *_ in table] == [movies[row].movie_id for row in rows[0]]
         assert [title for _, title, _ in table] == [movies[row].name for row in rows[0]]
         np.testing.assert_allclose([score for _, _, score in table], 5 * products[0], atol=1e-4)
 
@@ -184,9 +185,9 @@ def test_known_user_does_not_get_what_they_rated(served):
     trained_on = set(ratings["movie_id"][~ratings["held_out"]].tolist())
     assert trained_on
     assert ratings["held_out"].any()
-    args = ("infer_milvus.py", "--user", 42, "-k", NUM_MOVIES, "--min-ratings", 0)
+    args = ("infer_milvus.py", "--user", 42, "-k", NUM_MOVIES, "--by", "stars", "--min-ratings", 0)
     everything, unseen = (
-        {movie_id for movie_id, _, _ in parse_table(succeed(*args, *more, cwd=folder, **environment).stdout)}
+        {movie_id for movie_id, *_ in parse_table(succeed(*args, *more, cwd=folder, **environment).stdout)}
         for more in (["--include-seen"], [])
     )
     assert len(everything) == NUM_MOVIES
@@ -195,11 +196,45 @@ def test_known_user_does_not_get_what_they_rated(served):
 
 def test_known_user_is_not_an_anonymous_one(trained):
     model = load_model(trained / MODEL_FOLDER)
-    _, gender, age, job = model.data.people[model.person_row(42)] - 1
-    known = succeed("infer_milvus.py", "--user", 42, "--include-seen", cwd=trained).stdout
+    _, gender, age, job = model.arrays.people[model.person_row(42)] - 1
+    stars = ("--by", "stars")
+    known = succeed("infer_milvus.py", "--user", 42, "--include-seen", *stars, cwd=trained).stdout
     anonymous = succeed("infer_milvus.py", "-a", age, "-g", gender, "-j", job, cwd=trained).stdout
     assert parse_table(known) != parse_table(anonymous)
     assert "300 users, with ids from 1 to 300" in fail("infer_milvus.py", "--user", 301, cwd=trained)
+
+
+def test_order_and_columns_follow_from_what_is_known(served):
+    """Of somebody described: the original's four columns; where films are known: both, with the pick beside."""
+    folder, environment = served
+
+    def ask(*args):
+        return succeed("infer_milvus.py", *args, cwd=folder, **environment).stdout
+
+    described, liking = ("-a", 0, "-g", 1), ("-a", 0, "-g", 1, "--like", "alien")
+    assert ask(*described) == ask(*described, "--by", "stars")
+    assert ask("--user", 42) == ask("--user", 42, "--by", "both")
+    assert ask(*liking) == ask(*liking, "--by", "both")
+    stars = parse_table(ask(*liking, "--by", "stars", "-k", 9))
+    picks = parse_table(ask(*liking, "--by", "picks", "-k", 9), "Pick")
+    both = parse_table(ask(*liking, "-k", 9), "Pick")
+    assert [score for _, _, score in stars] == sorted((score for _, _, score in stars), reverse=True)
+    assert [pick for *_, pick in picks] == sorted((pick for *_, pick in picks), key=float, reverse=True)
+    sums = [0.2 * score + float(pick) for _, _, score, pick in both]
+    assert sums == pytest.approx(sorted(sums, reverse=True), abs=1e-3)
+    assert "Alien" not in {title for _, title, *_ in [*stars, *picks, *both]}
+    assert "; likes Alien (1979)\n" in ask(*liking)
+    assert "; knows Psycho (1960)\n" in ask(*described, "--seen", "psycho (1960)")
+
+
+def test_why(served):
+    folder, environment = served
+    asked = ("infer_milvus.py", "--like", "alien", "--like", "blade runner", "--why", "-k", 3)
+    for row in parse_table(succeed(*asked, cwd=folder, **environment).stdout, "Pick", "Why"):
+        assert re.fullmatch(r"((Alien|Blade Runner) \+\d\.\d\d(, )?)*", row[-1]), row
+    described = ("infer_milvus.py", "-a", 0, "-g", 1, "--why", "--format", "json")
+    for row in json.loads(succeed(*described, cwd=folder, **environment).stdout):
+        assert re.fullmatch(r"(under 18|female) [+-]\d\.\d\d, (under 18|female) [+-]\d\.\d\d", row["why"]), row
 
 
 def test_paddle_and_milvus_predict_the_same(served):
@@ -219,16 +254,13 @@ def test_paddle_and_milvus_predict_the_same(served):
     assert "no movie has the id 9999" in fail("infer_milvus.py", "--movie", 9999, cwd=folder, **environment)
 
 
-def test_liked_films(served):
+def test_titles_that_are_not_understood(served):
     folder, environment = served
-    asked = ("infer_milvus.py", "--like", "the shining", "--like", "great escape", "-k", 20)
-    alone = succeed(*asked, cwd=folder, **environment).stdout
-    assert "movies like Shining, The (1980), Great Escape, The (1963)\n" in alone
-    assert not {"Shining, The", "Great Escape, The"} & {title for _, title, _ in parse_table(alone)}
-    person = succeed("infer_milvus.py", "--like", "shining", "--user", 42, "-k", 20, cwd=folder, **environment).stdout
-    assert parse_table(alone) != parse_table(person)
     near = fail("infer_milvus.py", "--like", "grate escapade", cwd=folder, **environment)
+    assert "no movie is called 'grate escapade'; choose by id: " in near
     assert "Great Escape, The (1963)" in near
+    several = fail("infer_milvus.py", "--seen", "toy story", "--like", "the", cwd=folder, **environment)
+    assert "more than one movie fits 'the'; choose by id: id:" in several
 
 
 def test_filters_and_formats(served):
@@ -258,7 +290,12 @@ def test_films_of_ones_own_can_be_asked_for(folder):
     empty = succeed("infer_milvus.py", "--genre", "Cyberpunk", cwd=folder)
     assert "2 more movies would fit with fewer than 50 ratings; try --min-ratings 0" in empty.stderr
     table = parse_table(succeed("infer_milvus.py", "--genre", "cyberPunk", "--min-ratings", 0, cwd=folder).stdout)
-    assert {movie_id for movie_id, _, _ in table} == {9001, 9002}
+    assert {movie_id for movie_id, *_ in table} == {9001, 9002}
+    liked = succeed("infer_milvus.py", "--like", "case", "--by", "picks", cwd=folder).stdout
+    assert "likes Case (1999)\n" in liked
+    nobody = succeed("infer_milvus.py", "--by", "picks", cwd=folder).stdout
+    picks = ({row[0]: row[-1] for row in parse_table(stdout, "Pick")} for stdout in (liked, nobody))
+    assert next(picks) != next(picks), "its genre says what else is liked by who likes it"
     dramas = succeed("infer_milvus.py", "--genre", "Drama", "--min-ratings", 0, "-k", 300, cwd=folder).stdout
     assert 9002 in {movie_id for movie_id, _, _ in parse_table(dramas)}
     assert len(parse_table(dramas)) > 20
@@ -277,10 +314,11 @@ def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
     assert "recommendations for 2 users written to -" in done.stderr
     two = list(csv.DictReader(done.stdout.splitlines()[1:]))
     for user in ("42", "7"):
-        alone = parse_table(succeed("infer_milvus.py", "--user", user, "-k", 7, cwd=folder, **environment).stdout)
+        alone = succeed("infer_milvus.py", "--user", user, "-k", 7, "--format", "csv", cwd=folder, **environment).stdout
         for table in (rows, two):
             mine = [row for row in table if row["user_id"] == user]
-            assert [(int(row["movie_id"]), row["title"], float(row["score"])) for row in mine] == alone
+            for row, expected in zip(mine, csv.DictReader(alone.splitlines()), strict=True):
+                assert row.items() - {("user_id", user)} <= expected.items()
     (tmp_path / "bad.txt").write_text("999\n")
     bad = ("infer_milvus.py", "--users", tmp_path / "bad.txt", "--output", tmp_path / "all.csv")
     assert "no user 999" in fail(*bad, cwd=folder, **environment)
@@ -430,8 +468,15 @@ def test_train_says_what_it_did(trained):
     assert batch == teach // 100
     assert re.search(r"epoch 2: train loss [\d.]+, validation RMSE [\d.]+, MAE [\d.]+ stars", stdout)
     assert re.search(r"^Kept: epoch \d of 6, as many as asked for\.$", stdout, re.MULTILINE)
-    for name in ("global mean", "movie mean", r"user \+ movie bias", "this model"):
+    rating_rows = ("global mean", "movie mean", r"user \+ movie bias", "this model")
+    ranking_rows = ("most popular", "this model by stars", "this model by picks", "this model by both")
+    for name in (*rating_rows, *ranking_rows):
         assert re.search(rf"^{name} +\d\.\d{{4}} +\d\.\d{{4}}$", stdout, re.MULTILINE)
+    metrics = load_model(trained / MODEL_FOLDER).manifest["metrics"]
+    for metric in (metrics["test_ndcg"], metrics["test_recall"]):
+        assert metric.keys() == {"most popular", "stars", "picks", "both"}
+        assert metric["most popular"] < metric["picks"] < 1
+        assert metric["stars"] < metric["both"]
 
 
 def test_train_without_data_says_what_to_do(tmp_path):

@@ -4,10 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from recommender import evaluation
 from recommender.evaluation import (
     Ratings,
     baseline_predictions,
     exact_top_k,
+    judge_rankings,
     predict_scores,
     ranking_metrics,
     rating_metrics,
@@ -113,3 +115,33 @@ def test_ranking_metrics_refuse_overlap_and_nothing():
         ranking_metrics(np.zeros((1, 2)), one, one)
     with pytest.raises(ValueError, match="nobody has a relevant movie"):
         ranking_metrics(np.zeros((1, 2)), none, none)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_judging_in_chunks_agrees_with_judging_all_at_once(seed, monkeypatch):
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(evaluation, "PEOPLE_CHUNK", 3)
+    scores = random.integers(0, 6, (20, 15)).astype(float)
+    stars = random.integers(1, 6, (20, 15)) * (random.random((20, 15)) < 0.5)
+    held_out = random.random((20, 15)) < 0.3
+    train, test = (
+        Ratings(*np.nonzero(cells), stars[np.nonzero(cells)])
+        for cells in ((stars > 0) & ~held_out, (stars > 0) & held_out)
+    )
+    judged = judge_rankings({"this": lambda rows: scores[rows]}, train, test, 15)["this"]
+    expected = ranking_metrics(scores, (stars >= 4) & held_out, (stars > 0) & ~held_out)
+    np.testing.assert_allclose(judged, expected)
+
+
+def test_of_many_people_some_are_judged(monkeypatch):
+    monkeypatch.setattr(evaluation, "MAX_JUDGED", 4)
+    seen = []
+    test = Ratings(np.arange(10), np.zeros(10, int), np.full(10, 5))
+    train = Ratings(*np.zeros((3, 0), int))
+    judge_rankings({"this": lambda rows: seen.extend(rows) or np.zeros((len(rows), 2))}, train, test, 2)
+    assert seen == [0, 3, 6, 9]
+
+
+def test_nobody_to_judge():
+    nothing = Ratings(*np.zeros((3, 0), int))
+    assert judge_rankings({"this": lambda rows: np.zeros((len(rows), 2))}, nothing, nothing, 2) == {}

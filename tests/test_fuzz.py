@@ -146,8 +146,8 @@ VALUES = """0 1 -1 7 42 301 1e9 nan ٣ all M 25-34 programmer 1990-1999 -1960 19
  ' " \\ % 😀 - json csv table . /dev/null none http://[ http://127.0.0.1:1 a.db http://a:b@127.0.0.1:1 --""".split()
 VALUES += ["", " ", "' or 1 == 1", "x" * 300, "\ud800"]
 SCRIPTS = {
-    infer_milvus: "-a -g -j --user --users -k --movie --like --genre --year --min-ratings --include-seen --format "
-    "--output -i --model --movies-data --uri --token --tls-ca --wait",
+    infer_milvus: "-a -g -j --like --seen --user --users -k --by --why --movie --genre --year --min-ratings "
+    "--include-seen --format --output -i --model --movies-data --uri --token --tls-ca --wait",
     train: "--data-dir --output --movies-origin --epochs --batch-size --learning-rate --seed --device --use_gpu",
     get_movies_data: "-f --model --output",
 }
@@ -178,6 +178,8 @@ QUERY = {
     "--user": ("42", "300", "301"),
     "--movie": ("1", "783", "9999"),
     "--like": ("id:1", "metropolis", "The Shining (1980)", "psycho"),
+    "--seen": ("id:783", "star wars"),
+    "--by": ("stars", "picks", "both"),
     "--genre": ("war", "Sci-Fi", "Comedy"),
     "--year": ("1994", "1990-", "-1960"),
     "-k": ("1", "200"),
@@ -237,7 +239,7 @@ def test_flipped_bits_of_the_model_folder(trained, tmp_path, times):
             assert str(error).endswith("; run: python train.py")
         else:
             assert model.fingerprint == expected.fingerprint
-            assert (model.data.user_vectors == expected.data.user_vectors).all()
+            assert (model.arrays.user_vectors == expected.arrays.user_vectors).all()
         shutil.rmtree(folder)
     assert refused > times / 2
 
@@ -245,7 +247,7 @@ def test_flipped_bits_of_the_model_folder(trained, tmp_path, times):
 @FLIPS
 def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
     model = load_model(trained / MODEL_FOLDER)
-    queries = model.data.user_vectors[::50]
+    queries = np.random.default_rng(0).normal(size=(10, model.vector_size)).astype(np.float32)
 
     def ask(uri):
         with Milvus(str(uri)) as milvus:
@@ -271,7 +273,7 @@ def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
 
 @FLIPS
 def test_flipped_bits_of_movies_data(trained, tmp_path, times):
-    vocabularies = load_model(trained / MODEL_FOLDER).data.vocabularies
+    vocabularies = load_model(trained / MODEL_FOLDER).vocabularies
     path = tmp_path / "movies_data.txt"
     random = np.random.default_rng(times)
     for _ in range(times):
