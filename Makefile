@@ -2,6 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Shows that something moves while pip, which is quiet for minutes, works.
+define install
+	@printf 'installing $(1) into $(VENV) ..'; (while sleep 3; do printf .; done) & dots=$$!; \
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $(1); code=$$?; kill $$dots; echo; exit $$code
+endef
+
 .PHONY: demo test test-server test-server-faults test-server-contract test-ml1m lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had.
@@ -20,7 +26,7 @@ test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m M
 
 # Each in a network of its own, which has nothing but loopback, and with disks that nobody else sees.
 ALONE := unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec "$$@"' sh
-FAULT_TESTS := tests/test_server.py tests/test_faults.py tests/test_fuzz.py
+FAULT_TESTS := tests/test_server.py tests/test_faults.py tests/test_fuzz.py tests/test_visitors.py
 
 test-server: $(VENV)/installed-dev  ## On Milvus servers, which can be reached from nowhere else; needs Linux.
 	$(MAKE) --jobs 2 --output-sync=target test-server-faults test-server-contract
@@ -42,9 +48,9 @@ clean:
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say which: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(call install,requirements.txt)
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(call install,requirements-dev.txt)
 	touch $@

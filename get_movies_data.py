@@ -7,11 +7,10 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from pathlib import Path
 
 from recommender import counted
 from recommender.checkpoint import SavedModel, load_model
-from recommender.command import MODEL_FOLDER, MOVIES_DATA, Places, create_parser, run
+from recommender.command import MODEL_FOLDER, MOVIES_DATA, Places, create_parser, path, run
 from recommender.features import write_movies_data
 from recommender.files import STANDARD_STREAM, read_bytes
 from recommender.movielens import DataError, Movie, parse_movies
@@ -38,12 +37,10 @@ next: python infer_milvus.py -a 0 -g 1 -j 10 -i"""
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
     parser = create_parser(__doc__, EXAMPLES)
-    parser.add_argument("-f", "--file", type=Path, required=True, help="movies: MovieID::Title::Genres, a line each")
-    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=MOVIES_DATA, help="where to write (default: %(default)s)")
+    parser.add_argument("-f", "--file", type=path, required=True, help="movies: MovieID::Title::Genres, a line each")
+    parser.add_argument("--model", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
+    parser.add_argument("--output", type=path, default=MOVIES_DATA, help="where to write (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name in ("file", "model", "output"):
-        setattr(args, name, getattr(args, name).expanduser())
     args.places = Places(model=args.model, movies_data=args.output)
     return args
 

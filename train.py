@@ -1,4 +1,4 @@
-"""Step one: learns from MovieLens what people rate how and what they pick; writes recommender_system.inference.model/."""
+"""Step one: learns what people rate how and what they pick; writes recommender_system.inference.model/."""
 
 if __name__ == "__main__":
     from recommender.process import start
@@ -10,20 +10,21 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recommender import Step
-from recommender.checkpoint import Arrays, ModelData, ModelError, check_output, load_model, save_model, sort_ratings
-from recommender.command import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, run
+from recommender.checkpoint import Arrays, ModelData, ModelError, check_output, load_model, save_model
+from recommender.command import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, path, run
 from recommender.download import ensure_movielens
 from recommender.evaluation import LIKED_FROM, baseline_predictions, judge_rankings, predict_scores, rating_metrics
+from recommender.features import sort_ratings
 from recommender.files import FileError, check_writable, read_bytes, written_whole
 from recommender.movielens import DEFAULT_DATA_DIR, format_movies, held_out_rows, read_movielens
 from recommender.process import finish
 from recommender.recommend import WEIGHTS
+from recommender.stars import fit_deviations
 from recommender.taste import Taste
 from recommender.taste_training import TasteConfig, embed_tastes, train_taste
 from recommender.training import (
@@ -59,14 +60,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = create_parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=path,
         default=DEFAULT_DATA_DIR,
         help="folder with users.dat, movies.dat and ratings.dat, or ml-1m.zip (default: %(default)s)",
     )
-    parser.add_argument("--output", type=Path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
+    parser.add_argument("--output", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     parser.add_argument(
         "--movies-origin",
-        type=Path,
+        type=path,
         default=MOVIES_ORIGIN,
         metavar="FILE",
         help="where to write movies.dat in UTF-8 for step two (default: %(default)s)",
@@ -99,8 +100,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.use_gpu:
         args.device = "gpu"
-    for name in ("data_dir", "output", "movies_origin"):
-        setattr(args, name, getattr(args, name).expanduser())
     args.places = Places(model=args.output, movies_origin=args.movies_origin)
     return args
 
@@ -141,6 +140,7 @@ def train(args: argparse.Namespace) -> None:
         split.train.people,
         user_vectors,
         *sort_ratings(data.ratings, held_out, split.user_ids),
+        *fit_deviations(user_vectors, split.train.people),
         *taste,
     )
     with written_whole(args.movies_origin) as file:
@@ -161,15 +161,15 @@ def check_movies_origin(args: argparse.Namespace, content: bytes) -> None:
     Raises:
         FileError: The file cannot be written, or holds what neither this training nor the last one wrote to it.
     """
-    path = args.movies_origin
-    check_writable(path)
-    if not path.is_file():
+    file = args.movies_origin
+    check_writable(file)
+    if not file.is_file():
         return
     known = [content]
     with contextlib.suppress(ModelError):
         known.append(load_model(args.output).movies_origin)
-    if read_bytes(path) not in known:
-        problem = f"{path}: it holds other movies than {args.data_dir}, or was edited, and would be overwritten"
+    if read_bytes(file) not in known:
+        problem = f"{file}: it holds other movies than {args.data_dir}, or was edited, and would be overwritten"
         raise FileError(f"{problem}; write to another file: --movies-origin FILE, or move it away")
 
 

@@ -21,20 +21,18 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from recommender import RecommenderError, Step, counted
 from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, Vocabularies, Vocabulary
 from recommender.files import check_folder_writable, unfinished
+from recommender.stars import Deviations
 from recommender.taste import Taste
 
 if TYPE_CHECKING:
@@ -45,8 +43,6 @@ MANIFEST = "manifest.json"
 LIBRARIES = ("paddlepaddle", "numpy")
 ABANDONED_SECONDS = 3600.0
 """A folder that no manifest names is removed when it is so old: until then somebody may be writing or reading it."""
-RATING = np.dtype([("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
-"""One rating; `held_out` says that it is a test row, which training did not see."""
 _SAVED_FOLDER = re.compile(r"files-[0-9a-f]{12}")
 
 
@@ -69,16 +65,15 @@ class Arrays(NamedTuple):
     """`RATING`[ratings], sorted by user and movie"""
     first_rating: np.ndarray
     """int64[users + 1], where in `ratings` each user's begin; the last is their number"""
+    deviation_mean: np.ndarray
+    """This and the next: see `Deviations`."""
+    deviation_covariance: np.ndarray
     history: np.ndarray
     """This and what follows: see `Taste`."""
     target: np.ndarray
     history_content: np.ndarray
     target_content: np.ndarray
     demographics: np.ndarray
-
-    def taste(self) -> Taste:
-        """Returns what people pick."""
-        return Taste(*(getattr(self, name) for name in Taste._fields))
 
 
 class ModelData(NamedTuple):
@@ -90,69 +85,84 @@ class ModelData(NamedTuple):
     arrays: Arrays
 
 
-@dataclass(frozen=True)
-class SavedModel:
-    """A model that was read and checked."""
+class SavedArrays:
+    """The arrays of a saved model by name, see `Arrays`; each is read, and checked, when it is first asked for."""
 
-    folder: Path
-    """With the towers; never changed, and removed when a second model has been saved after this one."""
-    manifest: dict[str, Any]
-    arrays: Arrays
+    def __init__(self, open_file: Callable[[str], Path]) -> None:
+        self._open_file = open_file
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        path = self._open_file(f"{name}.npy")
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except ValueError as error:
+            raise ModelError(f"{path}: damaged: {error}", Step.TRAIN) from error
+        setattr(self, name, array)
+        return array
+
+
+class SavedModel:
+    """A model that was saved. A file of it is checked when it is first used: what a question needs not costs nothing.
+
+    Args:
+        folder: With the files; never changed, and removed when a second model has been saved after this one.
+        manifest: What is said of it.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.arrays = SavedArrays(self._checked)
+
+    def _checked(self, name: str) -> Path:
+        """Returns a file's path.
+
+        Raises:
+            ModelError: It is not as it was written, or the model has been replaced twice and is gone.
+        """
+        path = self.folder / name
+        try:
+            if _checksum(path) == self.manifest["files"].get(name):
+                return path
+        except OSError as error:
+            if _read_manifest(self.folder.parent)["folder"] != self.folder.name:
+                raise ModelError(f"{path}: replaced while it was being read; run the command again") from error
+        raise ModelError(f"{path}: damaged, its checksum is off", Step.TRAIN)
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides the model's answers."""
         return str(self.manifest["fingerprint"])
 
-    @property
-    def vector_size(self) -> int:
-        """The length of a movie's vector in Milvus: its stars and, behind them, its taste."""
-        return int(self.arrays.user_vectors.shape[1] + self.arrays.target.shape[1])
-
     @cached_property
     def taste(self) -> Taste:
         """What people pick."""
-        return self.arrays.taste()
+        return Taste(*(getattr(self.arrays, name) for name in Taste._fields))
+
+    @cached_property
+    def deviations(self) -> Deviations:
+        """How people rate who are no average person of their kind."""
+        return Deviations(*(getattr(self.arrays, name) for name in Deviations._fields))
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
-        """What turns movies into indices.
-
-        Raises:
-            ModelError: The model has been replaced twice since it was read.
-        """
-        with self._reading():
-            tokens = json.loads((self.folder / "vocabularies.json").read_text("utf-8"))
-            return Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
+        """What turns movies into indices."""
+        tokens = json.loads(self._checked("vocabularies.json").read_text("utf-8"))
+        return Vocabularies(**{name: Vocabulary(listed) for name, listed in tokens.items()})
 
     @property
     def movies_origin(self) -> bytes:
-        """The movies of the training data, as train.py wrote them to movies_origin.txt.
-
-        Raises:
-            ModelError: The model has been replaced twice since it was read.
-        """
-        with self._reading():
-            return (self.folder / "movies_origin.txt").read_bytes()
+        """The movies of the training data, as train.py wrote them to movies_origin.txt."""
+        return self._checked("movies_origin.txt").read_bytes()
 
     def load_tower(self, name: str) -> Callable[..., Any]:
-        """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`.
-
-        Raises:
-            ModelError: The model has been replaced twice since it was read.
-        """
+        """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`."""
         from recommender.framework import paddle
 
-        with self._reading():
-            tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
+        for ending in ("json", "pdiparams"):
+            self._checked(f"{name}.{ending}")
+        tower: Callable[..., Any] = paddle.jit.load(str(self.folder / name))
         return tower
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"{self.folder}: replaced while it was being read; run the command again") from error
 
     def ratings_of(self, user_id: int) -> np.ndarray:
         """Returns `RATING`[ratings], all of one user's.
@@ -187,24 +197,6 @@ class SavedModel:
             known = f"{counted(len(user_ids), 'user')}, with ids from {user_ids[0]} to {user_ids[-1]}"
             raise ModelError(f"no user {user_id} in the training data; there are {known}")
         return NUM_ANONYMOUS + user
-
-
-def sort_ratings(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts ratings by user and movie.
-
-    Args:
-        ratings: Columns `user_id`, `movie_id` and `rating`.
-        held_out: bool[ratings], True for the test rows.
-        user_ids: int64[users], sorted.
-
-    Returns:
-        `ratings` and `first_rating` of `ModelData`.
-    """
-    order = np.lexsort((ratings.movie_id, ratings.user_id))
-    columns = (ratings.movie_id, ratings.rating, held_out)
-    in_order = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING)
-    users = ratings.user_id.to_numpy()[order]
-    return in_order, np.append(np.searchsorted(users, user_ids), len(users))
 
 
 def check_output(folder: Path) -> None:
@@ -276,46 +268,33 @@ def save_model(
 
 
 def load_model(folder: Path) -> SavedModel:
-    """Reads the current model of a model folder and checks every file's checksum.
+    """Reads the manifest of a model folder.
 
     Raises:
-        ModelError: There is none, it is damaged, or another version of this program made it.
+        ModelError: There is no model, it is damaged, or another version of this program made it. Whatever uses a
+            file of the model raises it too, where that file is damaged or gone.
     """
-    while True:
-        manifest = _read_manifest(folder)
-        try:
-            return _read_saved(folder, manifest)
-        except ModelError:
-            if _read_manifest(folder) == manifest:  # Else it has been replaced meanwhile.
-                raise
+    manifest = _read_manifest(folder)
+    if (
+        not _SAVED_FOLDER.fullmatch(str(manifest["folder"]))
+        or _fingerprint(manifest["files"]) != manifest["fingerprint"]
+    ):
+        raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is off", Step.TRAIN)
+    return SavedModel(folder / manifest["folder"], manifest)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = dict(json.loads((folder / MANIFEST).read_text("utf-8")))
         made = manifest["format_version"]
+        manifest = {"folder": "", "files": {}, "fingerprint": "", **manifest}
     except FileNotFoundError:
         raise ModelError(f"{folder}: no model here", Step.TRAIN) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST}: damaged: {error!r}", Step.TRAIN) from error
     if made != FORMAT_VERSION:
         raise ModelError(f"{folder}: format {made}, this program reads format {FORMAT_VERSION}", Step.TRAIN)
-    return dict(manifest)
-
-
-def _read_saved(folder: Path, manifest: dict[str, Any]) -> SavedModel:
-    try:
-        name, checksums = manifest["folder"], manifest["files"]
-        if not _SAVED_FOLDER.fullmatch(name) or _fingerprint(checksums) != manifest["fingerprint"]:
-            raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is off", Step.TRAIN)
-        saved = folder / name
-        for name, expected in checksums.items():
-            if Path(name).name != name or _checksum(saved / name) != expected:
-                raise ModelError(f"{saved / name}: damaged, its checksum is off", Step.TRAIN)
-        arrays = [np.load(saved / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in Arrays._fields]
-        return SavedModel(saved, manifest, Arrays(*(array.view(np.ndarray) for array in arrays)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder}: damaged: {error}", Step.TRAIN) from error
+    return manifest
 
 
 def _save_data(saved: Path, data: ModelData) -> None:

@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import sys
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recommender import RecommenderError, Step
+from recommender.movielens import AGE_CODES, AGE_LABELS
 
 MODEL_FOLDER = Path("recommender_system.inference.model")
 MOVIES_ORIGIN = Path("movies_origin.txt")
@@ -76,6 +78,11 @@ def create_parser(description: str | None, epilog: str) -> argparse.ArgumentPars
     )
 
 
+def path(text: str) -> Path:
+    """Is an argparse type for a file or folder; `~` is the home folder."""
+    return Path(text).expanduser()
+
+
 def plain_text(argument: str) -> str:
     """Is an argparse type for what people type: UTF-8, whatever the locale, without bytes that are none."""
     return os.fsencode(argument).decode("utf-8", "replace")
@@ -120,6 +127,13 @@ def choice(what: str, labels: Sequence[str]) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{problem} {text!r}; choose one of: {options}")
 
     return parse
+
+
+def age(text: str) -> int:
+    """Is an argparse type for an age group, and for an age in years where that is no group's number."""
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) >= len(AGE_LABELS):
+        return bisect(AGE_CODES, int(text)) - 1
+    return choice("age", AGE_LABELS)(text)
 
 
 def span_of_years(text: str) -> tuple[int | None, int | None]:

@@ -10,7 +10,7 @@ MAX_SCORE = 5.0
 LIKED_FROM = 4
 """Stars. A movie that was rated so high is liked, any other that was rated is only known."""
 CHUNK = 1 << 16
-PEOPLE_CHUNK = 1 << 9
+PEOPLE_CHUNK = 1 << 8
 MAX_JUDGED = 10_000
 
 
@@ -65,8 +65,18 @@ def exact_top_k(user_vectors: np.ndarray, movie_vectors: np.ndarray, k: int) -> 
         int64[users, k] movie rows and float32[users, k] inner products, best first; the lower row first among equals.
     """
     products = user_vectors @ movie_vectors.T
-    rows = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    rows = top_rows(products, k)
     return rows, np.take_along_axis(products, rows, axis=1)
+
+
+def top_rows(scores: np.ndarray, k: int) -> np.ndarray:
+    """Returns int64[users, k], the k highest of float[users, movies], best first; the lower row first among equals."""
+    least = np.partition(scores, -k, axis=1)[:, -k]
+    top = np.empty((len(scores), k), np.int64)
+    for user, mine in enumerate(scores):
+        candidates = np.flatnonzero(mine >= least[user])
+        top[user] = candidates[np.argsort(-mine[candidates], kind="stable")][:k]
+    return top
 
 
 class RankingMetrics(NamedTuple):
@@ -104,7 +114,7 @@ def _rank(scores: np.ndarray, relevant: np.ndarray, hidden: np.ndarray, k: int) 
         raise ValueError("training and test overlap: a movie is both hidden and relevant")
     counted = relevant.any(1)
     relevant = relevant[counted]
-    ranked = np.argsort(np.where(hidden[counted], np.inf, -scores[counted]), axis=1, kind="stable")[:, :k]
+    ranked = top_rows(np.where(hidden[counted], -np.inf, scores[counted]), min(k, scores.shape[1]))
     hits = np.take_along_axis(relevant, ranked, axis=1)
     discounts = 1 / np.log2(np.arange(2, k + 2))
     num_relevant = relevant.sum(1)

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from recommender import Step, counted
 from recommender.files import read_bytes, written_whole
 from recommender.movielens import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, Movie, User, parse_movie
 
+VECTOR_SIZE = 200
+"""Numbers in a person's or movie's vector of stars, and as many in that of tastes."""
+MOVIE_SIZE = 2 * VECTOR_SIZE
+"""Numbers of a movie in Milvus: its stars and, behind them, its taste."""
 PADDING = 0
 UNKNOWN = 1
 NUM_RESERVED = 2
@@ -22,6 +27,9 @@ DEMOGRAPHIC_SIZES = (1 + len(GENDERS), 1 + len(AGE_GROUPS), 1 + len(OCCUPATIONS)
 """How many indices gender, age and occupation have; index 0 of each is "unknown"."""
 NUM_ANONYMOUS = int(np.prod(DEMOGRAPHIC_SIZES))
 """How many people without an id can be told apart: 3 x 8 x 22."""
+
+RATING = np.dtype([("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
+"""One rating; `held_out` says that it is a test row, which training did not see."""
 
 Token = TypeVar("Token", bound=Hashable)
 
@@ -135,6 +143,24 @@ def encode_people(users: Sequence[User]) -> np.ndarray:
         for row, user in enumerate(users)
     ]
     return np.concatenate([anonymous, np.array(known).reshape(-1, anonymous.shape[1])]).astype(np.int64)
+
+
+def sort_ratings(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts ratings by user and movie.
+
+    Args:
+        ratings: Columns `user_id`, `movie_id` and `rating`.
+        held_out: bool[ratings], True for the test rows.
+        user_ids: int64[users], sorted.
+
+    Returns:
+        `RATING`[ratings] and int64[users + 1], where each user's begin; the last is their number.
+    """
+    order = np.lexsort((ratings.movie_id, ratings.user_id))
+    columns = (ratings.movie_id, ratings.rating, held_out)
+    in_order = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING)
+    users = ratings.user_id.to_numpy()[order]
+    return in_order, np.append(np.searchsorted(users, user_ids), len(users))
 
 
 class UnknownCounts(NamedTuple):

@@ -9,6 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from recommender import Step, counted
+from recommender.checkpoint import SavedModel
+from recommender.features import encode_movies
 from recommender.milvus import SERVER_COMMAND, DataType, Milvus, MilvusError, MilvusException
 from recommender.movie_index import (
     ALIAS,
@@ -51,6 +53,17 @@ class Catalogue(NamedTuple):
     """How many ratings of each the model was trained on."""
     fingerprint: str
     """Of the model that made the vectors."""
+
+
+def embed_catalogue(model: SavedModel, movies: list[Movie]) -> Catalogue:
+    """Embeds all movies in one pass: stars by the movie tower, in Paddle, and behind them the taste."""
+    from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
+
+    features = encode_movies(movies, model.vocabularies)
+    stars = embed_movies(model.load_tower("movie_tower"), features)
+    vectors = np.hstack([stars, model.taste.target_of(features, model.vocabularies)])
+    count_of = model.count_ratings()
+    return Catalogue(movies, vectors, [count_of.get(movie.movie_id, 0) for movie in movies], model.fingerprint)
 
 
 def build_index(milvus: Milvus, catalogue: Catalogue, index_type: str | None = None) -> None:

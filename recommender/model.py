@@ -10,9 +10,9 @@ from typing import Any
 from scipy.sparse import csr_array
 
 from recommender.evaluation import MAX_SCORE
+from recommender.features import VECTOR_SIZE
 from recommender.framework import F, nn, paddle
 
-VECTOR_SIZE = 200
 ID_WIDTH = 32
 DEMOGRAPHIC_WIDTH = 16
 WINDOW = 3

@@ -23,6 +23,7 @@ ARCHIVE_NAME = "ml-1m.zip"
 GENDERS = {"M": "male", "F": "female"}
 AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56+"}
 AGE_CODES = tuple(AGE_GROUPS)
+GENDER_LABELS, AGE_LABELS = tuple(GENDERS.values()), tuple(AGE_GROUPS.values())
 OCCUPATIONS = tuple(
     "other|academic/educator|artist|clerical/admin|college/grad student|customer service|doctor/health care|"
     "executive/managerial|farmer|homemaker|K-12 student|lawyer|programmer|retired|sales/marketing|scientist|"

@@ -20,8 +20,8 @@ class TasteConfig:
     """What decides the outcome of training; chosen on validation rows of ml-1m."""
 
     epochs: int = 30
-    people: int = 512
-    """A step."""
+    steps: int = 12
+    """An epoch: of more people on large data, as each step's work grows with the number of films."""
     learning_rate: float = 0.005
     """AdamW's, at its highest; it rises and falls in one cycle."""
     weight_decay: float = 0.5
@@ -31,8 +31,6 @@ class TasteConfig:
     """Share of the people of whom it is told no film at all, so that it learns new people."""
     hidden_share: float = 0.1
     """Share of the genders, ages and occupations that it is not told."""
-    min_steps: int = 3
-    """Least steps an epoch: on small data they are of fewer people."""
     content_l2: float = 3.0
     """L2 regularisation of what genres and words say of a movie."""
     known_from: int = 100
@@ -111,13 +109,13 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
     everyone = People(histories, demographic_columns(dataset.people[NUM_ANONYMOUS:, 1:]), targets)
     model = TasteModel(vocabularies.movies.size, DEMOGRAPHIC_SIZES)
     order = np.arange(histories.shape[0])
-    step_size = max(1, min(config.people, len(order) // config.min_steps))
-    num_steps = config.epochs * -(-len(order) // step_size)
-    rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
+    step_size = -(-len(order) // config.steps)
+    starts = range(0, len(order), step_size)
+    rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, config.epochs * len(starts), divide_factor=10)
     optimizer = paddle.optimizer.AdamW(rate, parameters=model.parameters(), weight_decay=config.weight_decay)
     for _ in tqdm(range(config.epochs), "taste", unit="epoch", disable=None, leave=False):
         random.shuffle(order)
-        for start in range(0, len(order), step_size):
+        for start in starts:
             people = draw_people(everyone, order[start : start + step_size], config, random)
             loss = model.loss(model(people.histories, people.demographics), people.targets)
             if not np.isfinite(float(loss)):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ from rapidfuzz.distance import OSA
 from recommender.movielens import split_title
 
 MAX_OFFERED = 5
+ID_PREFIX = "id:"
+"""What makes a text an id for sure."""
 LEAST_LIKENESS = 75.0
 """Of a title that is offered though nothing fits, 0..100, as `rapidfuzz.fuzz.ratio` counts: not just its letters."""
 SLIPS = ((4, 1), (8, 2))
@@ -68,9 +70,6 @@ class Fit(IntEnum):
     PART_WITH_SLIPS = 6
 
 
-WHOLE = (Fit.NAME, Fit.OTHER_NAME, Fit.SLIP)
-
-
 class Found(NamedTuple):
     """The movies that a text may mean."""
 
@@ -78,32 +77,6 @@ class Found(NamedTuple):
     """Best known first."""
     way: Fit | None
     """In which all of them fit; None if they only come near."""
-
-
-def fit(names: Sequence[Sequence[str]], words: Sequence[str]) -> Fit | None:
-    """Returns in what way a movie fits, if at all.
-
-    Args:
-        names: Of each of its names the words.
-        words: Of the text, at least one.
-    """
-    key = "".join(words)
-    keys = ["".join(name) for name in names]
-    if key == keys[0]:
-        return Fit.NAME
-    if key in keys:
-        return Fit.OTHER_NAME
-    if names[0][: len(words)] == words:
-        return Fit.BEGINNING
-    if any(f" {' '.join(words)} " in f" {' '.join(name)} " for name in names):
-        return Fit.PART
-    if any(_in_order(name, words, _begins) for name in names):
-        return Fit.BEGINNINGS_OF_WORDS
-    if any(_is_slip(other, key) for other in keys):
-        return Fit.SLIP
-    if any(_in_order(name, words, _is_slip) for name in names):
-        return Fit.PART_WITH_SLIPS
-    return None
 
 
 def _in_order(name: Sequence[str], words: Sequence[str], same: Callable[[str, str], bool]) -> bool:
@@ -120,9 +93,12 @@ def _is_slip(candidate: str, word: str) -> bool:
     """Tells whether a word is meant, though a letter or two of it are wrong, missing or swapped."""
     if candidate == word:
         return True
-    allowed = max((slips for least, slips in SLIPS if len(word) >= least), default=0)
     same_numbers = re.findall(r"\d+", candidate) == re.findall(r"\d+", word)
-    return same_numbers and candidate[0] == word[0] and OSA.distance(candidate, word, score_cutoff=allowed) <= allowed
+    return same_numbers and candidate[:1] == word[:1] and OSA.distance(candidate, word) <= _allowed_slips(word)
+
+
+def _allowed_slips(word: str) -> int:
+    return max((slips for least, slips in SLIPS if len(word) >= least), default=0)
 
 
 class TitleIndex:
@@ -134,13 +110,19 @@ class TitleIndex:
 
     def __init__(self, titles: Iterable[Title]) -> None:
         self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
+        self._years = [split_title(title.title)[1] for title in self._titles]
         self._names = [[title_words(name) for name in _names(title.title)] for title in self._titles]
+        self._keys = [["".join(name) for name in names] for names in self._names]
+        self._rows: dict[str, list[int]] = {}
+        for row, keys in enumerate(self._keys):
+            for key in keys:
+                self._rows.setdefault(key, []).append(row)
 
     def find(self, text: str, whole: bool = False) -> Found:
-        """Returns the movies that fit a text best, in one of the ways of `Fit`.
+        """Returns the movies that fit a text in the best way in which any does, see `Fit`.
 
         Args:
-            text: A title, or a part of one; a year at its end must be the movie's.
+            text: A title, or a part of one; a year at its end must be the movie's, or one beside it.
             whole: Whether the text is a whole title, of which no part will do.
         """
         year = split_title(text.strip())[1]
@@ -152,14 +134,38 @@ class TitleIndex:
         return found or Found(self._near(title_words(name)), None)
 
     def _best(self, words: list[str], year: int | None, whole: bool) -> Found | None:
-        found: dict[Fit, list[Title]] = {}
-        for title, names in zip(self._titles, self._names, strict=True):
-            if words and year in (None, split_title(title.title)[1]):
-                way = fit(names, words)
-                if way is not None and (way in WHOLE or not whole):
-                    found.setdefault(way, []).append(title)
-        best = min(found, default=None)
-        return Found(found[best], best) if best is not None else None
+        for way, rows in self._ways(words, whole) if words else []:
+            for tolerance in (0, 1):  # Services differ by a year, of a film that was first shown abroad.
+                fits = [row for row in rows if year is None or abs((self._years[row] or 0) - year) <= tolerance]
+                if fits:
+                    return Found([self._titles[row] for row in fits], way)
+        return None
+
+    def _ways(self, words: list[str], whole: bool) -> Iterator[tuple[Fit, list[int]]]:
+        """Yields the rows of the movies that fit in each way, the best way first."""
+        key = "".join(words)
+        same = self._rows.get(key, [])
+        yield Fit.NAME, [row for row in same if self._keys[row][0] == key]
+        yield Fit.OTHER_NAME, same
+        if not whole:
+            inside = f" {' '.join(words)} "
+            yield Fit.BEGINNING, self._where(lambda names: names[0][: len(words)] == words)
+            yield Fit.PART, self._where(lambda names: any(inside in f" {' '.join(name)} " for name in names))
+            yield (
+                Fit.BEGINNINGS_OF_WORDS,
+                self._where(lambda names: any(_in_order(name, words, _begins) for name in names)),
+            )
+        slips = _allowed_slips(key)
+        near = process.extract(key, list(self._rows), scorer=OSA.distance, score_cutoff=slips, limit=None)
+        yield Fit.SLIP, sorted({row for other, _, _ in near if _is_slip(other, key) for row in self._rows[other]})
+        if not whole:
+            yield (
+                Fit.PART_WITH_SLIPS,
+                self._where(lambda names: any(_in_order(name, words, _is_slip) for name in names)),
+            )
+
+    def _where(self, fits: Callable[[list[list[str]]], bool]) -> list[int]:
+        return [row for row, names in enumerate(self._names) if fits(names)]
 
     def _near(self, words: list[str]) -> list[Title]:
         names = {row: " ".join(names[0]) for row, names in enumerate(self._names)}

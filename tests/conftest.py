@@ -11,8 +11,10 @@ import pytest
 from hypothesis import settings
 from milvus_server import Server
 
+from recommender.checkpoint import Arrays, SavedModel
+
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
-settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=2000)
 settings.load_profile("default")
 
 PROJECT = Path(__file__).parent.parent
@@ -55,6 +57,16 @@ def fail(name: str, *args: object, cwd: Path, code: int = 1, **environment: str)
     errors = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(errors) == 1, done.stderr
     return errors[0]
+
+
+def use_all(model: SavedModel) -> None:
+    """Reads all of a model, as no single question does."""
+    for name in Arrays._fields:
+        getattr(model.arrays, name)
+    for name in ("user_tower", "movie_tower"):
+        model.load_tower(name)
+    assert len(model.vocabularies) == 3
+    assert model.movies_origin
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ import numpy as np
 import paddle
 import pandas as pd
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, use_all
 
-from recommender.checkpoint import FORMAT_VERSION, ModelError, check_output, load_model, sort_ratings
+from recommender.checkpoint import FORMAT_VERSION, ModelError, check_output, load_model
 from recommender.command import MODEL_FOLDER
-from recommender.features import NUM_ANONYMOUS, encode_movies, encode_people, read_movies_data
+from recommender.features import NUM_ANONYMOUS, encode_movies, encode_people, read_movies_data, sort_ratings
 from recommender.files import FileError
 from recommender.movielens import read_movielens
 from recommender.training import embed_movies
@@ -132,7 +132,7 @@ DAMAGE = {
 def test_damaged_model_is_refused(folder, damage, message):
     damage(folder)
     with pytest.raises(ModelError, match=message) as caught:
-        load_model(folder)
+        use_all(load_model(folder))
     assert str(caught.value).endswith("; run: python train.py")
     check_output(folder)  # The remedy works: training may replace it.
 
@@ -153,7 +153,7 @@ def test_nothing_is_unpickled(folder, tmp_path, monkeypatch):
     manifest["fingerprint"] = hashlib.sha256(hashed).hexdigest()[:16]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="damaged"):
-        load_model(folder)
+        use_all(load_model(folder))
     assert not (tmp_path / "exploded").exists()
 
 
@@ -167,7 +167,7 @@ def test_readers_write_nothing(folder):
     (folder.with_name("model.previous") / "manifest.json").write_text("somebody's backup")
     (folder / "files-000000000000").mkdir()
     before = snapshot(folder.parent)
-    load_model(folder)
+    use_all(load_model(folder))
     assert snapshot(folder.parent) == before
 
 
@@ -191,8 +191,8 @@ def test_output_that_is_something_else_is_left_alone(tmp_path):
 SAVE = """
 import itertools, sys, numpy as np
 from pathlib import Path
-from recommender.checkpoint import RATING, Arrays, ModelData, save_model
-from recommender.features import Vocabularies, Vocabulary
+from recommender.checkpoint import Arrays, ModelData, save_model
+from recommender.features import RATING, Vocabularies, Vocabulary
 from recommender.training import create_model
 folder, number, times = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([1]))
@@ -201,7 +201,7 @@ model.eval()
 for i in itertools.count() if times == "for ever" else range(int(times)):
     arrays = Arrays(
         np.array([number]), np.array([1]), np.full((9, 4), number), np.zeros((9, 200), np.float32),
-        np.zeros(number, RATING), np.array([0, number]), *np.zeros((5, 3, 200), np.float32),
+        np.zeros(number, RATING), np.array([0, number]), *np.zeros((7, 3, 200), np.float32),
     )
     data = ModelData(vocabularies, b"movies", arrays)
     save_model(folder, model, data, b"curve", {"number": number})

@@ -14,7 +14,6 @@ from conftest import PROJECT, SAMPLE, fail, run_script, start_script, succeed
 import get_movies_data
 import infer_milvus
 import train
-from recommender import RecommenderError
 from recommender.checkpoint import load_model
 from recommender.command import MODEL_FOLDER
 from recommender.evaluation import exact_top_k
@@ -323,21 +322,6 @@ def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
     bad = ("infer_milvus.py", "--users", tmp_path / "bad.txt", "--output", tmp_path / "all.csv")
     assert "no user 999" in fail(*bad, cwd=folder, **environment)
     assert len((tmp_path / "all.csv").read_text("utf-8").splitlines()) == 1 + len(rows)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"1\nx\n", "line 2: 'x' is not a user id"),
-        (b"", "is empty"),
-        (b"\n \n", "no user ids"),
-        (b"\xff", "line 1: '\xff' is not a user id"),
-    ],
-)
-def test_broken_list_of_users(tmp_path, content, message):
-    (tmp_path / "users.txt").write_bytes(content)
-    with pytest.raises(RecommenderError, match=message):
-        infer_milvus.read_user_ids(tmp_path / "users.txt")
 
 
 def test_new_model_asks_for_a_new_index(folder):

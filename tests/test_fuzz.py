@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, use_all
 from hypothesis import given
 from hypothesis import strategies as st
 from milvus_lite.server_manager import server_manager_instance as lite_servers
@@ -21,11 +21,12 @@ import train
 from recommender import RecommenderError
 from recommender.checkpoint import ModelError, load_model
 from recommender.command import MODEL_FOLDER
-from recommender.features import read_movies_data
+from recommender.features import MOVIE_SIZE, read_movies_data
 from recommender.milvus import Milvus, MilvusError
 from recommender.movie_index import MovieIndex
 from recommender.movielens import DataError, format_movies, parse_movies, parse_ratings, parse_users, split_title
 from recommender.titles import Title, TitleIndex, title_key
+from recommender.visitors import parse_user_ids
 
 pytestmark = pytest.mark.fuzz
 
@@ -86,13 +87,11 @@ def test_ratings(raw):
 
 
 @given(damaged([b"1", b"2", b"300", b" 7 ", b""]))
-def test_user_ids(tmp_path_factory, raw):
-    path = tmp_path_factory.getbasetemp() / "ids.txt"
-    path.write_bytes(raw)
+def test_user_ids(raw):
     try:
-        user_ids = infer_milvus.read_user_ids(path)
+        user_ids = parse_user_ids(raw, "ids.txt")
     except DataError as error:
-        assert str(path) in str(error)
+        assert str(error).startswith("ids.txt")
     else:
         assert user_ids == list(dict.fromkeys(map(int, raw.removeprefix(b"\xef\xbb\xbf").split())))
 
@@ -188,8 +187,14 @@ QUERY = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """A copy, as this process keeps its Milvus Lite open."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("query") / "copy"))
+
+
 @given(data=st.data())
-def test_query(data, trained):
+def test_query(data, folder):
     """Options that go together or do not, on a real index: exit code 0 and an answer, 1 with one line, or 2."""
     argv = []
     for option in data.draw(st.lists(st.sampled_from(list(QUERY)), max_size=4)):
@@ -197,7 +202,7 @@ def test_query(data, trained):
         value = st.sampled_from(VALUES) | st.text(max_size=8) if odd else st.sampled_from(QUERY[option])
         argv += [option, data.draw(value)]
     with (
-        contextlib.chdir(trained),
+        contextlib.chdir(folder),
         contextlib.redirect_stderr(io.StringIO()) as errors,
         contextlib.redirect_stdout(io.StringIO()) as answer,
     ):
@@ -234,6 +239,7 @@ def test_flipped_bits_of_the_model_folder(trained, tmp_path, times):
         flip(pick(folder, random), random)
         try:
             model = load_model(folder)
+            use_all(model)
         except ModelError as error:
             refused += 1
             assert str(error).endswith("; run: python train.py")
@@ -247,11 +253,11 @@ def test_flipped_bits_of_the_model_folder(trained, tmp_path, times):
 @FLIPS
 def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
     model = load_model(trained / MODEL_FOLDER)
-    queries = np.random.default_rng(0).normal(size=(10, model.vector_size)).astype(np.float32)
+    queries = np.random.default_rng(0).normal(size=(10, MOVIE_SIZE)).astype(np.float32)
 
     def ask(uri):
         with Milvus(str(uri)) as milvus:
-            index = MovieIndex(milvus, model.fingerprint, model.vector_size)
+            index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
             where = index.where(["Comedy"], (1980, None), 30)
             return index.genres(), sorted(index.titles()), index.search(queries, 10), index.search(queries, 3, where)
 

@@ -1,11 +1,14 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import PROJECT, SAMPLE
 
 from recommender.index_build import Catalogue, build_index
 from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
-from recommender.movielens import Movie, parse_movies
+from recommender.movielens import Movie, parse_movies, read_movielens
 from recommender.recommend import QuestionError, find_movie
 from recommender.titles import Fit, Title, TitleIndex, title_key, title_words
 
@@ -144,3 +147,33 @@ def test_find_movie(hamlets, text, movie_id):
 def test_find_movie_offers_what_it_could_be(hamlets, text, message):
     with pytest.raises(QuestionError, match=message):
         find_movie(hamlets, text)
+
+
+def typed(data_dir):
+    """What people typed for films of a data set, one way or another, and the ids of the films that they meant."""
+    data = read_movielens(data_dir)
+    count_of = data.ratings.movie_id.value_counts().to_dict()
+    index = TitleIndex(Title(movie.movie_id, movie.title, count_of.get(movie.movie_id, 0)) for movie in data.movies)
+    there = {movie.movie_id for movie in data.movies}
+    lines = [line.split("\t") for line in (PROJECT / "tests" / "typed_titles.tsv").read_text("utf-8").splitlines()]
+    return index, [(text, int(movie_id)) for text, movie_id in lines if int(movie_id) in there]
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "num_typed"),
+    [(SAMPLE, 121), pytest.param(Path(os.environ.get("ML1M_DIR", "data/ml-1m")), 200, marks=pytest.mark.ml1m)],
+)
+def test_what_people_type_is_found(data_dir, num_typed):
+    """At least 95 % right or offered first; nothing silently wrong."""
+    index, asked = typed(data_dir)
+    assert len(asked) == num_typed
+    answers = [(index.find(text), movie_id) for text, movie_id in asked]
+    first = [found.titles[:1] for found, _ in answers]
+    right = [
+        bool(titles) and titles[0].movie_id == movie_id for titles, (_, movie_id) in zip(first, asked, strict=True)
+    ]
+    assert sum(right) >= 0.95 * num_typed
+    sure = [found.way is not None and len(found.titles) == 1 for found, _ in answers]
+    assert not [
+        text for (text, _), is_sure, is_right in zip(asked, sure, right, strict=True) if is_sure and not is_right
+    ]
