@@ -50,6 +50,7 @@ from recommender.recommend import (
 )
 from recommender.visitors import find_films, parse_user_ids, parse_visitor_ratings
 
+INDEX_RULE = f"HNSW is for servers, and their default beyond {EXACT_UP_TO:,} movies"
 DEFAULT_TOP_K = 5
 DEFAULT_MIN_RATINGS = 50
 
@@ -100,12 +101,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     person.add_argument("--seen", **titles, help="a film that they know and did not like much; may be repeated")
     person.add_argument("--ratings", type=path, metavar="FILE", help="what they rated: CSV with title, rating, year")
     person.add_argument("--user", type=number(int, 1), help="a user of the training data, by id")
-    person.add_argument(
-        "--users",
-        metavar="FILE|all",
-        help="many at once, into --output: everyone, or users' ids, a line each, or a CSV file as for --ratings with "
-        "a column user",
-    )
+    many = "many at once, into --output: everyone, users' ids a line each, or ratings with a column user"
+    person.add_argument("--users", metavar="FILE|all", help=many)
     wanted = parser.add_argument_group("what")
     wanted.add_argument("-k", "--top-k", type=number(int, 1, MAX_TOP_K), help=f"how many (default: {DEFAULT_TOP_K})")
     wanted.add_argument("--by", choices=list(WEIGHTS), help="order by predicted stars, by likely picks, or by both")
@@ -113,35 +110,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     wanted.add_argument("--movie", type=number(int, 1), help="only the predicted rating of this movie, by id")
     wanted.add_argument("--genre", action="append", default=[], type=plain_text, help="of any genre given; repeatable")
     wanted.add_argument("--year", type=span_of_years, default=(None, None), help="of 1994, 1990-1999, 1990- or -1960")
-    wanted.add_argument(
-        "--min-ratings",
-        type=number(int, 0),
-        help=f"only movies with so many training ratings (default: {DEFAULT_MIN_RATINGS} by stars, else 0)",
-    )
+    least = f"least number of training ratings (default: {DEFAULT_MIN_RATINGS} by stars, else 0)"
+    wanted.add_argument("--min-ratings", type=number(int, 0), help=least)
     wanted.add_argument("--include-seen", action="store_true", help="with --user: also what they rated in training")
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=["table", "json", "csv"], default="table", help="(default: %(default)s)")
     output.add_argument("--output", type=path, help="the CSV file that --users writes; - is standard output")
     storage = parser.add_argument_group("where things are")
     storage.add_argument("-i", "--infer", action="store_true", help="first put the movies of --movies-data into Milvus")
-    storage.add_argument(
-        "--index",
-        type=str.upper,
-        choices=sorted(BUILD_PARAMETERS),
-        help=f"with -i: how Milvus searches; HNSW is for servers, and their default beyond {EXACT_UP_TO:,} movies",
-    )
+    storage.add_argument("--index", type=str.upper, choices=sorted(BUILD_PARAMETERS), help=f"with -i; {INDEX_RULE}")
     storage.add_argument("--model", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     storage.add_argument("--movies-data", type=path, default=MOVIES_DATA, help="of step two (default: %(default)s)")
-    storage.add_argument(
-        "--uri",
-        default=os.environ.get("RECOMMENDER_MILVUS_URI") or LITE_URI,
-        help=f"Milvus Lite path or server address (default: {LITE_URI})",
-    )
-    storage.add_argument(
-        "--token",
-        default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""),
-        help="user:password, for a server that asks; better put it into the environment",
-    )
+    uri = os.environ.get("RECOMMENDER_MILVUS_URI") or LITE_URI
+    storage.add_argument("--uri", default=uri, help=f"Milvus Lite path or server address (default: {LITE_URI})")
+    token = os.environ.get("RECOMMENDER_MILVUS_TOKEN", "")
+    storage.add_argument("--token", default=token, help="user:password; better put it into the environment")
     storage.add_argument("--tls-ca", type=path, metavar="FILE", help="certificate of the authority of an https server")
     storage.add_argument("--wait", type=number(float, 0, 86_400), default=0, metavar="SECONDS", help="for Milvus")
     args = parser.parse_args(argv)
@@ -156,8 +139,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         args.by = "both" if args.user or args.users or args.ratings or args.like or args.seen else "stars"
     if args.min_ratings is None:
         args.min_ratings = DEFAULT_MIN_RATINGS if args.by == "stars" else 0
-    uri = without_password(args.uri)
-    args.places = Places(model=args.model, movies_data=args.movies_data, uri=uri, tls_ca=args.tls_ca)
+    args.places = Places(
+        model=args.model, movies_data=args.movies_data, uri=without_password(args.uri), tls_ca=args.tls_ca
+    )
     return args
 
 

@@ -58,45 +58,17 @@ next: python get_movies_data.py -f movies_origin.txt"""
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parses the command line; exits with 2 where it is wrong."""
     parser = create_parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "--data-dir",
-        type=path,
-        default=DEFAULT_DATA_DIR,
-        help="folder with users.dat, movies.dat and ratings.dat, or ml-1m.zip (default: %(default)s)",
-    )
-    parser.add_argument("--output", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
-    parser.add_argument(
-        "--movies-origin",
-        type=path,
-        default=MOVIES_ORIGIN,
-        metavar="FILE",
-        help="where to write movies.dat in UTF-8 for step two (default: %(default)s)",
-    )
     defaults = TrainConfig()
-    parser.add_argument(
-        "--epochs",
-        "--num_epochs",
-        type=number(int, 1),
-        default=defaults.epochs,
-        help="most passes over the ratings (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=number(int, 1),
-        default=defaults.batch_size,
-        help="ratings a step; less on small data (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--learning-rate",
-        type=number(float, 1e-6, 10),
-        default=defaults.learning_rate,
-        help="Adam's, at the start (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", type=number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)"
-    )
-    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="where to train (default: %(default)s)")
-    parser.add_argument("--use_gpu", type=int, choices=[0, 1], help="the original's name: 1 means --device gpu")
+    add = parser.add_argument
+    add("--data-dir", type=path, default=DEFAULT_DATA_DIR, help="with users.dat, movies.dat, ratings.dat; or ml-1m.zip")
+    add("--output", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
+    add("--movies-origin", type=path, default=MOVIES_ORIGIN, metavar="FILE", help="movies.dat for step two, in UTF-8")
+    add("--epochs", "--num_epochs", type=number(int, 1), default=defaults.epochs, help="at most (default: %(default)s)")
+    add("--batch-size", type=number(int, 1), default=defaults.batch_size, help="ratings a step (default: %(default)s)")
+    add("--learning-rate", type=number(float, 1e-6, 10), default=defaults.learning_rate, help="(default: %(default)s)")
+    add("--seed", type=number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)")
+    add("--device", choices=["cpu", "gpu"], default="cpu", help="where to train (default: %(default)s)")
+    add("--use_gpu", type=int, choices=[0, 1], help="the original's name: 1 means --device gpu")
     args = parser.parse_args(argv)
     if args.use_gpu:
         args.device = "gpu"

@@ -8,6 +8,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -201,7 +202,7 @@ class MovieIndex:
 
     def _all_titles(self, where: str) -> list[Title]:
         fields = ["id", "title", "num_ratings"]
-        rows = self.milvus.client.query_iterator(self._name, batch_size=READ_BATCH, filter=where, output_fields=fields)
+        rows = self.milvus.client.query_iterator(self._name, batch_size=MAX_TOP_K, filter=where, output_fields=fields)
         titles: list[Title] = []
         batch = rows.next()
         while batch:
@@ -294,9 +295,10 @@ def served_collection(milvus: Milvus) -> str | None:
 
 def lite_checksums(folder: Path, name: str) -> dict[str, int]:
     """Returns the checksums of a collection's data files, which Milvus Lite (3.2.2) does not check itself."""
-    files = sorted((folder / "collections" / name).rglob("*"))
-    kinds = (".parquet", ".idx")
-    return {str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) for path in files if path.suffix in kinds}
+    files = sorted(path for path in (folder / "collections" / name).rglob("*") if path.suffix in (".parquet", ".idx"))
+    with ThreadPoolExecutor() as pool:
+        checksums = pool.map(lambda path: zlib.crc32(path.read_bytes()), files)
+        return {str(path.relative_to(folder)): checksum for path, checksum in zip(files, checksums, strict=True)}
 
 
 def count_movies(milvus: Milvus, name: str) -> int:

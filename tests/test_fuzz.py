@@ -145,7 +145,7 @@ VALUES = """0 1 -1 7 42 301 1e9 nan ٣ all M 25-34 programmer 1990-1999 -1960 19
  ' " \\ % 😀 - json csv table . /dev/null none http://[ http://127.0.0.1:1 a.db http://a:b@127.0.0.1:1 --""".split()
 VALUES += ["", " ", "' or 1 == 1", "x" * 300, "\ud800"]
 SCRIPTS = {
-    infer_milvus: "-a -g -j --like --seen --user --users -k --by --why --movie --genre --year --min-ratings "
+    infer_milvus: "-a -g -j --like --seen --ratings --user --users -k --by --why --movie --genre --year --min-ratings "
     "--include-seen --format --output -i --model --movies-data --uri --token --tls-ca --wait",
     train: "--data-dir --output --movies-origin --epochs --batch-size --learning-rate --seed --device --use_gpu",
     get_movies_data: "-f --model --output",
@@ -178,6 +178,7 @@ QUERY = {
     "--movie": ("1", "783", "9999"),
     "--like": ("id:1", "metropolis", "The Shining (1980)", "psycho"),
     "--seen": ("id:783", "star wars"),
+    "--ratings": (str(SAMPLE / "my_ratings.csv"), str(SAMPLE / "movies.dat")),
     "--by": ("stars", "picks", "both"),
     "--genre": ("war", "Sci-Fi", "Comedy"),
     "--year": ("1994", "1990-", "-1960"),
