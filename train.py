@@ -17,6 +17,8 @@ import numpy as np
 from recommender import Step
 from recommender.checkpoint import Arrays, ModelData, ModelError, check_output, load_model, save_model
 from recommender.command import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, path, run
+from recommender.curve import plot_training_curve
+from recommender.dataset import Split, split_and_encode
 from recommender.download import ensure_movielens
 from recommender.evaluation import LIKED_FROM, baseline_predictions, judge_rankings, predict_scores, rating_metrics
 from recommender.features import sort_ratings
@@ -29,15 +31,12 @@ from recommender.taste import Taste
 from recommender.taste_training import TasteConfig, embed_tastes, train_taste
 from recommender.training import (
     Epoch,
-    Split,
     TrainConfig,
     Trained,
     TrainingError,
     embed_movies,
     embed_people,
-    plot_training_curve,
     set_device,
-    split_and_encode,
     train_model,
     wait_for_all,
 )

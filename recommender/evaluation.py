@@ -9,7 +9,7 @@ MAX_SCORE = 5.0
 """The score of two parallel vectors, in stars."""
 LIKED_FROM = 4
 """Stars. A movie that was rated so high is liked, any other that was rated is only known."""
-CHUNK = 1 << 16
+CHUNK = 1 << 13
 PEOPLE_CHUNK = 1 << 8
 MAX_JUDGED = 10_000
 

@@ -7,16 +7,18 @@ activation and the window of three words. Each tower says where this port depart
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.evaluation import MAX_SCORE
+from recommender.evaluation import MAX_SCORE, predict_scores
 from recommender.features import VECTOR_SIZE
-from recommender.framework import F, nn, paddle
+from recommender.framework import nn, paddle
 
 ID_WIDTH = 32
 DEMOGRAPHIC_WIDTH = 16
 WINDOW = 3
 EMBEDDING_STD = 0.05
+FIRST_BIAS = 0.1
 TASTE_STD = 0.01
 
 
@@ -25,29 +27,29 @@ def _embedding(size: int, width: int, padding_index: int | None = None) -> nn.Em
     return nn.Embedding(size, width, padding_idx=padding_index, weight_attr=initial)
 
 
-def _id_branch(size: int, dropout: float) -> nn.Sequential:
-    """Embeds ids. Dropout, which the original has not, keeps the towers from trusting ids alone."""
-    return nn.Sequential(_embedding(size, ID_WIDTH), nn.Dropout(dropout), nn.Linear(ID_WIDTH, ID_WIDTH))
+def _branch(size: int, width: int) -> nn.Sequential:
+    return nn.Sequential(_embedding(size, width), nn.Linear(width, width))
+
+
+def _combine(width: int) -> nn.Linear:
+    """The last layer of a tower. What its biases have in common makes the first scores those of the mean, or so."""
+    bias = paddle.ParamAttr(initializer=nn.initializer.Constant(FIRST_BIAS))
+    return nn.Linear(width, VECTOR_SIZE, bias_attr=bias)
 
 
 def _unit_length(vectors: paddle.Tensor) -> paddle.Tensor:
     """Scales each row to length 1; several times faster on a CPU than `F.normalize` (Paddle 3.3)."""
-    inverse_length = paddle.rsqrt(paddle.square(vectors).sum(-1, keepdim=True) + 1e-12)
-    return vectors * inverse_length.expand_as(vectors)
+    return vectors * paddle.rsqrt(paddle.square(vectors).sum(-1, keepdim=True) + 1e-12)
 
 
 class UserTower(nn.Layer):
     """Turns people into unit vectors: four embeddings, each through a linear layer, concatenated, linear, tanh."""
 
-    def __init__(self, num_users: int, demographic_sizes: Sequence[int], id_dropout: float = 0.0) -> None:
+    def __init__(self, num_users: int, demographic_sizes: Sequence[int]) -> None:
         super().__init__()
-        widths = (ID_WIDTH, *(DEMOGRAPHIC_WIDTH for _ in demographic_sizes))
-        self.branches = nn.LayerList([_id_branch(num_users, id_dropout)])
-        for size in demographic_sizes:
-            self.branches.append(
-                nn.Sequential(_embedding(size, DEMOGRAPHIC_WIDTH), nn.Linear(DEMOGRAPHIC_WIDTH, DEMOGRAPHIC_WIDTH))
-            )
-        self.combine = nn.Linear(sum(widths), VECTOR_SIZE)
+        demographics = [_branch(size, DEMOGRAPHIC_WIDTH) for size in demographic_sizes]
+        self.branches = nn.LayerList([_branch(num_users, ID_WIDTH), *demographics])
+        self.combine = _combine(ID_WIDTH + DEMOGRAPHIC_WIDTH * len(demographics))
 
     def forward(self, people: paddle.Tensor) -> paddle.Tensor:
         """Returns user vectors, float32[batch, 200].
@@ -69,13 +71,13 @@ class MovieTower(nn.Layer):
     slower on a CPU.
     """
 
-    def __init__(self, num_movies: int, num_genres: int, num_words: int, id_dropout: float = 0.0) -> None:
+    def __init__(self, num_movies: int, num_genres: int, num_words: int) -> None:
         super().__init__()
-        self.id_branch = _id_branch(num_movies, id_dropout)
+        self.id_branch = _branch(num_movies, ID_WIDTH)
         self.genre_embedding = _embedding(num_genres, ID_WIDTH, padding_index=0)
         self.word_embedding = _embedding(num_words, ID_WIDTH, padding_index=0)
         self.convolution = nn.Linear(WINDOW * ID_WIDTH, ID_WIDTH)
-        self.combine = nn.Linear(3 * ID_WIDTH, VECTOR_SIZE)
+        self.combine = _combine(3 * ID_WIDTH)
 
     def forward(
         self, movie_index: paddle.Tensor, genre_index: paddle.Tensor, word_index: paddle.Tensor
@@ -107,24 +109,21 @@ class FusionModel(nn.Layer):
     """Both towers, and the score in stars of a person for a movie."""
 
     def __init__(
-        self,
-        num_users: int,
-        demographic_sizes: Sequence[int],
-        num_movies: int,
-        num_genres: int,
-        num_words: int,
-        id_dropout: float = 0.0,
+        self, num_users: int, demographic_sizes: Sequence[int], num_movies: int, num_genres: int, num_words: int
     ) -> None:
         super().__init__()
-        self.user_tower = UserTower(num_users, demographic_sizes, id_dropout)
-        self.movie_tower = MovieTower(num_movies, num_genres, num_words, id_dropout)
+        self.user_tower = UserTower(num_users, demographic_sizes)
+        self.movie_tower = MovieTower(num_movies, num_genres, num_words)
+        with paddle.no_grad():  # Both read ids alike at first: embeddings that agree give vectors that agree.
+            self.movie_tower.id_branch[-1].weight[:] = self.user_tower.branches[0][-1].weight
+            self.movie_tower.combine.weight[:ID_WIDTH] = self.user_tower.combine.weight[:ID_WIDTH]
 
     def forward(
         self,
         people: paddle.Tensor,
         movies: tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor],
-        person_row: paddle.Tensor,
-        movie_row: paddle.Tensor,
+        person_row: np.ndarray,
+        movie_row: np.ndarray,
     ) -> paddle.Tensor:
         """Returns scores in stars, float32[ratings], from -5 to 5.
 
@@ -136,9 +135,28 @@ class FusionModel(nn.Layer):
             person_row: int64[ratings], each rating's row of `people`.
             movie_row: int64[ratings], each rating's row of `movies`.
         """
-        user_vectors = F.embedding(person_row, self.user_tower(people))  # float32[ratings, 200]
-        movie_vectors = F.embedding(movie_row, self.movie_tower(*movies))  # float32[ratings, 200]
-        return MAX_SCORE * (user_vectors * movie_vectors).sum(1)
+        return _Scores.apply(self.user_tower(people), self.movie_tower(*movies), person_row, movie_row)
+
+
+class _Scores(paddle.autograd.PyLayer):
+    """Takes the scores of some pairs of people and movies, as `predict_scores`.
+
+    The gradients are sparse products, where those of Paddle's own layers copy both vectors of each pair to and fro.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, people: paddle.Tensor, movies: paddle.Tensor, person_row: np.ndarray, movie_row: np.ndarray
+    ) -> paddle.Tensor:
+        ctx.vectors = people.numpy(), movies.numpy()
+        ctx.places = person_row, movie_row
+        return paddle.to_tensor(predict_scores(*ctx.vectors, *ctx.places))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        people, movies = ctx.vectors
+        weights = csr_array((MAX_SCORE * gradient.numpy(), ctx.places), (len(people), len(movies)))
+        return paddle.to_tensor(weights @ movies), paddle.to_tensor(weights.T @ people)
 
 
 class _SparseProduct(paddle.autograd.PyLayer):

@@ -8,20 +8,24 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, cg
 from tqdm import tqdm
 
+from recommender.dataset import Dataset
 from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
 from recommender.framework import paddle
 from recommender.model import TasteModel
 from recommender.taste import DEMOGRAPHIC_STARTS, Taste, weights_of
-from recommender.training import Dataset, TrainingError
+from recommender.training import TrainingError
 
 
 @dataclass(frozen=True)
 class TasteConfig:
     """What decides the outcome of training; chosen on validation rows of ml-1m."""
 
-    epochs: int = 30
-    steps: int = 12
-    """An epoch: of more people on large data, as each step's work grows with the number of films."""
+    least_steps: int = 90
+    """On small data: with more it learns them by heart. There is one for every four people."""
+    steps: int = 360
+    """At most, as the work of each grows with the number of films."""
+    people: int = 2048
+    """A step, at most; a twelfth of everyone is enough."""
     learning_rate: float = 0.005
     """AdamW's, at its highest; it rises and falls in one cycle."""
     weight_decay: float = 0.5
@@ -108,22 +112,21 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
     histories, targets = encode_histories(dataset, vocabularies.movies.size)
     everyone = People(histories, demographic_columns(dataset.people[NUM_ANONYMOUS:, 1:]), targets)
     model = TasteModel(vocabularies.movies.size, DEMOGRAPHIC_SIZES)
-    order = np.arange(histories.shape[0])
-    step_size = -(-len(order) // config.steps)
-    starts = range(0, len(order), step_size)
-    rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, config.epochs * len(starts), divide_factor=10)
+    num_people = histories.shape[0]
+    num_steps = min(max(num_people // 4, config.least_steps), config.steps)
+    step_size = min(config.people, -(-num_people // 12))
+    rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
     optimizer = paddle.optimizer.AdamW(rate, parameters=model.parameters(), weight_decay=config.weight_decay)
-    for _ in tqdm(range(config.epochs), "taste", unit="epoch", disable=None, leave=False):
-        random.shuffle(order)
-        for start in starts:
-            people = draw_people(everyone, order[start : start + step_size], config, random)
-            loss = model.loss(model(people.histories, people.demographics), people.targets)
-            if not np.isfinite(float(loss)):
-                raise TrainingError("got NaN loss, training the taste failed")
-            loss.backward()
-            optimizer.step()
-            optimizer.clear_grad()
-            rate.step()
+    for _ in tqdm(range(num_steps), "taste", unit="step", disable=None, leave=False):
+        rows = random.choice(num_people, step_size, replace=False)
+        people = draw_people(everyone, rows, config, random)
+        loss = model.loss(model(people.histories, people.demographics), people.targets)
+        if not np.isfinite(float(loss)):
+            raise TrainingError("got NaN loss, training the taste failed")
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        rate.step()
     history, target, demographics = (table.numpy() for table in (model.history, model.target, model.demographics))
     counts = np.bincount(histories.indices, minlength=vocabularies.movies.size)
     contents = fit_content(np.hstack([history, target]), dataset.movies, counts, vocabularies, config)

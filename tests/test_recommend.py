@@ -6,6 +6,7 @@ from conftest import SAMPLE
 
 from recommender.checkpoint import ModelError, load_model
 from recommender.command import MODEL_FOLDER
+from recommender.dataset import split_and_encode
 from recommender.features import MOVIE_SIZE, anonymous_row, read_movies_data
 from recommender.index_build import build_index, embed_catalogue
 from recommender.milvus import Milvus
@@ -14,7 +15,6 @@ from recommender.movielens import Movie, read_movielens
 from recommender.recommend import STARS_WEIGHT, Wish, known_of, person_of, recommend
 from recommender.stars import NOISE
 from recommender.taste_training import embed_tastes
-from recommender.training import split_and_encode
 
 OWN = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
 

@@ -6,6 +6,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recommender import features
+from recommender.dataset import Dataset
 from recommender.evaluation import Ratings
 from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN
 from recommender.model import TasteModel
@@ -20,9 +21,9 @@ from recommender.taste_training import (
     train_taste,
     unit_rows,
 )
-from recommender.training import Dataset, TrainingError
+from recommender.training import TrainingError
 
-CONFIG = TasteConfig(epochs=40)
+CONFIG = TasteConfig(least_steps=120)
 
 
 def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
@@ -118,7 +119,7 @@ def test_learns_a_checkerboard_of_tastes():
 
 def test_same_seed_same_model_other_seed_another():
     dataset, vocabularies = build(20, 10)
-    config = dataclasses.replace(CONFIG, epochs=2)
+    config = dataclasses.replace(CONFIG, least_steps=6)
     first, second, other = (
         train_taste(dataset, vocabularies, dataclasses.replace(config, seed=seed)) for seed in (1, 1, 2)
     )
@@ -131,7 +132,7 @@ def test_people_and_films_without_ratings_are_no_trouble():
     rated = set(dataset.ratings.movie_row.tolist())
     assert len(rated) < 8
     assert (dataset.movies.movie_index >= NUM_RESERVED).sum() == len(rated)
-    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, epochs=2))
+    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, least_steps=6))
     assert np.isfinite(embed_tastes(dataset, vocabularies, taste)).all()
     assert np.isfinite(taste.target_of(dataset.movies, vocabularies)).all()
 

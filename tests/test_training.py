@@ -4,16 +4,18 @@ import subprocess
 import sys
 
 import numpy as np
+import paddle
 import pytest
 from conftest import PROJECT, SAMPLE
 
 from recommender import features, training
+from recommender.dataset import Dataset
 from recommender.evaluation import Ratings, predict_scores
-from recommender.features import NUM_ANONYMOUS, UNKNOWN, anonymous_row
+from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, anonymous_row
 from recommender.movielens import Movie, User
-from recommender.training import Dataset, TrainConfig, TrainingError, train_model
+from recommender.training import TrainConfig, TrainingError, train_model
 
-CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, min_steps=20, id_dropout=0.0)
+CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, min_steps=20)
 
 
 def build(num_users=40, num_movies=40, stars=lambda user, movie: 5 if (user + movie) % 2 else 1):
@@ -98,7 +100,7 @@ def test_a_batch_is_its_ratings_with_each_person_and_movie_once():
     assert len(batch.movies.movie_index) == 30 + 30, "each movie with its id, and each without"
 
 
-@pytest.mark.parametrize(("num_ratings", "batch_size"), [(1_000_000, 3072), (15_262, 151), (202, 2), (3, 1)])
+@pytest.mark.parametrize(("num_ratings", "batch_size"), [(1_000_000, 8192), (15_262, 151), (202, 2), (3, 1)])
 def test_batches_fit_the_data(num_ratings, batch_size):
     config = TrainConfig().fit(num_ratings)
     assert config.batch_size == batch_size
@@ -119,8 +121,10 @@ def test_stops_early_and_returns_the_best_epoch():
 def test_nan_loss_stops_with_the_original_message():
     dataset, vocabularies = build(10, 10)
     dataset = dataset._replace(ratings=dataset.ratings._replace(rating=np.full(100, np.nan)))
+    model = training.create_model(10, vocabularies)
+    batch = training.draw_batch(dataset, np.arange(100), CONFIG, np.random.default_rng(0))
     with pytest.raises(TrainingError, match=r"^got NaN loss, training failed; try a smaller --learning-rate$"):
-        train_model(dataset, vocabularies, CONFIG)
+        training.train_step(model, training.create_optimizer(model, CONFIG, 1), batch)
 
 
 def test_one_rating_is_too_few():
@@ -133,7 +137,8 @@ TRAIN_AND_PRINT_WEIGHTS = """
 import hashlib, sys
 from pathlib import Path
 from recommender.movielens import held_out_rows, read_movielens
-from recommender.training import TrainConfig, set_device, split_and_encode, train_model
+from recommender.dataset import split_and_encode
+from recommender.training import TrainConfig, set_device, train_model
 set_device("cpu")
 data = read_movielens(Path(sys.argv[1]))
 dataset, _, vocabularies, _ = split_and_encode(data, held_out_rows(len(data.ratings)))
@@ -152,3 +157,20 @@ def test_two_processes_end_with_the_same_weights(tmp_path):
     weights = [line for log in logs for line in log.splitlines() if line.startswith("weights ")]
     assert len(weights) == 2
     assert weights[0] == weights[1]
+
+
+def test_starts_from_what_the_rows_say_of_known_ids_only():
+    dataset, vocabularies = build()
+    rows = np.flatnonzero((dataset.ratings.person_row != NUM_ANONYMOUS) & (dataset.ratings.movie_row != 0))
+    paddle.seed(0)
+    model = training.create_model(40, vocabularies)
+    tables = model.user_tower.branches[0][0].weight, model.movie_tower.id_branch[0].weight
+    before = [table.numpy().copy() for table in tables]
+    training.start_from_ratings(model, dataset, rows)
+    for old, table in zip(before, tables, strict=True):
+        changed = (table.numpy() != old).any(1)
+        assert not changed[: NUM_RESERVED + 1].any(), "padding, unknown, and the one that no row is about"
+        assert changed[NUM_RESERVED + 1 :].all()
+    even, odd = (tables[0].numpy()[NUM_RESERVED + start :: 2] for start in (2, 1))
+    assert (np.sign(odd[:, 0]) == -np.sign(even[0, 0])).all(), "people of one taste are on one side"
+    assert (np.sign(even[:, 0]) == np.sign(even[0, 0])).all()
