@@ -66,7 +66,7 @@ examples:
   python infer_milvus.py -a 6 -k 20                     what is left out is unknown
   python infer_milvus.py --like alien --like "blade runner" --why
                                                         by titles, parts of them, or ids like id:1214
-  python infer_milvus.py -a 30 -g F --like "toy story" --seen psycho
+  python infer_milvus.py -a 30 -g F --like "toy story" --seen "pretty woman"
   python infer_milvus.py --ratings data/sample/my_ratings.csv          what you rated, as a CSV file
   python infer_milvus.py --user 42                      a user of the training data, without what they rated
   python infer_milvus.py --user 1 --movie 783           the predicted rating of one movie; -a, -g and -j do too

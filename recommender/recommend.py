@@ -12,7 +12,7 @@ from recommender.evaluation import MAX_SCORE
 from recommender.features import UNKNOWN, VECTOR_SIZE, anonymous_row, encode_movies
 from recommender.movie_index import MovieIndex
 from recommender.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS, RATINGS, Movie
-from recommender.taste import LIKED_WEIGHT, SEEN_WEIGHT, weights_of
+from recommender.taste import LIKED_WEIGHT, SEEN_WEIGHT, parts_of, vector_of, weights_of
 from recommender.titles import ID_PREFIX, MAX_OFFERED, Fit, Found, Title, TitleIndex, title_key
 
 LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
@@ -181,7 +181,7 @@ def recommend(
         movie_vectors = {movie_id: movie.vector[:VECTOR_SIZE] for movie_id, movie in rated.items()}
         described = model.arrays.user_vectors[[person.row for person in part]]
         stars = np.array([stars_vector(model, *one, movie_vectors) for one in zip(part, described, strict=True)])
-        tastes = np.array([model.taste.vector_of(*known_of(model, index, person)) for person in part])
+        tastes = np.array([vector_of(taste_parts(model, index, person)) for person in part])
         questions = np.hstack([stars_weight * stars, taste_weight * tastes])
         found = index.search(questions, wish.k, wish.where, [person.left_out for person in part])
         stored = index.fetch({hit.movie_id for hits in found for hit in hits})
@@ -196,17 +196,17 @@ def recommend(
             yield answer
 
 
-def known_of(model: SavedModel, index: MovieIndex, person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns what makes a person's taste: rows and weights of the films that they know, and their demographics."""
+def taste_parts(model: SavedModel, index: MovieIndex, person: Person) -> np.ndarray:
+    """Returns float32[films + 3, 199], what a person's taste is the sum of, see `parts_of`."""
     movie_index = model.movie_index(person.movie_ids)
-    history = model.taste.history[movie_index]
+    history = model.arrays.history[movie_index]
     unknown = np.flatnonzero(movie_index == UNKNOWN)
     if len(unknown):
         movie_ids = person.movie_ids[unknown].tolist()
         stored = index.fetch(movie_ids)
         features = encode_movies([stored[movie_id].movie for movie_id in movie_ids], model.vocabularies)
         history[unknown] = model.taste.history_of(features, model.vocabularies)
-    return history, person.weights, model.arrays.people[person.row, 1:]
+    return parts_of(history, person.weights, model.arrays.demographics, model.arrays.people[person.row, 1:])
 
 
 def explain(model: SavedModel, index: MovieIndex, person: Person, taste_vector: np.ndarray) -> list[Reason]:
@@ -218,7 +218,7 @@ def explain(model: SavedModel, index: MovieIndex, person: Person, taste_vector: 
         person: Who asks.
         taste_vector: float32[200], of the movie.
     """
-    added = model.taste.parts_of(*known_of(model, index, person)) @ taste_vector[:-1]
+    added = taste_parts(model, index, person) @ taste_vector[:-1]
     num_films = len(person.movie_ids)
     if num_films == 0:
         parts = zip(_demographics(model, person.row), added.tolist(), strict=True)

@@ -39,25 +39,6 @@ class Taste(NamedTuple):
         """Returns float32[movies, 200], each movie's vector."""
         return _rows(self.target, self.target_content, movies, vocabularies)
 
-    def vector_of(self, history: np.ndarray, weights: np.ndarray, demographics: np.ndarray) -> np.ndarray:
-        """Returns float32[200], a person's vector: the sum of `parts_of` them, and 1 behind it."""
-        length = max(float(np.linalg.norm(weights)), 1e-6)
-        known = self.demographics[(DEMOGRAPHIC_STARTS + demographics)[demographics > 0]]
-        return np.append((weights / length) @ history + known.sum(0), np.float32(1))
-
-    def parts_of(self, history: np.ndarray, weights: np.ndarray, demographics: np.ndarray) -> np.ndarray:
-        """Returns float32[films + 3, 199], what a person's vector is the sum of: their films, gender, age, occupation.
-
-        Args:
-            history: float32[films, 199], rows of the films that they know
-            weights: float32[films], how much each counts
-            demographics: int64[3], indices of gender, age and occupation, 0 where not known
-        """
-        length = max(float(np.linalg.norm(weights)), 1e-6)
-        known = (demographics > 0)[:, None] * self.demographics[DEMOGRAPHIC_STARTS + demographics]
-        parts: np.ndarray = np.concatenate([history * (weights / length)[:, None], known])
-        return parts
-
 
 def _rows(table: np.ndarray, content: np.ndarray, movies: MovieFeatures, vocabularies: Vocabularies) -> np.ndarray:
     """Looks up known movies in a table, and sums the genres and words of the others; those of padding are 0."""
@@ -70,3 +51,24 @@ def _rows(table: np.ndarray, content: np.ndarray, movies: MovieFeatures, vocabul
 def weights_of(ratings: np.ndarray) -> np.ndarray:
     """Returns float32[ratings], how much each film of a history counts, given its stars."""
     return np.where(ratings >= LIKED_FROM, LIKED_WEIGHT, SEEN_WEIGHT).astype(np.float32)
+
+
+def parts_of(
+    history: np.ndarray, weights: np.ndarray, demographics: np.ndarray, demographic_index: np.ndarray
+) -> np.ndarray:
+    """Returns float32[films + 3, 199], what a person's vector is the sum of: their films, gender, age, occupation.
+
+    Args:
+        history: float32[films, 199], rows of `Taste.history` of the films that they know
+        weights: float32[films], how much each counts
+        demographics: see `Taste.demographics`
+        demographic_index: int64[3], of gender, age and occupation, 0 where not known
+    """
+    length = max(float(np.linalg.norm(weights)), 1e-6)
+    known = (demographic_index > 0)[:, None] * demographics[DEMOGRAPHIC_STARTS + demographic_index]
+    return np.concatenate([history * (weights / length)[:, None], known])
+
+
+def vector_of(parts: np.ndarray) -> np.ndarray:
+    """Returns float32[200], a person's vector: the sum of `parts_of` them, and 1 behind it."""
+    return np.append(parts.sum(0), np.float32(1))

@@ -31,7 +31,7 @@ class TasteConfig:
     weight_decay: float = 0.5
     film_dropout: float = 0.5
     """Share of a person's films that are dropped in each step: a model that sees them all would copy its input."""
-    hidden_history_share: float = 0.2
+    hidden_history_share: float = 0.4
     """Share of the people of whom it is told no film at all, so that it learns new people."""
     hidden_share: float = 0.1
     """Share of the genders, ages and occupations that it is not told."""

@@ -32,7 +32,8 @@ class TrainConfig:
     """What decides the outcome of training; chosen on validation rows of ml-1m."""
 
     epochs: int = 6
-    batch_size: int = 8192
+    batch_size: int = 1 << 17
+    """At most; see `min_steps`."""
     learning_rate: float = 0.006
     """Adam's, at the start; it falls linearly to zero over the epochs."""
     l2: float = 2.5e-4
@@ -47,8 +48,9 @@ class TrainConfig:
     """Share of the training rows that only choose the best epoch."""
     patience: int = 2
     """Stop after so many epochs in a row without a better validation RMSE."""
-    min_steps: int = 100
-    """Least steps an epoch: on small data the batches shrink, see `fit`."""
+    min_steps: int = 110
+    """Least steps an epoch. Batches grow with the data, so that each person and movie is in as many of them, and the
+    tables, of which Adam updates all rows in every step, cost the same share of it."""
     seed: int = 0
 
     def num_validation(self, num_ratings: int) -> int:
