@@ -19,7 +19,7 @@ demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had
 	$(BIN)/python infer_milvus.py -a 0 -g 1 -j 10 -i
 
 test: $(VENV)/installed-dev lint  ## Everything that needs no download.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m ML1M_DIR=folder
 	ML1M_DIR=$(or $(ML1M_DIR),data/ml-1m) $(BIN)/python -m pytest -m ml1m

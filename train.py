@@ -63,7 +63,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=path, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     add("--movies-origin", type=path, default=MOVIES_ORIGIN, metavar="FILE", help="movies.dat for step two, in UTF-8")
     add("--epochs", "--num_epochs", type=number(int, 1), default=defaults.epochs, help="at most (default: %(default)s)")
-    add("--batch-size", type=number(int, 1), default=defaults.batch_size, help="most ratings a step (default: %(default)s)")
+    add("--batch-size", type=number(int, 1), default=defaults.batch_size, help="most ratings a step")
     add("--learning-rate", type=number(float, 1e-6, 10), default=defaults.learning_rate, help="(default: %(default)s)")
     add("--seed", type=number(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="where to train (default: %(default)s)")

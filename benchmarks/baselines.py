@@ -5,22 +5,27 @@ import numpy as np
 from recommender.evaluation import Ratings, damped_mean
 
 
-def ease_scores(liked: np.ndarray, l2: float = 250.0) -> np.ndarray:
-    """Returns float32[users, movies], the scores of EASE: each movie's best linear reconstruction from the others.
+def ease_weights(interactions: np.ndarray, l2: float = 500.0) -> np.ndarray:
+    """Returns float32[movies, movies], the weights of EASE: each movie's best linear reconstruction from the others.
 
-    Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019; l2 as RecBole's for ml-1m.
+    Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 
     Args:
-        liked: bool[users, movies], the training ratings that count as liking.
+        interactions: float[users, movies], how much each training rating counts.
         l2: Regularisation.
     """
-    interactions = liked.astype(np.float32)
+    interactions = interactions.astype(np.float32)
     gram = interactions.T @ interactions
     gram[np.diag_indices_from(gram)] += l2
     inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)
+    weights: np.ndarray = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    scores: np.ndarray = interactions @ weights
+    return weights
+
+
+def ease_scores(interactions: np.ndarray, l2: float = 500.0) -> np.ndarray:
+    """Returns float32[users, movies], the scores of EASE for those whom it learns from."""
+    scores: np.ndarray = interactions.astype(np.float32) @ ease_weights(interactions, l2)
     return scores
 
 
@@ -30,7 +35,7 @@ def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndar
     Args:
         train: The ratings to learn from.
         test: Ratings by other users.
-        demographics: int64[users, 3], gender, age and occupation index of all users.
+        demographics: int64[people, 3], gender, age and occupation index of all people.
 
     Returns:
         float64[test ratings] for `movie mean` and `movie mean + demographics`: the shrunk mean of a movie, and that

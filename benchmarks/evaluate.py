@@ -1,194 +1,200 @@
-"""How good the recommendations are, beside simple baselines: the tables of the README.
+"""How good the recommendations are, beside rivals: the tables of the README.
 
     python train.py && python get_movies_data.py -f movies_origin.txt
-    python benchmarks/evaluate.py --data-dir data/ml-1m
+    python benchmarks/evaluate.py --picture tradeoff.png
 
 Known people: the saved model ranks, for every user, all movies that they did not rate in training; relevant are the
-test rows with 4 stars or more. The rival rankings learn from the training rows with 4 stars or more.
-
-New people: a tenth of the users is held out whole and the model trained without them, in several splits. It is told
-their gender, age and occupation only; all of their ratings are predicted, and all movies ranked, relevant are those
-with 4 stars or more.
+test rows with 4 stars or more. New people and new films, see new_people.py: models of their own, trained without them.
+Nothing is chosen on test rows.
 """
 
 import argparse
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from baselines import ease_scores
 from machine import print_machine
+from new_people import new_films, new_people
+from rankings import Judged, Scorer, judge, judge_all, liked, popularity, print_judged
+from rivals import collab_predictions, tuned_als
 
-from recommender.checkpoint import MODEL_FOLDER, load_model
-from recommender.command import run
+from recommender.checkpoint import SavedModel, load_model
+from recommender.command import MODEL_FOLDER, Places, run
+from recommender.dataset import Split, split_and_encode
 from recommender.evaluation import (
     MAX_SCORE,
-    RankingMetrics,
     Ratings,
     baseline_predictions,
-    demographic_predictions,
-    ease_scores,
     predict_scores,
-    ranking_metrics,
+    rating_cells,
     rating_metrics,
 )
-from recommender.features import NUM_ANONYMOUS, anonymous_row, encode_movies
+from recommender.features import NUM_ANONYMOUS, VECTOR_SIZE
+from recommender.index_build import Catalogue, build_index, embed_catalogue
+from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
-from recommender.movielens import AGE_GROUPS, GENDERS, OCCUPATIONS, MovieLens, held_out_rows, read_movielens
-from recommender.training import TrainConfig, embed_movies, embed_people, split_and_encode, train_model
+from recommender.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
+from recommender.recommend import STARS_WEIGHT, WEIGHTS, Wish, person_of, recommend
+from recommender.taste_training import embed_tastes
 
-GOOD = 4
+PARTS = ("ratings", "known", "people", "films")
 MIN_RATINGS = 50
+"""What infer_milvus.py asks of a film, by default, when it orders by stars."""
+CURVE = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1)
+"""Weights of the stars beside the picks."""
+SHOWN = ("0", "0.2", "0.5", "1", "stars only")
+"""Those that the picture names."""
+EASE_GRADED = "EASE, 0.5 rated + 0.5 liked"
 
 
-def grid(ratings: Ratings, shape: tuple[int, int], least: int = 1) -> np.ndarray:
-    """Returns bool[users, movies], True where there is a rating of at least so many stars."""
-    cells = np.zeros(shape, bool)
-    good = ratings.rating >= least
-    cells[ratings.user_row[good], ratings.movie_row[good]] = True
-    return cells
+class Known(NamedTuple):
+    """A saved model, and the data that it was trained and is judged on."""
+
+    model: SavedModel
+    split: Split
+    catalogue: Catalogue
+    stars: np.ndarray
+    """float32[people, 200]"""
+    tastes: np.ndarray
+    """float32[people, 200]"""
+
+    def scorer(self, stars_weight: float, taste_weight: float, min_ratings: int = 0) -> Scorer:
+        """Scores by the weighted sum of both inner products, as one search in Milvus does."""
+        shown = np.array(self.catalogue.num_ratings) >= min_ratings
+
+        def score(people: np.ndarray) -> np.ndarray:
+            questions = np.hstack([stars_weight * self.stars[people], taste_weight * self.tastes[people]])
+            return np.where(shown, questions @ self.catalogue.vectors.T, -np.inf)
+
+        return score
 
 
-def print_ratings(predictions: dict[str, np.ndarray], rating: np.ndarray) -> None:
-    """Prints a table of rating metrics."""
-    print(f"{'':<36}{'RMSE':>9}{'MAE':>9}")
-    for name, predicted in predictions.items():
-        print(f"{name:<36}{'{:>9.4f}{:>9.4f}'.format(*rating_metrics(predicted, rating))}")
-
-
-def print_rankings(rows: dict[str, RankingMetrics]) -> None:
-    """Prints a table of ranking metrics."""
-    print(f"{'':<36}{'prec@10':>9}{'rec@10':>9}{'NDCG@10':>9}{'MRR@10':>9}")
-    for name, metrics in rows.items():
-        print(f"{name:<36}{''.join(f'{value:>9.4f}' for value in metrics)}")
-
-
-def known_people(data: MovieLens, folder: Path) -> None:
-    """Evaluates a saved model on the test rows, by exact search and through Milvus."""
+def load(data: MovieLens, folder: Path) -> Known:
+    """Loads a model that was trained on this data."""
     model = load_model(folder)
-    train, test, _ = split_and_encode(data, held_out_rows(len(data.ratings)))
-    train_ratings = train.ratings
-    movie_vectors = embed_movies(model.load_tower("movie_tower"), encode_movies(data.movies, model.vocabularies))
-    user_vectors = model.user_vectors[NUM_ANONYMOUS:]
-
-    print(f"\nRatings: {len(test.rating):,} test rows")
-    scores = predict_scores(user_vectors, movie_vectors, test.user_row, test.movie_row)
-    print_ratings({**baseline_predictions(train_ratings, test), "this model": scores}, test.rating)
-
-    shape = len(data.users), len(data.movies)
-    seen, liked, relevant = grid(train_ratings, shape), grid(train_ratings, shape, GOOD), grid(test, shape, GOOD)
-    num_ratings = seen.sum(0)
-    exact = MAX_SCORE * user_vectors @ movie_vectors.T
-    shown = np.where(num_ratings >= MIN_RATINGS, exact, -np.inf)
-    print(f"\nRanking for {relevant.any(1).sum():,} known people: all movies they did not rate in training")
-    print_rankings(
-        {
-            "this model, any movie": ranking_metrics(exact, relevant, seen),
-            f"this model, at least {MIN_RATINGS} ratings": ranking_metrics(shown, relevant, seen),
-            "the same, through Milvus Lite": ranking_metrics(
-                search_all(data, user_vectors, movie_vectors, num_ratings, seen), relevant, seen
-            ),
-            "most popular": ranking_metrics(np.broadcast_to(liked.sum(0), shape), relevant, seen),
-            "EASE": ranking_metrics(ease_scores(liked), relevant, seen),
-        }
-    )
-
-    people = model.people[:NUM_ANONYMOUS]
-    whole = np.flatnonzero((people[:, 1:] > 0).all(1))
-    top = np.argsort(-np.where(num_ratings >= MIN_RATINGS, model.user_vectors[whole] @ movie_vectors.T, -np.inf))[
-        :, :10
-    ]
-    random = np.random.default_rng(0)
-    pairs = np.array([random.choice(len(whole), 2, replace=False) for _ in range(2000)])
-    shared = np.array([len(set(top[one]) & set(top[other])) for one, other in pairs])
-    print(f"\nNew people who differ in age, gender or job: {(shared < 10).mean():.0%} of 2,000 pairs differ in their")
-    print(
-        f"top 10, which share {shared.mean():.1f} movies on average; least rated movie in any: {num_ratings[top].min()}"
-    )
-    for gender, age, job in ((2, 1, 11), (1, 7, 17), (1, 2, 13)):
-        row = int(np.flatnonzero((people[whole, 1:] == (gender, age, job)).all(1))[0])
-        words = list(GENDERS.values())[gender - 1], list(AGE_GROUPS.values())[age - 1], OCCUPATIONS[job - 1]
-        print(f"  {', '.join(words)}: {'; '.join(data.movies[movie].name for movie in top[row][:5])}")
+    split = split_and_encode(data, held_out_rows(len(data.ratings)))
+    tastes = embed_tastes(split.train, split.vocabularies, model.taste)
+    return Known(model, split, embed_catalogue(model, data.movies), model.arrays.user_vectors, tastes)
 
 
-def search_all(
-    data: MovieLens, user_vectors: np.ndarray, movie_vectors: np.ndarray, num_ratings: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
-    """Returns float[users, movies]: 10 down to 1 for the ten movies that Milvus finds for a user, else 0."""
-    scores = np.zeros(seen.shape)
-    movie_ids = np.array([movie.movie_id for movie in data.movies])
-    row_of = {movie_id: row for row, movie_id in enumerate(movie_ids.tolist())}
-    with tempfile.TemporaryDirectory() as folder:
-        index = MovieIndex(f"{folder}/movies.db")
-        index.build(data.movies, movie_vectors, num_ratings.tolist(), "evaluation")
-        index.open("evaluation", movie_vectors.shape[1])
-        leave_out = [set(movie_ids[row].tolist()) for row in seen]
-        started = time.perf_counter()
-        found = index.search(user_vectors, 10, index.where(min_ratings=MIN_RATINGS), leave_out)
-        print(f"(Milvus Lite: {len(found) / (time.perf_counter() - started):,.0f} users a second, top 10 unseen)")
-        index.close()
-    for user, hits in enumerate(found):
-        for place, hit in enumerate(hits):
-            scores[user, row_of[hit.movie.movie_id]] = 10 - place
-    return scores
+def print_ratings(known: Known) -> None:
+    """Prints how far predicted ratings are from the test rows."""
+    train, test = known.split.train.ratings, known.split.test
+    movie_vectors = known.catalogue.vectors[:, :VECTOR_SIZE]
+    predictions = {
+        **baseline_predictions(train, test),
+        "CollabFNet": collab_predictions(train, test, len(known.stars), len(movie_vectors)),
+        "this model": predict_scores(known.stars, movie_vectors, test.person_row, test.movie_row),
+    }
+    print(f"\n{f'Ratings: {len(test.rating):,} test rows':<44}{'RMSE':>9}{'MAE':>9}")
+    for name, predicted in predictions.items():
+        rmse, mae = rating_metrics(predicted, test.rating)
+        print(f"{name:<44}{rmse:>9.4f}{mae:>9.4f}")
 
 
-def new_people(data: MovieLens, num_splits: int) -> None:
-    """Trains without a tenth of the users, several times, and evaluates on them."""
-    print("\nNew people, a tenth of the users, told apart by gender, age and occupation only; a row a split")
-    print(f"{'':<8}{'this model':>16}{'movie mean':>18}{'+ demographics':>18}   (RMSE MAE)")
-    rankings: dict[str, list[RankingMetrics]] = {}
-    errors = []
-    user_row_of = {user.user_id: row for row, user in enumerate(data.users)}
-    user_row = data.ratings.user_id.map(user_row_of).to_numpy()
-    for seed in range(num_splits):
-        is_new = np.random.default_rng(seed).random(len(data.users)) < 0.1
-        dataset, test, vocabularies = split_and_encode(data, is_new[user_row])
-        model = train_model(dataset, vocabularies, TrainConfig(seed=seed)).model
-        demographics = dataset.people[NUM_ANONYMOUS:, 1:]
-        vectors = embed_people(model.user_tower, dataset.people)[anonymous_row(*demographics.T)]
-        movie_vectors = embed_movies(model.movie_tower, dataset.movies)
-        predictions = {
-            "this model": predict_scores(vectors, movie_vectors, test.user_row, test.movie_row),
-            **demographic_predictions(dataset.ratings, test, demographics),
-        }
-        errors.append([rating_metrics(predicted, test.rating) for predicted in predictions.values()])
-        print(f"split {seed}   " + "   ".join("{:.4f} {:.4f}".format(*one) for one in errors[-1]), flush=True)
-
-        shape = len(data.users), len(data.movies)
-        relevant, nothing = grid(test, shape, GOOD), np.zeros(shape, bool)
-        rated = grid(dataset.ratings, shape)
-        liked = grid(dataset.ratings, shape, GOOD)
-        exact = vectors @ movie_vectors.T
-        group = demographics[:, 0] * 10 + demographics[:, 1]
-        by_group = np.array([liked[group == one].sum(0) for one in range(group.max() + 1)])[group]
-        for name, scores in {
-            f"this model, at least {MIN_RATINGS} ratings": np.where(rated.sum(0) >= MIN_RATINGS, exact, -np.inf),
-            "most popular": np.broadcast_to(liked.sum(0), shape),
-            "most popular by gender and age": by_group,
-        }.items():
-            rankings.setdefault(name, []).append(ranking_metrics(scores, relevant, nothing))
-    print("mean      " + "   ".join("{:.4f} {:.4f}".format(*one) for one in np.mean(errors, axis=0)))
-    print_rankings({name: RankingMetrics(*np.mean(values, axis=0)) for name, values in rankings.items()})
+def print_known(known: Known, picture: Path | None) -> None:
+    """Prints how good the lists of known people are."""
+    train, test = known.split.train.ratings, known.split.test
+    num_people, num_movies = known.split.train.people.shape[0], len(known.catalogue.movies)
+    rivals = rival_scorers(train, num_people, num_movies)
+    ours = {name: known.scorer(*weights) for name, weights in WEIGHTS.items()}
+    ours[f"stars, films with {MIN_RATINGS} ratings or more"] = known.scorer(*WEIGHTS["stars"], MIN_RATINGS)
+    judged = judge_all(ours | rivals, train, test, num_movies)
+    people = np.unique(liked(test).person_row)
+    for by in ("picks", "both"):
+        judged[f"{by}, through Milvus Lite"] = judge(lists_from_milvus(known, people, by), people, test, num_movies)
+    print(f"\nLists of {len(people):,} known people, of all films that they did not rate in training")
+    print_judged(judged)
+    if picture:
+        weights = {str(weight): known.scorer(MAX_SCORE * weight, 1) for weight in CURVE}
+        curve = judge_all(weights, train, test, num_movies) | {"stars only": judged["stars"]}
+        print("\nThe same, by the weight of a star")
+        print_judged(curve)
+        draw(curve, {name: judged[name] for name in rivals}, picture)
 
 
-def main() -> None:
+def rival_scorers(train: Ratings, num_people: int, num_movies: int) -> dict[str, Scorer]:
+    """Returns what else can rank films for known people."""
+    everyone, counts = np.arange(num_people), popularity(train, num_movies)
+    rated, likes = (rating_cells(ratings, everyone, num_movies) for ratings in (train, liked(train)))
+    ease_liked, ease_graded = ease_scores(likes), ease_scores(0.5 * rated + 0.5 * likes)
+    return {
+        "most popular": lambda people: np.broadcast_to(counts, (len(people), num_movies)),
+        "EASE, liked films": lambda people: ease_liked[people],
+        EASE_GRADED: lambda people: ease_graded[people],
+        "implicit ALS": tuned_als(train, num_people, num_movies),
+    }
+
+
+def lists_from_milvus(known: Known, people: np.ndarray, by: str) -> np.ndarray:
+    """Returns int64[people, 10], what Milvus Lite finds for users, without what they rated in training."""
+    model, row_of = known.model, {movie.movie_id: row for row, movie in enumerate(known.catalogue.movies)}
+    users = [person_of(model, int(user_id)) for user_id in known.split.user_ids[people - NUM_ANONYMOUS]]
+    with tempfile.TemporaryDirectory() as folder, Milvus(f"{folder}/movies.db", create=True) as milvus:
+        build_index(milvus, known.catalogue)
+        index = MovieIndex(milvus, model.fingerprint, model.vector_size)
+        answers = recommend(model, index, users, Wish(by, 10))
+        return np.array([[row_of[one.movie.movie_id] for one in answer] for answer in answers])
+
+
+def draw(curve: dict[str, Judged], rivals: dict[str, Judged], path: Path) -> None:
+    """Draws what is gained and lost by the weight of the stars, beside rivals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([one.rated_stars for one in curve.values()], [one.ndcg for one in curve.values()], "o-", color="tab:blue")
+    labels = {"0": "picks", str(STARS_WEIGHT): f"{STARS_WEIGHT} (both)"}
+    for name in SHOWN:
+        place = curve[name].rated_stars, curve[name].ndcg
+        axes.annotate(labels.get(name, name), place, (6, 5), textcoords="offset points", color="tab:blue")
+    for name, one in rivals.items():
+        offset, side = ((4, 8), "right") if name == EASE_GRADED else ((0, -15), "center")
+        axes.plot(one.rated_stars, one.ndcg, "s", color="tab:gray")
+        axes.annotate(name, (one.rated_stars, one.ndcg), offset, textcoords="offset points", ha=side)
+    axes.set(xlabel="mean rating of the films listed that the person rated, stars", ylabel="NDCG@10", ylim=(0, 0.36))
+    axes.margins(x=0.22)
+    axes.set_title("What people pick and how they rate it: this model by the weight of a star, and rivals", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=200)
+
+
+def evaluate(data_dir: Path, folder: Path, parts: Sequence[str], splits: int, picture: Path | None) -> None:
+    """Prints the tables of some parts."""
+    print_machine("paddlepaddle", "pymilvus", "milvus-lite", "implicit")
+    data = read_movielens(data_dir)
+    if {"ratings", "known"} & set(parts):
+        known = load(data, folder)
+    if "ratings" in parts:
+        print_ratings(known)
+    if "known" in parts:
+        print_known(known, picture)
+    if "people" in parts:
+        new_people(data, splits)
+    if "films" in parts:
+        new_films(data)
+
+
+def main() -> int:
     """Prints all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=Path("data/ml-1m"))
+    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
-    parser.add_argument("--splits", type=int, default=3, help="of new people, a training each; 0 for none")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--splits", type=int, default=3, help="of new people, a training each")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="where to draw picks against stars")
     args = parser.parse_args()
-    data = read_movielens(args.data_dir)
-    print_machine("paddlepaddle", "pymilvus", "milvus-lite")
-    known_people(data, args.model)
-    if args.splits:
-        new_people(data, args.splits)
+    work = (args.data_dir, args.model, args.only, args.splits, args.picture)
+    return run(lambda: evaluate(*work), Places(model=args.model))
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main())

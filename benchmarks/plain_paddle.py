@@ -3,20 +3,18 @@
 from collections.abc import Callable
 
 import numpy as np
-import paddle
-import paddle.nn.functional as F
-from paddle import nn
 
-from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, Vocabularies
-from recommender.training import Dataset
+from recommender.dataset import Dataset
+from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, Vocabularies
+from recommender.framework import F, nn, paddle
 
 
 class PlainModel(nn.Layer):
     """Padded titles through `nn.Conv1D`, `F.cosine_similarity`, both towers once a rating."""
 
-    def __init__(self, vocabularies: Vocabularies) -> None:
+    def __init__(self, num_users: int, vocabularies: Vocabularies) -> None:
         super().__init__()
-        sizes = (vocabularies.users.size, *DEMOGRAPHIC_SIZES)
+        sizes = (NUM_RESERVED + num_users, *DEMOGRAPHIC_SIZES)
         widths = (32, 16, 16, 16)
         self.user = nn.LayerList([nn.Embedding(*both) for both in zip(sizes, widths, strict=True)])
         self.user_linear = nn.LayerList([nn.Linear(width, width) for width in widths])
@@ -41,11 +39,11 @@ class PlainModel(nn.Layer):
 
 def stepper(dataset: Dataset, vocabularies: Vocabularies) -> Callable[[np.ndarray], None]:
     """Returns a function that takes one step on some rows of the ratings."""
-    model = PlainModel(vocabularies)
+    model = PlainModel(len(dataset.people) - NUM_ANONYMOUS, vocabularies)
     optimizer = paddle.optimizer.Adam(0.001, parameters=model.parameters())
 
     def step(rows: np.ndarray) -> None:
-        people = dataset.people[dataset.ratings.user_row[rows] + NUM_ANONYMOUS]
+        people = dataset.people[dataset.ratings.person_row[rows]]
         movies = dataset.movies.take(dataset.ratings.movie_row[rows])
         score = model(paddle.to_tensor(people), *map(paddle.to_tensor, movies))
         loss = F.mse_loss(score, paddle.to_tensor(dataset.ratings.rating[rows].astype(np.float32)))

@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, Vocabularies
-from recommender.training import Dataset
+from recommender.dataset import Dataset
+from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, Vocabularies
 
 
 class PlainModel(nn.Module):
     """Padded titles through `nn.Conv1d`."""
 
-    def __init__(self, vocabularies: Vocabularies) -> None:
+    def __init__(self, num_users: int, vocabularies: Vocabularies) -> None:
         super().__init__()
-        sizes = (vocabularies.users.size, *DEMOGRAPHIC_SIZES)
+        sizes = (NUM_RESERVED + num_users, *DEMOGRAPHIC_SIZES)
         widths = (32, 16, 16, 16)
         self.user = nn.ModuleList([nn.Embedding(*both) for both in zip(sizes, widths, strict=True)])
         self.user_linear = nn.ModuleList([nn.Linear(width, width) for width in widths])
@@ -49,11 +49,11 @@ def stepper(dataset: Dataset, vocabularies: Vocabularies, distinct: bool) -> Cal
         vocabularies: What they were encoded with.
         distinct: Whether to run each tower once a distinct person and movie, as this project does, or once a rating.
     """
-    model = PlainModel(vocabularies)
+    model = PlainModel(len(dataset.people) - NUM_ANONYMOUS, vocabularies)
     optimizer = torch.optim.Adam(model.parameters(), 0.001)
 
     def step(rows: np.ndarray) -> None:
-        user_row, movie_row = dataset.ratings.user_row[rows] + NUM_ANONYMOUS, dataset.ratings.movie_row[rows]
+        user_row, movie_row = dataset.ratings.person_row[rows], dataset.ratings.movie_row[rows]
         if distinct:
             user_row, user_place = np.unique(user_row, return_inverse=True)
             movie_row, movie_place = np.unique(movie_row, return_inverse=True)

@@ -9,8 +9,6 @@
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,40 +18,37 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from generate import write_movies
-from machine import print_machine
+from machine import PROJECT, cost_of, print_machine
+from search import questions_of
 
-from recommender.checkpoint import MODEL_FOLDER, load_model
-from recommender.command import run
-from recommender.features import NUM_ANONYMOUS, read_movies_data
-from recommender.movie_index import DEFAULT_URI, MovieIndex
+from recommender.checkpoint import load_model
+from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
+from recommender.features import read_movies_data
+from recommender.index_build import embed_catalogue
+from recommender.milvus import Milvus
+from recommender.movie_index import MovieIndex
 
-PROJECT = Path(__file__).parent.parent
 K = 10
 QUERIES = 500
-
-
-def timed(name: str, *args: object, folder: Path) -> tuple[float, float]:
-    """Runs a script in a folder; returns seconds and peak memory in GB."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, PROJECT / name, *map(str, args)], cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{name} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1e6
+MOVIES, USERS = 100_000, 60_000
 
 
 def train(args: argparse.Namespace) -> None:
-    """Prints time and memory of `train.py` for each number of ratings."""
-    print(f"{'ratings':>12}{'seconds':>10}{'GB':>8}   exponent since the row before")
-    before = None
+    """Prints time and memory of `train.py` for each number of ratings, here and in other checkouts."""
+    print(f"{'ratings':>12}{'seconds':>10}{'GB':>8}{'exponent':>10}   of")
+    before: dict[Path, tuple[float, int]] = {}
     for count in args.ratings:
         folder = (args.folder / str(count)).resolve()
-        sizes = ["--movies", args.movies or 100_000, "--users", 60_000, "--ratings", count]
-        timed("benchmarks/generate.py", folder, *sizes, folder=PROJECT)
-        seconds, memory = timed("train.py", "--data-dir", folder, "--epochs", 1, folder=folder)
-        exponent = np.log(seconds / before[1]) / np.log(count / before[0]) if before else np.nan
-        print(f"{count:>12,}{seconds:>10.0f}{memory:>8.2f}   {exponent:.2f}", flush=True)
-        before = count, seconds
+        if not (folder / "ratings.dat").exists():
+            sizes = ["--movies", args.movies or MOVIES, "--users", USERS, "--ratings", count]
+            cost_of([PROJECT / "benchmarks/generate.py", folder, *sizes], PROJECT)
+        for checkout in (PROJECT, *args.against):
+            command = [checkout.resolve() / "train.py", "--data-dir", folder, "--epochs", 1]
+            seconds, gigabytes = cost_of([*command, "--output", f"{checkout.name}.model"], folder)
+            last, last_count = before.get(checkout, (np.nan, 1))
+            exponent = np.log(seconds / last) / np.log(count / last_count)
+            print(f"{count:>12,}{seconds:>10.0f}{gigabytes:>8.2f}{exponent:>10.2f}   {checkout}", flush=True)
+            before[checkout] = seconds, count
 
 
 def search(args: argparse.Namespace) -> None:
@@ -64,43 +59,52 @@ def search(args: argparse.Namespace) -> None:
         if args.movies:
             catalogue = Path("many_movies.txt")
             write_movies(folder / catalogue, args.movies, np.random.default_rng(1))
-        timed("get_movies_data.py", "-f", catalogue, folder=folder)
-        index_options = ["--index", args.index] if args.index else []
-        seconds, memory = timed("infer_milvus.py", "-i", "--uri", uri, *index_options, folder=folder)
-        print(f"{args.uri}: -i, whole process, {seconds:.0f} s, {memory:.2f} GB", flush=True)
+        cost_of([PROJECT / "get_movies_data.py", "-f", catalogue, "--model", args.model], folder)
+        options = ["--model", args.model, "--uri", uri] + (["--index", args.index] if args.index else [])
+        seconds, gigabytes = cost_of([PROJECT / "infer_milvus.py", "-i", *options], folder)
+        print(f"{args.uri}: -i, whole process, {seconds:.0f} s, {gigabytes:.2f} GB", flush=True)
 
-    model = load_model(folder / MODEL_FOLDER)
-    index = MovieIndex(uri, create=False)
-    count = index.open(model.fingerprint, model.user_vectors.shape[1])
-    movie_ids = np.array([movie.movie_id for movie in read_movies_data(folder / "movies_data.txt", model.vocabularies)])
-    vectors = np.concatenate([index.vectors_of(part.tolist()) for part in np.array_split(movie_ids, -(-count // 5000))])
-    users = np.random.default_rng(0).choice(model.user_vectors[NUM_ANONYMOUS:], QUERIES, replace=False)
-    times, shares = [], []
-    for query in users:
-        started = time.perf_counter()
-        hits = index.search(query[None], K)[0]
-        times.append(1000 * (time.perf_counter() - started))
-        least = np.partition(vectors @ query, -K)[-K]
-        shares.append(np.mean([hit.similarity >= least - 1e-6 for hit in hits]))
-    index.close()
+    model = load_model(folder / args.model)
+    movies = read_movies_data(folder / MOVIES_DATA, model.vocabularies)
+    vectors = embed_catalogue(model, movies).vectors
+    user_ids = np.random.default_rng(0).choice(model.arrays.user_ids, QUERIES, replace=False).tolist()
+    with Milvus(uri) as milvus:
+        index = MovieIndex(milvus, model.fingerprint, model.vector_size)
+        times, shares = [], []
+        for question in questions_of(model, index, user_ids):
+            started = time.perf_counter()
+            hits = index.search(question[None], K)[0]
+            times.append(1000 * (time.perf_counter() - started))
+            least = np.partition(vectors @ question, -K)[-K]
+            shares.append(np.mean([hit.product >= least - 1e-4 for hit in hits]))
     p50, p99 = np.percentile(times, [50, 99])
-    print(f"{count:,} movies, one search: p50 {p50:.1f} ms, p99 {p99:.1f} ms, recall@{K} {np.mean(shares):.4f}")
+    print(f"{len(movies):,} movies, one search: p50 {p50:.1f} ms, p99 {p99:.1f} ms, recall@{K} {np.mean(shares):.4f}")
 
 
-def main() -> None:
+def measure(args: argparse.Namespace) -> None:
     """Runs one of the two."""
+    print_machine("paddlepaddle", "pymilvus", "milvus-lite")
+    if args.what == "train":
+        train(args)
+    else:
+        search(args)
+
+
+def main() -> int:
+    """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "search"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ratings", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
     parser.add_argument("--movies", type=int)
-    parser.add_argument("--uri", default=DEFAULT_URI)
+    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="of search, in the folder")
+    parser.add_argument("--uri", default=LITE_URI)
     parser.add_argument("--index", help="as infer_milvus.py's")
     parser.add_argument("--keep", action="store_true", help="search what is indexed already")
+    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
     args = parser.parse_args()
-    print_machine("paddlepaddle", "pymilvus", "milvus-lite")
-    (train if args.what == "train" else search)(args)
+    return run(lambda: measure(args), Places(uri=args.uri))
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main())

@@ -3,148 +3,178 @@
     python train.py && python get_movies_data.py -f movies_origin.txt && python infer_milvus.py -i
     python benchmarks/search.py
     python benchmarks/search.py --uri http://127.0.0.1:19530
+    python benchmarks/search.py --against ../older        which has taken the three steps itself
 
-Whole processes are timed in turns with one that only imports the libraries. Searches are timed in turns with the bare
-pymilvus call, and with exact search by numpy and by faiss over the same vectors.
+Everything is timed in turns: whole processes with one that only imports the libraries, searches with the bare pymilvus
+call and with exact search by numpy over the same vectors.
 """
 
 import argparse
+import csv
 import os
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from machine import print_machine
+from machine import PROJECT, cost_of, print_machine, spread
 
-from recommender.checkpoint import MODEL_FOLDER, load_model
-from recommender.command import run
+from recommender.checkpoint import SavedModel, load_model
+from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
 from recommender.evaluation import exact_top_k
-from recommender.features import NUM_ANONYMOUS, read_movies_data
-from recommender.movie_index import ALIAS, DEFAULT_URI, HIT_FIELDS, SEARCH_BATCH, MovieIndex
+from recommender.features import read_movies_data
+from recommender.milvus import Milvus
+from recommender.movie_index import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
+from recommender.movielens import Movie
+from recommender.recommend import WEIGHTS, Wish, known_of, person_of, recommend
 
-PROJECT = Path(__file__).parent.parent
 K = 10
+MANY = 2_000
+VISITORS = 10_000
+IMPORTS = "import paddle, pymilvus, milvus_lite"
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Returns how long an action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def write_ratings(path: Path, movies: Sequence[Movie], num_visitors: int, num_ratings: int) -> None:
+    """Writes what some visitors rated, films and stars at random, as `--ratings` and `--users` take it."""
+    random = np.random.default_rng(0)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["user", "title", "year", "rating"] if num_visitors > 1 else ["title", "year", "rating"])
+        for visitor in range(num_visitors):
+            name = [f"visitor {visitor}"] if num_visitors > 1 else []
+            for row in random.choice(len(movies), num_ratings, replace=False):
+                writer.writerow([*name, movies[row].name, movies[row].year, random.integers(1, 6)])
 
 
-def print_processes(turns: int) -> None:
-    """Times whole commands, and prints how many times as long as the imports they take."""
-    script = str(PROJECT / "infer_milvus.py")
-    commands = {
-        "import paddle, pymilvus, milvus_lite": ["-c", "import paddle, pymilvus, milvus_lite"],
-        "import pymilvus, milvus_lite": ["-c", "import pymilvus, milvus_lite"],
-        "infer_milvus.py -a 6 -g 0 -j 16": [script, "-a", "6", "-g", "0", "-j", "16"],
-        "infer_milvus.py -a 0 -g 1 -j 10 -i": [script, "-a", "0", "-g", "1", "-j", "10", "-i"],
-        "infer_milvus.py --users all -k 10": [script, "--users", "all", "-k", "10", "--output", "recommendations.csv"],
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(turns):
-        for name, command in commands.items():
-            call = [sys.executable, *command]
-            times[name].append(seconds(lambda call=call: subprocess.run(call, check=True, capture_output=True)))
-    floor = times["import paddle, pymilvus, milvus_lite"]
-    print(f"{'whole processes':<44}{'median':>8}   of the imports of the first line")
-    for name, values in times.items():
-        ratios = [value / least for value, least in zip(values, floor, strict=True)]
+def print_processes(movies: Sequence[Movie], against: Sequence[Path], turns: int) -> None:
+    """Times whole commands in turns, in this folder and in other checkouts."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_ratings(folder / "one.csv", movies, 1, 100)
+        write_ratings(folder / "many.csv", movies, VISITORS, 20)
+        output = ["--output", folder / "answers.csv"]
+        questions = {
+            "-a 6 -g 0 -j 16": "-a 6 -g 0 -j 16".split(),
+            "--user 42": "--user 42".split(),
+            "--ratings FILE, 100 of them": ["--ratings", folder / "one.csv"],
+            "-a 0 -g 1 -j 10 -i": "-a 0 -g 1 -j 10 -i".split(),
+            "--users all -k 10": ["--users", "all", "-k", 10, *output],
+            f"--users FILE -k 10, {VISITORS:,} with 20 ratings each": [
+                "--users",
+                folder / "many.csv",
+                "-k",
+                10,
+                *output,
+            ],
+        }
+        here: dict[str, list[float]] = {name: [] for name in (IMPORTS, "import pymilvus, milvus_lite")}
+        here |= {name: [] for name in questions}
+        there: dict[tuple[str, Path], list[float]] = {(name, other): [] for name in questions for other in against}
+        for _ in range(turns):
+            for name, values in here.items():
+                command = [PROJECT / "infer_milvus.py", *questions[name]] if name in questions else ["-c", name]
+                values.append(cost_of(command, Path.cwd()).seconds)
+                for other in against if name in questions else ():
+                    there[name, other].append(cost_of([other / "infer_milvus.py", *questions[name]], other).seconds)
+    print(f"{'whole process: infer_milvus.py':<52}{'median':>8}   times as long as the first line")
+    for name, values in here.items():
+        print(f"{name:<52}{statistics.median(values):>6.2f} s   {spread(values, here[IMPORTS])}")
+    for (name, other), values in there.items():
         print(
-            f"{name:<44}{statistics.median(values):>6.2f} s   {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{f'{other}: {name}':<52}{statistics.median(values):>6.2f} s   times as here: {spread(values, here[name])}"
         )
 
 
-def bare_search(index: MovieIndex, queries: np.ndarray) -> object:
-    """Calls pymilvus as one would without this project."""
-    return index._client.search(
-        ALIAS,
-        queries,
-        limit=K,
-        output_fields=HIT_FIELDS,
-        search_params={"metric_type": "IP"},
-        anns_field="vector",
-        consistency_level="Bounded",
-    )
+def questions_of(model: SavedModel, index: MovieIndex, user_ids: Sequence[int]) -> np.ndarray:
+    """Returns float32[users, 400], what Milvus is asked for some users, by stars and picks both."""
+    stars_weight, taste_weight = WEIGHTS["both"]
+    people = [person_of(model, user_id) for user_id in user_ids]
+    stars = model.arrays.user_vectors[[person.row for person in people]]
+    tastes = np.array([model.taste.vector_of(*known_of(model, index, person)) for person in people])
+    return np.hstack([stars_weight * stars, taste_weight * tastes])
 
 
-def print_searches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray) -> None:
+def print_searches(index: MovieIndex, questions: np.ndarray, vectors: np.ndarray) -> None:
     """Times single searches, in turns."""
-    import faiss
-
-    exact = faiss.IndexFlatIP(vectors.shape[1])
-    exact.add(vectors)
     comedies = index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50)
     actions: dict[str, Callable[[np.ndarray], object]] = {
-        "bare pymilvus": lambda query: bare_search(index, query),
-        "MovieIndex.search": lambda query: index.search(query, K),
-        "MovieIndex.search, --min-ratings 50": lambda query: index.search(query, K, "num_ratings >= 50"),
-        "MovieIndex.search, --genre and --year too": lambda query: index.search(query, K, comedies),
-        "numpy, exact": lambda query: exact_top_k(query, vectors, K),
-        "faiss, exact": lambda query: exact.search(query, K),
+        "bare pymilvus": lambda question: search_collection(index.milvus, ALIAS, question, K),
+        "MovieIndex.search": lambda question: index.search(question, K),
+        "MovieIndex.search, --min-ratings, --genre, --year": lambda question: index.search(question, K, comedies),
+        "numpy, exact": lambda question: exact_top_k(question, vectors, K),
     }
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for query in queries:
+    for question in questions:
         for name, action in actions.items():
-            times[name].append(1000 * seconds(lambda action=action, query=query: action(query[None])))
-    print(f"\n{f'one search of {len(vectors):,} movies, top {K}':<44}{'p50':>8}{'p99':>9}   p50 of the first line")
+            started = time.perf_counter()
+            action(question[None])
+            times[name].append(1000 * (time.perf_counter() - started))
+    print(f"\n{f'one search of {len(vectors):,} movies, top {K}':<52}{'p50':>8}{'p99':>9}   p50 of the first line")
     for name, values in times.items():
         p50, p99 = np.percentile(values, [50, 99])
-        print(f"{name:<44}{p50:>5.2f} ms{p99:>6.2f} ms   {p50 / np.median(times['bare pymilvus']):.2f}")
+        print(f"{name:<52}{p50:>5.2f} ms{p99:>6.2f} ms   {p50 / np.median(times['bare pymilvus']):.2f}")
 
 
-def print_batches(index: MovieIndex, queries: np.ndarray, vectors: np.ndarray, turns: int) -> None:
-    """Times searches for many, in turns."""
-
-    def bare() -> None:
-        for start in range(0, len(queries), SEARCH_BATCH):
-            bare_search(index, queries[start : start + SEARCH_BATCH])
-
+def print_batches(
+    model: SavedModel, index: MovieIndex, user_ids: Sequence[int], vectors: np.ndarray, turns: int
+) -> None:
+    """Times answers for many, in turns."""
+    questions = questions_of(model, index, user_ids)
+    starts = range(0, len(questions), SEARCH_BATCH)
     actions: dict[str, Callable[[], object]] = {
-        "bare pymilvus": bare,
-        "MovieIndex.search": lambda: index.search(queries, K),
-        "numpy, exact": lambda: exact_top_k(queries, vectors, K),
+        "bare pymilvus": lambda: [
+            search_collection(index.milvus, ALIAS, questions[start : start + SEARCH_BATCH], K) for start in starts
+        ],
+        "MovieIndex.search": lambda: index.search(questions, K),
+        "recommend, without what they rated": lambda: list(
+            recommend(model, index, [person_of(model, user_id) for user_id in user_ids], Wish("both", K))
+        ),
+        "numpy, exact": lambda: exact_top_k(questions, vectors, K),
     }
     speeds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(turns):
         for name, action in actions.items():
-            speeds[name].append(len(queries) / seconds(action))
-    print(f"\n{f'{len(queries):,} users at once, top {K}':<44}{'median':>8}")
+            started = time.perf_counter()
+            action()
+            speeds[name].append(len(questions) / (time.perf_counter() - started))
+    print(f"\n{f'{len(questions):,} users at once, top {K}':<52}{'users/s':>8}   of the first line")
     for name, values in speeds.items():
-        print(f"{name:<44}{statistics.median(values):>8,.0f} users/s   ({min(values):,.0f} to {max(values):,.0f})")
+        print(f"{name:<52}{statistics.median(values):>8,.0f}   {spread(values, speeds['bare pymilvus'])}")
 
 
-def main() -> None:
+def measure(args: argparse.Namespace) -> None:
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--uri", default=DEFAULT_URI)
-    parser.add_argument("--token", default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""))
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--searches", type=int, default=500)
-    args = parser.parse_args()
+    print_machine("paddlepaddle", "pymilvus", "milvus-lite")
     model = load_model(MODEL_FOLDER)
-    print_machine("paddlepaddle", "pymilvus", "milvus-lite", "faiss-cpu")
-    if args.uri == DEFAULT_URI:
-        print_processes(args.turns)
-    index = MovieIndex(args.uri, args.token, create=False)
-    index.open(model.fingerprint, model.user_vectors.shape[1])
-    movie_ids = [movie.movie_id for movie in read_movies_data(Path("movies_data.txt"), model.vocabularies)]
-    vectors = index.vectors_of(movie_ids)
-    users = model.user_vectors[NUM_ANONYMOUS:]
-    print_searches(index, users[: args.searches], vectors)
-    print_batches(index, users[:2000], vectors, args.turns)
-    index.close()
+    movies = read_movies_data(MOVIES_DATA, model.vocabularies)
+    if "://" not in args.uri:
+        print_processes(movies, [folder.resolve() for folder in args.against], args.turns)
+    with Milvus(args.uri, args.token) as milvus:
+        index = MovieIndex(milvus, model.fingerprint, model.vector_size)
+        stored = index.fetch(movie.movie_id for movie in movies)
+        vectors = np.array([stored[movie.movie_id].vector for movie in movies])
+        user_ids = model.arrays.user_ids[:MANY].tolist()
+        print_searches(index, questions_of(model, index, user_ids[: args.searches]), vectors)
+        print_batches(model, index, user_ids, vectors, args.turns)
+
+
+def main() -> int:
+    """Runs the program; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--uri", default=LITE_URI)
+    parser.add_argument("--token", default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""))
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--searches", type=int, default=500)
+    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
+    args = parser.parse_args()
+    return run(lambda: measure(args), Places(uri=args.uri))
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main())

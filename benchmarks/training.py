@@ -1,19 +1,19 @@
-"""Training: how fast, how soon how good, and where the time goes.
+"""Training: how fast, and how soon how good.
 
     pip install -r requirements-benchmarks.txt
     python benchmarks/training.py --data-dir data/ml-1m
 
 Speed: this project beside the same model written the plain way, in Paddle and in PyTorch, in ratings a second. Each
-runs in a process of its own, in turns; a ratio is that of the medians, its spread the least and largest of a turn.
-Quality: seconds until the validation RMSE passes that of Surprise's SVD and SVD++, beside the time SVD takes to fit.
+runs in a process of its own, in turns; a ratio is the median over turns, its spread the least and largest of a turn.
+Quality: seconds until the validation RMSE passes some marks, beside the time that Surprise's SVD takes to fit, and
+seconds that the taste takes, beside EASE and the ALS of implicit, whose lists `evaluate.py` judges.
 """
 
 import argparse
-import cProfile
-import pstats
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,29 +22,33 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from machine import print_machine
+from baselines import ease_weights
+from machine import PROJECT, THREADS, Cost, cost_of, print_machine, spread
+from rankings import select
+from rivals import als_scorer
 
 from recommender import training
-from recommender.command import run
+from recommender.command import Places, run
+from recommender.dataset import Split, split_and_encode
+from recommender.evaluation import LIKED_FROM, rating_cells
 from recommender.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
+from recommender.taste_training import TasteConfig, train_taste
 
-DEFAULTS = training.TrainConfig()
+CONFIG = training.TrainConfig().fit(900_228)  # As on ml-1m.
+OURS = f"this project, batch {CONFIG.batch_size}"
 PROGRAMS = {
     "plain Paddle, batch 256": 256,
-    f"plain PyTorch, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
-    f"PyTorch, towers once a distinct row, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
-    f"train.py, batch {DEFAULTS.batch_size}": DEFAULTS.batch_size,
+    f"plain Paddle, batch {CONFIG.batch_size}": CONFIG.batch_size,
+    f"plain PyTorch, batch {CONFIG.batch_size}": CONFIG.batch_size,
+    f"PyTorch, towers once a distinct row, batch {CONFIG.batch_size}": CONFIG.batch_size,
+    OURS: CONFIG.batch_size,
 }
-QUALITIES = {"Surprise's SVD": 0.870, "SVD++": 0.862}
-PARTS = {
-    "numpy: draw and number the distinct rows": ("hide", "unique", "take"),
-    "forward": ("forward",),
-    "backward": ("backward",),
-    "Adam": ("step",),
-}
+MARKS = (0.870, 0.862, 0.855, 0.850)
+"""Validation RMSE; Surprise's SVD and SVD++ reach the first two."""
+PARTS = ("speed", "process", "quality")
 
 
-def stepper(name: str, split: training.Split) -> Callable[[np.ndarray], object]:
+def stepper(name: str, split: Split) -> Callable[[np.ndarray], object]:
     """Returns a function that takes one step of a program on some rows."""
     if name.startswith("plain Paddle"):
         import plain_paddle
@@ -54,103 +58,124 @@ def stepper(name: str, split: training.Split) -> Callable[[np.ndarray], object]:
         import plain_torch
 
         return plain_torch.stepper(split.train, split.vocabularies, distinct="distinct" in name)
-    model = training.create_model(split.vocabularies, DEFAULTS.id_dropout)
-    optimizer = training.create_optimizer(model, DEFAULTS, num_steps=10_000)
+    model = training.create_model(len(split.user_ids), split.vocabularies)
+    optimizer = training.create_optimizer(model, CONFIG, num_steps=100_000)
     random = np.random.default_rng(0)
-    return lambda rows: training.train_step(model, optimizer, split.train, rows, DEFAULTS, random)
+
+    def step(rows: np.ndarray) -> None:
+        training.train_step(model, optimizer, training.draw_batch(split.train, rows, CONFIG, random))
+
+    return step
 
 
-def take_steps(step: Callable[[np.ndarray], object], num_ratings: int, batch: int, seconds: float) -> float:
-    """Takes steps for some seconds and returns how many ratings a second they took."""
-    rows = np.random.default_rng(0).permutation(num_ratings)
+def speed_of(name: str, split: Split, seconds: float) -> float:
+    """Returns how many ratings a second a program takes, after a second of warming up."""
+    step, batch = stepper(name, split), PROGRAMS[name]
+    rows = np.random.default_rng(0).permutation(len(split.train.ratings.rating))
     started, done = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        step(rows[done % (num_ratings - batch) :][:batch])
-        done += batch
+    for limit in (1, seconds):
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < limit:
+            step(rows[done % (len(rows) - batch) :][:batch])
+            done += batch
     return done / (time.perf_counter() - started)
 
 
-def print_speeds(args: argparse.Namespace) -> None:
+def print_speeds(data_dir: Path, threads: int, turns: int, seconds: float) -> None:
     """Runs every program in turns and prints their speeds."""
     speeds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(args.turns):
+    for _ in range(turns):
         for name in PROGRAMS:
-            command = [sys.executable, __file__, "--data-dir", args.data_dir, "--seconds", str(args.seconds)]
-            done = subprocess.run([*command, "--only", name], check=True, capture_output=True, text=True)
+            command = ["env", f"{THREADS}={threads}", sys.executable, __file__, "--data-dir", data_dir]
+            command += ["--seconds", str(seconds), "--speed-of", name]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
             speeds[name].append(float(done.stdout.split()[-1]))
-    *others, ours = speeds
-    print(f"{'':<58}{'ratings/s':>12}   train.py / it")
-    for name in others:
-        ratios = [b / a for a, b in zip(speeds[name], speeds[ours], strict=True)]
-        ratio = statistics.median(speeds[ours]) / statistics.median(speeds[name])
-        spread = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{name:<58}{statistics.median(speeds[name]):>12,.0f}   {spread}")
-    print(f"{ours:<58}{statistics.median(speeds[ours]):>12,.0f}")
+    print(f"{f'{THREADS} {threads}':<52}{'ratings/s':>11}   this project is so many times as fast")
+    for name, values in speeds.items():
+        print(f"{name:<52}{statistics.median(values):>11,.0f}   {spread(speeds[OURS], values)}")
+    print(flush=True)
 
 
-def print_time_to_quality(data: MovieLens, split: training.Split) -> None:
-    """Trains twice, in the default number of epochs and in few, and times how soon it is how good."""
+def print_processes(data_dir: Path, folders: list[Path], turns: int) -> None:
+    """Prints what `train.py` takes as a whole, here and in other checkouts, in turns."""
+    costs: dict[Path, list[Cost]] = {folder: [] for folder in folders}
+    for _ in range(turns):
+        for folder in folders:
+            with tempfile.TemporaryDirectory() as place:
+                costs[folder].append(cost_of([folder / "train.py", "--data-dir", data_dir], Path(place)))
+    print(f"{'train.py, whole process':<52}{'seconds':>9}{'GB':>7}   times as long as here")
+    here = [cost.seconds for cost in costs[folders[0]]]
+    for folder, each in costs.items():
+        seconds, gigabytes = (statistics.median(column) for column in zip(*each, strict=True))
+        print(f"{folder!s:<52}{seconds:>9.1f}{gigabytes:>7.2f}   {spread([cost.seconds for cost in each], here)}")
+    print(flush=True)
+
+
+def print_time_to_quality(data: MovieLens, split: Split) -> None:
+    """Prints how soon training is how good."""
     from surprise import SVD, Dataset, Reader
 
     fitted = data.ratings[~held_out_rows(len(data.ratings))]
     trainset = Dataset.load_from_df(fitted, Reader(rating_scale=(1, 5))).build_full_trainset()
     started = time.perf_counter()
     SVD(random_state=0).fit(trainset)
-    print(f"\n{'Surprise SVD fits in':<46}{time.perf_counter() - started:>7.1f} s")
-    for epochs in (DEFAULTS.epochs, 5):
-        started, log = time.perf_counter(), []
-        config = training.TrainConfig(epochs=epochs)
-        training.train_model(
-            split.train,
-            split.vocabularies,
-            config,
-            lambda epoch, log=log, started=started: log.append((epoch.validation.rmse, time.perf_counter() - started)),
-        )
-        for name, rmse in QUALITIES.items():
-            passed = [seconds for reached, seconds in log if reached <= rmse]
-            when = f"{passed[0]:>7.1f} s" if passed else "  never"
-            print(f"{f'train.py --epochs {epochs}, as good as {name}':<46}{when}   (validation RMSE {rmse})")
-        rmse, seconds = min(log)
-        print(f"{f'train.py --epochs {epochs}, its best':<46}{seconds:>7.1f} s   (validation RMSE {rmse:.4f})")
+    print(f"{'Surprise SVD fits in':<54}{time.perf_counter() - started:>8.1f} s")
+    log: list[tuple[float, float]] = []
+    started = time.perf_counter()
+
+    def on_epoch(epoch: training.Epoch) -> None:
+        log.append((time.perf_counter() - started, epoch.validation.rmse))
+
+    training.train_model(split.train, split.vocabularies, CONFIG, on_epoch)
+    for mark in MARKS:
+        passed = [seconds for seconds, rmse in log if rmse <= mark]
+        print(f"{f'validation RMSE {mark:.3f} after':<54}" + (f"{passed[0]:>8.1f} s" if passed else "   never"))
+    print(f"{f'its best, {min(rmse for _, rmse in log):.4f}, and all epochs after':<54}{log[-1][0]:>8.1f} s")
+
+    train, num_people, num_movies = split.train.ratings, len(split.train.people), len(data.movies)
+    likes = rating_cells(select(train, train.rating >= LIKED_FROM), np.arange(num_people), num_movies)
+    settings = {"factors": 256, "regularization": 60.0, "alpha": 1.0}
+    fits: dict[str, Callable[[], object]] = {
+        "the taste": lambda: train_taste(split.train, split.vocabularies, TasteConfig()),
+        "EASE": lambda: ease_weights(likes.astype(np.float32)),
+        "implicit ALS, as evaluate.py sets it": lambda: als_scorer(train, num_people, num_movies, **settings),
+    }
+    for name, fit in fits.items():
+        started = time.perf_counter()
+        fit()
+        print(f"{f'{name} after':<54}{time.perf_counter() - started:>8.1f} s")
 
 
-def print_profile(split: training.Split) -> None:
-    """Prints which parts of a step take which share of the time."""
-    step = stepper(list(PROGRAMS)[-1], split)
-    take_steps(step, len(split.train.ratings.rating), DEFAULTS.batch_size, seconds=2)
-    profiler = cProfile.Profile()
-    profiler.runcall(take_steps, step, len(split.train.ratings.rating), DEFAULTS.batch_size, seconds=10)
-    spent: dict[str, float] = {}
-    for (file, _, function), (_, _, _, seconds, _) in pstats.Stats(profiler).stats.items():
-        if "<frozen" not in file:
-            spent[function] = max(spent.get(function, 0), seconds)
-    total = spent["train_step"]
-    shares = {name: sum(spent[part] for part in parts) / total for name, parts in PARTS.items()}
-    print("\nWhere the time of a step goes")
-    for name, share in {**shares, "the rest": 1 - sum(shares.values())}.items():
-        print(f"{name:<44}{share:>6.0%}")
+def measure(args: argparse.Namespace) -> None:
+    """Prints what the options ask for."""
+    data = read_movielens(args.data_dir)
+    split = split_and_encode(data, held_out_rows(len(data.ratings)))
+    if args.speed_of:
+        print(speed_of(args.speed_of, split, args.seconds))
+        return
+    print_machine("paddlepaddle", "torch", "scikit-surprise")
+    if "speed" in args.only:
+        for threads in args.threads:
+            print_speeds(args.data_dir, threads, args.turns, args.seconds)
+    if "process" in args.only:
+        print_processes(args.data_dir.resolve(), [PROJECT, *args.against], args.turns)
+    if "quality" in args.only:
+        print_time_to_quality(data, split)
 
 
-def main() -> None:
+def main() -> int:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each program in each turn")
-    parser.add_argument("--only", choices=PROGRAMS, help="print the speed of this program only")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of OpenMP, a table each")
+    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
+    parser.add_argument("--speed-of", choices=PROGRAMS, help="print the speed of this program only")
     args = parser.parse_args()
-    data = read_movielens(args.data_dir)
-    split = training.split_and_encode(data, held_out_rows(len(data.ratings)))
-    if args.only:
-        step, batch = stepper(args.only, split), PROGRAMS[args.only]
-        take_steps(step, len(split.train.ratings.rating), batch, seconds=1)
-        print(take_steps(step, len(split.train.ratings.rating), batch, args.seconds))
-        return
-    print_machine("paddlepaddle", "torch", "scikit-surprise")
-    print_speeds(args)
-    print_time_to_quality(data, split)
-    print_profile(split)
+    return run(lambda: measure(args), Places())
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main())

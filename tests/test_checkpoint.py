@@ -222,7 +222,7 @@ def assert_whole(model):
     assert len(model.arrays.ratings) == model.arrays.first_rating[-1] == number
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.server)])
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.server)])
 def test_kill_while_writing_the_model_loses_nothing(tmp_path, times):
     folder = tmp_path / "model"
     for delay in np.random.default_rng(0).uniform(0, 0.3, times):
