@@ -28,11 +28,12 @@ from machine import PROJECT, cost_of, print_machine, spread
 from recommender.checkpoint import SavedModel, load_model
 from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
 from recommender.evaluation import exact_top_k
-from recommender.features import read_movies_data
+from recommender.features import MOVIE_SIZE, read_movies_data
 from recommender.milvus import Milvus
 from recommender.movie_index import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
 from recommender.movielens import Movie
-from recommender.recommend import WEIGHTS, Wish, known_of, person_of, recommend
+from recommender.recommend import WEIGHTS, Wish, person_of, recommend, taste_parts
+from recommender.taste import vector_of
 
 K = 10
 MANY = 2_000
@@ -96,7 +97,7 @@ def questions_of(model: SavedModel, index: MovieIndex, user_ids: Sequence[int]) 
     stars_weight, taste_weight = WEIGHTS["both"]
     people = [person_of(model, user_id) for user_id in user_ids]
     stars = model.arrays.user_vectors[[person.row for person in people]]
-    tastes = np.array([model.taste.vector_of(*known_of(model, index, person)) for person in people])
+    tastes = np.array([vector_of(taste_parts(model, index, person)) for person in people])
     return np.hstack([stars_weight * stars, taste_weight * tastes])
 
 
@@ -156,7 +157,7 @@ def measure(args: argparse.Namespace) -> None:
     if "://" not in args.uri:
         print_processes(movies, [folder.resolve() for folder in args.against], args.turns)
     with Milvus(args.uri, args.token) as milvus:
-        index = MovieIndex(milvus, model.fingerprint, model.vector_size)
+        index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
         stored = index.fetch(movie.movie_id for movie in movies)
         vectors = np.array([stored[movie.movie_id].vector for movie in movies])
         user_ids = model.arrays.user_ids[:MANY].tolist()

@@ -22,7 +22,7 @@ class TasteConfig:
 
     least_steps: int = 90
     """On small data: with more it learns them by heart. There is one for every four people."""
-    steps: int = 360
+    steps: int = 420
     """At most, as the work of each grows with the number of films."""
     people: int = 2048
     """A step, at most; a twelfth of everyone is enough."""
