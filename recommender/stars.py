@@ -7,8 +7,13 @@ import numpy as np
 from recommender.evaluation import MAX_SCORE
 from recommender.features import NUM_ANONYMOUS, anonymous_row
 
-NOISE = 0.7
-"""Variance of a rating about what a person's own vector predicts, in stars squared; chosen on people held out."""
+NOISE = 0.75
+"""Variance of a rating about what a person's own vector predicts, in stars squared; as what follows, chosen on people
+held out."""
+SPREAD = 1.5
+"""How much more people differ than the vectors that training has learnt, which regularisation holds together."""
+SHIFT = 0.5
+"""How much of what users' vectors have in common, beside those of described people, holds for visitors."""
 
 
 class Deviations(NamedTuple):
@@ -45,4 +50,4 @@ def fit_deviations(user_vectors: np.ndarray, people: np.ndarray) -> Deviations:
     """Learns from all users, given float32[people, 200] and int64[people, 4], see `encode_people`."""
     described = anonymous_row(*people[NUM_ANONYMOUS:, 1:].T)
     deviations = user_vectors[NUM_ANONYMOUS:] - user_vectors[described]
-    return Deviations(deviations.mean(0), np.cov(deviations.T).astype(np.float32))
+    return Deviations(SHIFT * deviations.mean(0), SPREAD * np.cov(deviations.T).astype(np.float32))

@@ -115,7 +115,7 @@ class TitleIndex:
         self._keys = [["".join(name) for name in names] for names in self._names]
         self._rows: dict[str, list[int]] = {}
         for row, keys in enumerate(self._keys):
-            for key in keys:
+            for key in set(keys):
                 self._rows.setdefault(key, []).append(row)
 
     def find(self, text: str, whole: bool = False) -> Found:

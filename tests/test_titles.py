@@ -61,6 +61,7 @@ SHELF = [
     Title(10, "It's a Wonderful Life (1946)", 450),
     Title(11, "Professional, The (a.k.a. Leon: The Professional) (1994)", 350),
     Title(12, "2001: A Space Odyssey (1968)", 750),
+    Title(13, "Oscar and Lucinda (a.k.a. Oscar & Lucinda) (1997)", 90),
 ]
 
 
@@ -78,6 +79,7 @@ SHELF = [
         ("wonder li", [10], Fit.BEGINNINGS_OF_WORDS),
         ("toy 2", [5], Fit.BEGINNINGS_OF_WORDS),
         ("Terminater", [9], Fit.SLIP),
+        ("Oscar & Lucinda", [13], Fit.NAME),
         ("wonderfull life", [10], Fit.PART_WITH_SLIPS),
         ("psycho", [7, 8], Fit.NAME),
         ("psycho (1998)", [8], Fit.NAME),
