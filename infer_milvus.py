@@ -30,7 +30,7 @@ from recommender.command import (
     run,
     span_of_years,
 )
-from recommender.features import MOVIE_SIZE, encode_movies, read_movies_data
+from recommender.features import encode_movies, read_movies_data
 from recommender.files import STANDARD_STREAM, read_bytes, written_whole
 from recommender.index_build import BUILD_PARAMETERS, EXACT_UP_TO, build_index, embed_catalogue
 from recommender.milvus import Milvus, without_password
@@ -304,7 +304,7 @@ def answer(args: argparse.Namespace) -> None:
         print("Server connected." if milvus.is_server else "Milvus Lite opened.", file=sys.stderr)
         if catalogue:
             build_index(milvus, catalogue, args.index)
-        index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+        index = MovieIndex(milvus, model.fingerprint)
         if args.format == "table":
             print(f"rows in collection {ALIAS}: {index.count}")
         if args.users:

@@ -36,7 +36,7 @@ from recommender.evaluation import (
     rating_cells,
     rating_metrics,
 )
-from recommender.features import MOVIE_SIZE, NUM_ANONYMOUS, VECTOR_SIZE
+from recommender.features import NUM_ANONYMOUS, VECTOR_SIZE
 from recommender.index_build import Catalogue, build_index, embed_catalogue
 from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
@@ -139,7 +139,7 @@ def lists_from_milvus(known: Known, people: np.ndarray, by: str) -> np.ndarray:
     users = [person_of(model, int(user_id)) for user_id in known.split.user_ids[people - NUM_ANONYMOUS]]
     with tempfile.TemporaryDirectory() as folder, Milvus(f"{folder}/movies.db", create=True) as milvus:
         build_index(milvus, known.catalogue)
-        index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+        index = MovieIndex(milvus, model.fingerprint)
         answers = recommend(model, index, users, Wish(by, 10))
         return np.array([[row_of[one.movie.movie_id] for one in answer] for answer in answers])
 

@@ -23,7 +23,7 @@ from search import questions_of
 
 from recommender.checkpoint import load_model
 from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
-from recommender.features import MOVIE_SIZE, read_movies_data
+from recommender.features import read_movies_data
 from recommender.index_build import embed_catalogue
 from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
@@ -69,7 +69,7 @@ def search(args: argparse.Namespace) -> None:
     vectors = embed_catalogue(model, movies).vectors
     user_ids = np.random.default_rng(0).choice(model.arrays.user_ids, QUERIES, replace=False).tolist()
     with Milvus(uri) as milvus:
-        index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+        index = MovieIndex(milvus, model.fingerprint)
         times, shares = [], []
         for question in questions_of(model, index, user_ids):
             started = time.perf_counter()

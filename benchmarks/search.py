@@ -28,7 +28,7 @@ from machine import PROJECT, cost_of, print_machine, spread
 from recommender.checkpoint import SavedModel, load_model
 from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
 from recommender.evaluation import exact_top_k
-from recommender.features import MOVIE_SIZE, read_movies_data
+from recommender.features import read_movies_data
 from recommender.milvus import Milvus
 from recommender.movie_index import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
 from recommender.movielens import Movie
@@ -157,7 +157,7 @@ def measure(args: argparse.Namespace) -> None:
     if "://" not in args.uri:
         print_processes(movies, [folder.resolve() for folder in args.against], args.turns)
     with Milvus(args.uri, args.token) as milvus:
-        index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+        index = MovieIndex(milvus, model.fingerprint)
         stored = index.fetch(movie.movie_id for movie in movies)
         vectors = np.array([stored[movie.movie_id].vector for movie in movies])
         user_ids = model.arrays.user_ids[:MANY].tolist()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from recommender import Step
-from recommender.features import genre_key
+from recommender.features import MOVIE_SIZE, genre_key
 from recommender.milvus import Milvus, MilvusError
 from recommender.movielens import Movie
 from recommender.titles import Title
@@ -96,7 +96,7 @@ class MovieIndex:
         MilvusError: There is no collection, another model built it, or it is damaged.
     """
 
-    def __init__(self, milvus: Milvus, fingerprint: str, size: int) -> None:
+    def __init__(self, milvus: Milvus, fingerprint: str, size: int = MOVIE_SIZE) -> None:
         self.milvus = milvus
         self._fingerprint = fingerprint
         self._size = size

@@ -258,7 +258,7 @@ def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
 
     def ask(uri):
         with Milvus(str(uri)) as milvus:
-            index = MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+            index = MovieIndex(milvus, model.fingerprint)
             where = index.where(["Comedy"], (1980, None), 30)
             return index.genres(), sorted(index.titles()), index.search(queries, 10), index.search(queries, 3, where)
 

@@ -7,7 +7,7 @@ from conftest import SAMPLE
 from recommender.checkpoint import ModelError, load_model
 from recommender.command import MODEL_FOLDER
 from recommender.dataset import split_and_encode
-from recommender.features import MOVIE_SIZE, anonymous_row, read_movies_data
+from recommender.features import anonymous_row, read_movies_data
 from recommender.index_build import build_index, embed_catalogue
 from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
@@ -35,7 +35,7 @@ def catalogue(trained, model):
 def index(model, catalogue, tmp_path_factory):
     with Milvus(str(tmp_path_factory.mktemp("recommend") / "movies.db"), create=True) as milvus:
         build_index(milvus, catalogue)
-        yield MovieIndex(milvus, model.fingerprint, MOVIE_SIZE)
+        yield MovieIndex(milvus, model.fingerprint)
 
 
 def movie_ids(answer):
