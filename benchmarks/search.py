@@ -32,7 +32,7 @@ from recommender.features import read_movies_data
 from recommender.milvus import Milvus
 from recommender.movie_index import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
 from recommender.movielens import Movie
-from recommender.recommend import WEIGHTS, Wish, person_of, recommend, taste_parts
+from recommender.recommend import WEIGHTS, Wish, known_of, person_of, recommend
 from recommender.taste import vector_of
 
 K = 10
@@ -97,7 +97,7 @@ def questions_of(model: SavedModel, index: MovieIndex, user_ids: Sequence[int]) 
     stars_weight, taste_weight = WEIGHTS["both"]
     people = [person_of(model, user_id) for user_id in user_ids]
     stars = model.arrays.user_vectors[[person.row for person in people]]
-    tastes = np.array([vector_of(taste_parts(model, index, person)) for person in people])
+    tastes = np.array([vector_of(*known_of(model, index, person)) for person in people])
     return np.hstack([stars_weight * stars, taste_weight * tastes])
 
 

@@ -181,7 +181,7 @@ def recommend(
         movie_vectors = {movie_id: movie.vector[:VECTOR_SIZE] for movie_id, movie in rated.items()}
         described = model.arrays.user_vectors[[person.row for person in part]]
         stars = np.array([stars_vector(model, *one, movie_vectors) for one in zip(part, described, strict=True)])
-        tastes = np.array([vector_of(taste_parts(model, index, person)) for person in part])
+        tastes = np.array([vector_of(*known_of(model, index, person)) for person in part])
         questions = np.hstack([stars_weight * stars, taste_weight * tastes])
         found = index.search(questions, wish.k, wish.where, [person.left_out for person in part])
         stored = index.fetch({hit.movie_id for hits in found for hit in hits})
@@ -196,8 +196,10 @@ def recommend(
             yield answer
 
 
-def taste_parts(model: SavedModel, index: MovieIndex, person: Person) -> np.ndarray:
-    """Returns float32[films + 3, 199], what a person's taste is the sum of, see `parts_of`."""
+def known_of(
+    model: SavedModel, index: MovieIndex, person: Person
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns what makes a person's taste: the arguments of `parts_of` and `vector_of`."""
     movie_index = model.movie_index(person.movie_ids)
     history = model.arrays.history[movie_index]
     unknown = np.flatnonzero(movie_index == UNKNOWN)
@@ -206,7 +208,7 @@ def taste_parts(model: SavedModel, index: MovieIndex, person: Person) -> np.ndar
         stored = index.fetch(movie_ids)
         features = encode_movies([stored[movie_id].movie for movie_id in movie_ids], model.vocabularies)
         history[unknown] = model.taste.history_of(features, model.vocabularies)
-    return parts_of(history, person.weights, model.arrays.demographics, model.arrays.people[person.row, 1:])
+    return history, person.weights, model.arrays.demographics, model.arrays.people[person.row, 1:]
 
 
 def explain(model: SavedModel, index: MovieIndex, person: Person, taste_vector: np.ndarray) -> list[Reason]:
@@ -218,7 +220,7 @@ def explain(model: SavedModel, index: MovieIndex, person: Person, taste_vector: 
         person: Who asks.
         taste_vector: float32[200], of the movie.
     """
-    added = taste_parts(model, index, person) @ taste_vector[:-1]
+    added = parts_of(*known_of(model, index, person)) @ taste_vector[:-1]
     num_films = len(person.movie_ids)
     if num_films == 0:
         parts = zip(_demographics(model, person.row), added.tolist(), strict=True)

@@ -69,6 +69,10 @@ def parts_of(
     return np.concatenate([history * (weights / length)[:, None], known])
 
 
-def vector_of(parts: np.ndarray) -> np.ndarray:
+def vector_of(
+    history: np.ndarray, weights: np.ndarray, demographics: np.ndarray, demographic_index: np.ndarray
+) -> np.ndarray:
     """Returns float32[200], a person's vector: the sum of `parts_of` them, and 1 behind it."""
-    return np.append(parts.sum(0), np.float32(1))
+    length = max(float(np.linalg.norm(weights)), 1e-6)
+    known = demographics[(DEMOGRAPHIC_STARTS + demographic_index)[demographic_index > 0]]
+    return np.append((weights / length) @ history + known.sum(0), np.float32(1))

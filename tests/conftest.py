@@ -15,7 +15,7 @@ from recommender.checkpoint import Arrays, SavedModel
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # Each worker has one core.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
-settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=2000)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
 settings.load_profile("default")
 
 PROJECT = Path(__file__).parent.parent

@@ -12,9 +12,9 @@ from recommender.index_build import build_index, embed_catalogue
 from recommender.milvus import Milvus
 from recommender.movie_index import MovieIndex
 from recommender.movielens import Movie, read_movielens
-from recommender.recommend import STARS_WEIGHT, Wish, person_of, recommend, taste_parts
+from recommender.recommend import STARS_WEIGHT, Wish, known_of, person_of, recommend
 from recommender.stars import NOISE
-from recommender.taste import vector_of
+from recommender.taste import parts_of, vector_of
 from recommender.taste_training import embed_tastes
 
 OWN = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
@@ -73,7 +73,7 @@ def test_answers_are_those_of_exact_search(model, index, catalogue, asked, by):
     rated = [row_of[movie_id] for movie_id in person.ratings]
     moved = ridge(model, person, catalogue.vectors[rated, :200])
     stars = 5 * catalogue.vectors[:, :200] @ moved
-    picks = catalogue.vectors[:, 200:] @ vector_of(taste_parts(model, index, person))
+    picks = catalogue.vectors[:, 200:] @ vector_of(*known_of(model, index, person))
     order = {"stars": stars, "picks": picks, "both": STARS_WEIGHT * stars + picks}[by]
     shown = [row for row in np.argsort(-order) if catalogue.movies[row].movie_id not in person.left_out][:12]
     assert movie_ids(answer) == [catalogue.movies[row].movie_id for row in shown]
@@ -102,7 +102,7 @@ def test_tastes_are_those_that_training_judged(model, index):
     together = embed_tastes(split.train, split.vocabularies, model.taste)
     people = [person_of(model, user_id) for user_id in (1, 42, 300)] + [person_of(model, demographics=(1, 2, 3))]
     for person in people:
-        alone = vector_of(taste_parts(model, index, person))
+        alone = vector_of(*known_of(model, index, person))
         np.testing.assert_allclose(alone, together[person.row], atol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_reasons_are_the_largest_parts_of_the_pick(model, index, catalogue, aske
     titles = [catalogue.movies[row_of[movie_id]].name for movie_id in person.movie_ids.tolist()]
     for one in answer:
         vector = catalogue.vectors[row_of[one.movie.movie_id], 200:]
-        parts = taste_parts(model, index, person) @ vector[:-1]
+        parts = parts_of(*known_of(model, index, person)) @ vector[:-1]
         assert parts.sum() + vector[-1] == pytest.approx(one.pick, abs=1e-4)
         if titles:
             films = sorted(zip(parts.tolist(), titles, strict=False), reverse=True)

@@ -20,7 +20,7 @@ COMMANDS = {
     "infer_milvus.py -i": ("infer_milvus.py", "-i"),
     "infer_milvus.py --users": ("infer_milvus.py", "--users", "all", "--output", "all.csv"),
 }
-TRIALS = int(os.environ.get("TRIALS", "30"))
+TRIALS = int(os.environ.get("TRIALS", "12"))
 PYTHON_STARTS = 0.1
 """Seconds until a script's first line runs; before that, Python itself answers a signal."""
 

@@ -44,9 +44,10 @@ def test_a_person_is_the_sum_of_what_is_known_of_them(taste, weights, demographi
         expected += row * weight / np.sqrt((weights**2).sum())
     for start, index in zip((0, 3, 11), demographics, strict=True):
         expected += taste.demographics[start + index] if index else 0
-    parts = parts_of(history, weights, taste.demographics, demographics)
+    person = (history, weights, taste.demographics, demographics)
+    parts = parts_of(*person)
     assert parts.shape == (len(weights) + 3, 199)
-    np.testing.assert_allclose(vector_of(parts), [*expected, 1], atol=1e-5)
+    np.testing.assert_allclose(vector_of(*person), [*expected, 1], atol=1e-5)
 
 
 def test_demographics_do_not_overlap():
