@@ -102,7 +102,7 @@ class SavedArrays:
 
 
 class SavedModel:
-    """A model that was saved. A file of it is checked when it is first used: what a question needs not costs nothing.
+    """A model that was saved. A file is checked when it is first used, so a question pays only for what it needs.
 
     Args:
         folder: With the files; never changed, and removed when a second model has been saved after this one.
@@ -324,7 +324,7 @@ def _remove_replaced(folder: Path) -> None:
     """Removes models that were replaced, and what killed writers left, if nobody can be using it any more."""
     try:
         current = _read_manifest(folder)["folder"]
-    except (ModelError, KeyError):
+    except ModelError:
         return
     for path in folder.iterdir():
         is_old = time.time() - path.stat().st_mtime > ABANDONED_SECONDS

@@ -187,11 +187,12 @@ def recommend(
         stored = index.fetch({hit.movie_id for hits in found for hit in hits})
         for row, person in enumerate(part):
             answer = []
+            parts = parts_of(*known_of(model, index, person)) if wish.why else None
             for hit in found[row]:
                 movie, num_ratings, vector = stored[hit.movie_id]
                 star_vector, taste_vector = vector[:VECTOR_SIZE], vector[VECTOR_SIZE:]
                 score, pick = score_of(person, stars[row], star_vector), float(tastes[row] @ taste_vector)
-                reasons = explain(model, index, person, taste_vector) if wish.why else []
+                reasons = [] if parts is None else explain(model, index, person, parts @ taste_vector[:-1])
                 answer.append(Recommendation(movie, num_ratings, score, pick, reasons))
             yield answer
 
@@ -211,16 +212,15 @@ def known_of(
     return history, person.weights, model.arrays.demographics, model.arrays.people[person.row, 1:]
 
 
-def explain(model: SavedModel, index: MovieIndex, person: Person, taste_vector: np.ndarray) -> list[Reason]:
+def explain(model: SavedModel, index: MovieIndex, person: Person, added: np.ndarray) -> list[Reason]:
     """Says what added most to a pick score: films that the person knows or, if there are none, what they are.
 
     Args:
         model: Of the person.
         index: Of the movies.
         person: Who asks.
-        taste_vector: float32[200], of the movie.
+        added: float32[films + 3], what each of `parts_of` them adds to it.
     """
-    added = parts_of(*known_of(model, index, person)) @ taste_vector[:-1]
     num_films = len(person.movie_ids)
     if num_films == 0:
         parts = zip(_demographics(model, person.row), added.tolist(), strict=True)
