@@ -1,5 +1,6 @@
 """A data set as integer arrays: what the models learn from and are judged by."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,13 +51,18 @@ def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
     rated = data.ratings.movie_id[~held_out].unique().tolist()
     vocabularies = build_vocabularies(data.movies, rated)
     users = sorted(data.users)
-    user_ids = pd.Index([user.user_id for user in users])
+    user_ids = np.array([user.user_id for user in users])
     ratings = Ratings(
-        NUM_ANONYMOUS + user_ids.get_indexer(pd.Index(data.ratings.user_id)),
-        pd.Index([movie.movie_id for movie in data.movies]).get_indexer(pd.Index(data.ratings.movie_id)),
+        np.int32(NUM_ANONYMOUS) + _rows_of(data.ratings.user_id, user_ids),
+        _rows_of(data.ratings.movie_id, [movie.movie_id for movie in data.movies]),
         data.ratings.rating.to_numpy(),
     )
     train, test = (Ratings(*(column[rows] for column in ratings)) for rows in (~held_out, held_out))
     movies = encode_movies(data.movies, vocabularies)
     hidden = movies._replace(movie_index=np.full_like(movies.movie_index, UNKNOWN))
-    return Split(Dataset(train, encode_people(users), movies, hidden), test, vocabularies, user_ids.to_numpy())
+    return Split(Dataset(train, encode_people(users), movies, hidden), test, vocabularies, user_ids)
+
+
+def _rows_of(ids: pd.Series, known: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns int32[ids], the place of each among those known."""
+    return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int32)

@@ -94,8 +94,10 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("part_bytes", [1, movielens.PART_BYTES])
 @pytest.mark.parametrize(("files", "message"), BROKEN.values(), ids=BROKEN)
-def test_broken_file_names_file_and_line(tmp_path, files, message):
+def test_broken_file_names_file_and_line(tmp_path, monkeypatch, files, message, part_bytes):
+    monkeypatch.setattr(movielens, "PART_BYTES", part_bytes)
     with pytest.raises(DataError) as caught:
         read_movielens(write(tmp_path, **files))
     assert message in str(caught.value)
@@ -107,6 +109,14 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, which):
     folder = write(tmp_path_factory.getbasetemp(), **{which: content})
     with contextlib.suppress(RecommenderError):
         read_movielens(folder)
+
+
+def test_ratings_read_in_parts_are_the_same(monkeypatch):
+    whole = read_movielens(SAMPLE)
+    monkeypatch.setattr(movielens, "PART_BYTES", 1000)
+    in_parts = read_movielens(SAMPLE)
+    assert in_parts.ratings.equals(whole.ratings)
+    assert in_parts.ratings.dtypes.tolist() == whole.ratings.dtypes.tolist() == [np.int32, np.int32, np.int8]
 
 
 def test_missing_file_says_what_is_needed(tmp_path):
