@@ -8,7 +8,7 @@ define install
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $(1); code=$$?; kill $$dots; echo; exit $$code
 endef
 
-.PHONY: demo test test-server test-server-faults test-server-contract test-ml1m lint clean
+.PHONY: demo test test-server test-server-faults test-server-rest test-ml1m lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had.
 	@if $(BIN)/python -m recommender.download; then data=data/ml-1m; else data=data/sample; \
@@ -26,16 +26,16 @@ test-ml1m: $(VENV)/installed-dev  ## The tests on MovieLens 1M: make test-ml1m M
 
 # Each in a network of its own, which has nothing but loopback, and with disks that nobody else sees.
 ALONE := unshare --map-root-user --net --mount sh -c 'ip link set lo up && exec "$$@"' sh
-FAULT_TESTS := tests/test_server.py tests/test_faults.py tests/test_fuzz.py tests/test_visitors.py
 
 test-server: $(VENV)/installed-dev  ## On Milvus servers, which can be reached from nowhere else; needs Linux.
-	$(MAKE) --jobs 2 --output-sync=target test-server-faults test-server-contract
+	$(MAKE) --jobs 2 --output-sync=target test-server-faults test-server-rest
 
 test-server-faults:
-	$(ALONE) $(BIN)/python -m pytest -m "server or fuzz" --hypothesis-profile=thorough $(FAULT_TESTS)
+	$(ALONE) $(BIN)/python -m pytest --durations 5 -m server tests/test_server.py
 
-test-server-contract:
-	$(ALONE) $(BIN)/python -m pytest -m server $(addprefix --ignore=,$(FAULT_TESTS))
+test-server-rest:
+	$(ALONE) $(BIN)/python -m pytest --durations 5 -m "server or fuzz" --hypothesis-profile thorough \
+	  --ignore tests/test_server.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

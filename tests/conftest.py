@@ -17,6 +17,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
 settings.load_profile("default")
+TRIALS = int(os.environ.get("TRIALS", "12"))
+"""How often what depends on the moment is tried in `make test-server`."""
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fail, start_script, succeed
+from conftest import TRIALS, fail, start_script, succeed
 from milvus_server import PASSWORD, make_certificate
 from test_movie_index import build, collections, connect, unit_vectors
 
@@ -93,12 +93,12 @@ def test_searches_beside_rebuilds(server):
         assert len(collections(builder)) == 1
 
 
-def test_two_builds_at_once_fifty_times(server):
+def test_two_builds_at_once(server):
     """Both succeed, and one of the two is served, whole."""
     place = server.new_place()
     vectors = unit_vectors(300)
     with connect(place) as first, connect(place) as second:
-        for _ in range(50):
+        for _ in range(TRIALS):
             failures = []
 
             def rebuild(milvus, number, failures=failures):
@@ -117,14 +117,14 @@ def test_two_builds_at_once_fifty_times(server):
             assert (len(titles), len({title.title for title in titles})) == (300, 1)
 
 
-def test_kill_while_indexing_twenty_times(served):
+def test_kill_while_indexing(served):
     """kill -9 at random moments of `-i`: the collection before it answers as before, and none is left over."""
     folder, environment = served
     expected = succeed("infer_milvus.py", cwd=folder, **environment).stdout
     started = time.monotonic()
     succeed("infer_milvus.py", "-i", cwd=folder, **environment)
     whole = time.monotonic() - started
-    for share in np.random.default_rng(0).uniform(0.1, 1, 20):
+    for share in np.random.default_rng(0).uniform(0.1, 1, TRIALS):
         indexing = start_script("infer_milvus.py", "-i", cwd=folder, **environment)
         time.sleep(share * whole)
         indexing.kill()

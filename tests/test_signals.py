@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM at any moment: one line, exit code 130 or 143, and all as it was."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, start_script, succeed
+from conftest import SAMPLE, TRIALS, start_script, succeed
 
 from recommender.checkpoint import load_model
 from recommender.command import MODEL_FOLDER
@@ -20,7 +19,6 @@ COMMANDS = {
     "infer_milvus.py -i": ("infer_milvus.py", "-i"),
     "infer_milvus.py --users": ("infer_milvus.py", "--users", "all", "--output", "all.csv"),
 }
-TRIALS = int(os.environ.get("TRIALS", "12"))
 PYTHON_STARTS = 0.1
 """Seconds until a script's first line runs; before that, Python itself answers a signal."""
 
