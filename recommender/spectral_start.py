@@ -1,7 +1,7 @@
 """Where training starts: what a singular value decomposition of the ratings says of people and movies. Plain arrays."""
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from recommender.evaluation import Ratings, damped_mean
 
@@ -22,11 +22,12 @@ def spectral_start(ratings: Ratings, num_people: int, num_movies: int) -> tuple[
     person_row, movie_row, rating = ratings
     residual = rating - rating.mean()
     movie_mean = damped_mean(residual, movie_row, num_movies, MEAN_DAMPING)
-    residual = residual - movie_mean[movie_row]
+    residual -= movie_mean[movie_row]
     person_mean = damped_mean(residual, person_row, num_people, MEAN_DAMPING)
-    residual = residual - person_mean[person_row]
-    cells = csr_array((residual, (person_row, movie_row)), (num_people, num_movies))
-    people, movies = factorise(_damping(person_row, num_people) @ cells @ _damping(movie_row, num_movies))
+    residual -= person_mean[person_row]
+    residual *= _damping(person_row, num_people)[person_row]
+    residual *= _damping(movie_row, num_movies)[movie_row]
+    people, movies = factorise(csr_array((residual, (person_row, movie_row)), (num_people, num_movies)))
     return _with_column(people, person_mean), _with_column(movies, movie_mean)
 
 
@@ -43,8 +44,9 @@ def factorise(cells: csr_array) -> tuple[np.ndarray, np.ndarray]:
     return left * np.sqrt(values), basis @ right.T * np.sqrt(values)
 
 
-def _damping(row: np.ndarray, num_rows: int) -> diags_array:
-    return diags_array(1 / np.sqrt(np.bincount(row, minlength=num_rows) + COUNT_DAMPING))
+def _damping(row: np.ndarray, num_rows: int) -> np.ndarray:
+    weights: np.ndarray = 1 / np.sqrt(np.bincount(row, minlength=num_rows) + COUNT_DAMPING)
+    return weights
 
 
 def _with_column(factors: np.ndarray, mean: np.ndarray) -> np.ndarray:

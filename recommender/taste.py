@@ -50,7 +50,7 @@ def _rows(table: np.ndarray, content: np.ndarray, movies: MovieFeatures, vocabul
 
 def weights_of(ratings: np.ndarray) -> np.ndarray:
     """Returns float32[ratings], how much each film of a history counts, given its stars."""
-    return np.where(ratings >= LIKED_FROM, LIKED_WEIGHT, SEEN_WEIGHT).astype(np.float32)
+    return np.where(ratings >= LIKED_FROM, np.float32(LIKED_WEIGHT), np.float32(SEEN_WEIGHT))
 
 
 def parts_of(

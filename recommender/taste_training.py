@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy.sparse.linalg import LinearOperator, cg, norm
 from tqdm import tqdm
 
 from recommender.dataset import Dataset
@@ -60,10 +60,10 @@ def encode_histories(dataset: Dataset, num_movies: int) -> tuple[csr_array, csr_
     """
     person_row, movie_row, rating = dataset.ratings
     places = person_row - NUM_ANONYMOUS, dataset.movies.movie_index[movie_row]
-    shape = len(dataset.people) - NUM_ANONYMOUS, num_movies
-    aims = np.maximum(rating - 2, 0).astype(np.float32) / 2
-    histories = csr_array((weights_of(rating), places), shape)
-    targets = csr_array((aims, places), shape)
+    stars = csr_array((rating, places), (len(dataset.people) - NUM_ANONYMOUS, num_movies))
+    aims = np.maximum(stars.data - 2, 0).astype(np.float32) / 2
+    histories = csr_array((weights_of(stars.data), stars.indices, stars.indptr), stars.shape)
+    targets = csr_array((aims, stars.indices.copy(), stars.indptr.copy()), stars.shape)
     targets.eliminate_zeros()
     return histories, targets
 
@@ -82,9 +82,7 @@ def draw_people(everyone: People, rows: np.ndarray, config: TasteConfig, random:
 def unit_rows(histories: csr_array) -> csr_array:
     """Returns the rows scaled to length 1, zeros left out."""
     histories.eliminate_zeros()
-    row_of = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    lengths = np.sqrt(np.bincount(row_of, histories.data**2, histories.shape[0]))
-    histories.data = (histories.data / lengths[row_of]).astype(np.float32)
+    histories.data /= np.repeat(norm(histories, axis=1), np.diff(histories.indptr))
     return histories
 
 
@@ -107,12 +105,28 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
     Raises:
         TrainingError: The loss is not a number.
     """
-    paddle.seed(config.seed)
-    random = np.random.default_rng(config.seed)
     histories, targets = encode_histories(dataset, vocabularies.movies.size)
     everyone = People(histories, demographic_columns(dataset.people[NUM_ANONYMOUS:, 1:]), targets)
-    model = TasteModel(vocabularies.movies.size, DEMOGRAPHIC_SIZES)
-    num_people = histories.shape[0]
+    history, target, demographics = learn_tables(everyone, config)
+    counts = np.bincount(histories.indices, minlength=vocabularies.movies.size)
+    contents = fit_content(np.hstack([history, target]), dataset.movies, counts, vocabularies, config)
+    width = history.shape[1]
+    return Taste(history, target, contents[:, :width], contents[:, width:], demographics)
+
+
+def learn_tables(everyone: People, config: TasteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Trains a taste model and returns its tables; see `Taste`.
+
+    Returns:
+        `history`, `target` and `demographics`.
+
+    Raises:
+        TrainingError: The loss is not a number.
+    """
+    paddle.seed(config.seed)
+    random = np.random.default_rng(config.seed)
+    num_people, num_movies = everyone.histories.shape
+    model = TasteModel(num_movies, DEMOGRAPHIC_SIZES)
     num_steps = min(max(num_people // 4, config.least_steps), config.steps)
     step_size = min(config.people, -(-num_people // 12))
     rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
@@ -127,11 +141,7 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
         optimizer.step()
         optimizer.clear_grad()
         rate.step()
-    history, target, demographics = (table.numpy() for table in (model.history, model.target, model.demographics))
-    counts = np.bincount(histories.indices, minlength=vocabularies.movies.size)
-    contents = fit_content(np.hstack([history, target]), dataset.movies, counts, vocabularies, config)
-    width = history.shape[1]
-    return Taste(history, target, contents[:, :width], contents[:, width:], demographics)
+    return model.history.numpy(), model.target.numpy(), model.demographics.numpy()
 
 
 def fit_content(
