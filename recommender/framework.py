@@ -1,5 +1,6 @@
 """Paddle, imported in one place: quiet, on all cores, without handlers of its own, at home where there is no home."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -7,8 +8,11 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h; bytes."""
 
 logging.getLogger().addHandler(logging.NullHandler())  # Else Paddle gives the root logger a handler of its own.
 os.environ.setdefault("GLOG_minloglevel", "2")
@@ -72,9 +76,22 @@ def own_threads() -> Iterator[None]:
     os.environ["OMP_NUM_THREADS"] = threads
 
 
+def keep_memory() -> None:
+    """Lets this process keep freed memory and use it again, where the C library is glibc.
+
+    It would give large blocks back to the system and get them anew, page by page, which takes a third of the time of a
+    training step on tables of 165,000 rows.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
 with writable_home(), own_signals(), own_threads():
     import paddle
     import paddle.nn.functional as F
     from paddle import distributed, nn
+keep_memory()
 
 __all__ = ["F", "distributed", "nn", "paddle", "writable_home"]

@@ -57,9 +57,13 @@ class UserTower(nn.Layer):
         Args:
             people: int64[batch, 4], columns user, gender, age and occupation index.
         """
+        return _unit_length(self.unscaled(people))
+
+    def unscaled(self, people: paddle.Tensor) -> paddle.Tensor:
+        """Returns what `forward` does, before it is scaled to unit length."""
         parts = [branch(people[:, column]) for column, branch in enumerate(self.branches)]
         # float32[batch, 32], then three of float32[batch, 16]
-        return _unit_length(paddle.tanh(self.combine(paddle.concat(parts, axis=1))))
+        return paddle.tanh(self.combine(paddle.concat(parts, axis=1)))
 
 
 class MovieTower(nn.Layer):
@@ -89,12 +93,18 @@ class MovieTower(nn.Layer):
             genre_index: int64[batch, genres], padded with 0
             word_index: int64[batch, words], padded with 0 behind at least one word
         """
+        return _unit_length(self.unscaled(movie_index, genre_index, word_index))
+
+    def unscaled(
+        self, movie_index: paddle.Tensor, genre_index: paddle.Tensor, word_index: paddle.Tensor
+    ) -> paddle.Tensor:
+        """Returns what `forward` does, before it is scaled to unit length."""
         parts = [
             self.id_branch(movie_index),
             self.genre_embedding(genre_index).sum(1),
             self._title(word_index),
         ]  # three of float32[batch, 32]
-        return _unit_length(paddle.tanh(self.combine(paddle.concat(parts, axis=1))))
+        return paddle.tanh(self.combine(paddle.concat(parts, axis=1)))
 
     def _title(self, word_index: paddle.Tensor) -> paddle.Tensor:
         edge = paddle.zeros_like(word_index[:, :1])
@@ -135,11 +145,13 @@ class FusionModel(nn.Layer):
             person_row: int64[ratings], each rating's row of `people`.
             movie_row: int64[ratings], each rating's row of `movies`.
         """
-        return _Scores.apply(self.user_tower(people), self.movie_tower(*movies), person_row, movie_row)
+        return _Scores.apply(
+            self.user_tower.unscaled(people), self.movie_tower.unscaled(*movies), person_row, movie_row
+        )
 
 
 class _Scores(paddle.autograd.PyLayer):
-    """Takes the scores of some pairs of people and movies, as `predict_scores`.
+    """Takes five times the cosines of some pairs of people and movies.
 
     The gradients are sparse products, where those of Paddle's own layers copy both vectors of each pair to and fro.
     """
@@ -148,15 +160,24 @@ class _Scores(paddle.autograd.PyLayer):
     def forward(
         ctx: Any, people: paddle.Tensor, movies: paddle.Tensor, person_row: np.ndarray, movie_row: np.ndarray
     ) -> paddle.Tensor:
-        ctx.vectors = people.numpy(), movies.numpy()
+        vectors = people.numpy(), movies.numpy()
+        ctx.scales = [1 / np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None] for rows in vectors]
+        ctx.vectors = [rows * scale for rows, scale in zip(vectors, ctx.scales, strict=True)]
         ctx.places = person_row, movie_row
-        return paddle.to_tensor(predict_scores(*ctx.vectors, *ctx.places))
+        ctx.scores = predict_scores(*ctx.vectors, *ctx.places)
+        return paddle.to_tensor(ctx.scores)
 
     @staticmethod
-    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
         people, movies = ctx.vectors
-        weights = csr_array((MAX_SCORE * gradient.numpy(), ctx.places), (len(people), len(movies)))
-        return paddle.to_tensor(weights @ movies), paddle.to_tensor(weights.T @ people)
+        gradient = gradient.numpy()
+        weights = csr_array((MAX_SCORE * gradient, ctx.places), (len(people), len(movies)))
+        gradients = weights @ movies, weights.T @ people
+        for towards, vectors, scale, row in zip(gradients, ctx.vectors, ctx.scales, ctx.places, strict=True):
+            along = np.bincount(row, gradient * ctx.scores, len(vectors)).astype(np.float32)  # Length does not count.
+            towards -= along[:, None] * vectors
+            towards *= scale
+        return tuple(map(paddle.to_tensor, gradients))
 
 
 class _SparseProduct(paddle.autograd.PyLayer):

@@ -451,7 +451,7 @@ def test_train_says_what_it_did(trained):
     numbers = re.findall(r"[\d,]+\d", stdout.splitlines()[0])
     teach, batch, choose, test = (int(number.replace(",", "")) for number in numbers)
     assert teach + choose + test == len((SAMPLE / "ratings.dat").read_bytes().splitlines())
-    assert batch == -(-teach // 110)
+    assert batch == -(-teach // 200)
     assert re.search(r"epoch 2: train loss [\d.]+, validation RMSE [\d.]+, MAE [\d.]+ stars", stdout)
     kept = r"^Kept: epoch \d of (6, as many as asked for|[3-6], the last 2 brought nothing better)\.$"
     assert re.search(kept, stdout, re.MULTILINE)

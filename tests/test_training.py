@@ -15,7 +15,7 @@ from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, anonymous
 from recommender.movielens import Movie, User
 from recommender.training import TrainConfig, TrainingError, train_model
 
-CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, min_steps=20)
+CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, most_steps=20)
 
 
 def build(num_users=40, num_movies=40, stars=lambda user, movie: 5 if (user + movie) % 2 else 1):
