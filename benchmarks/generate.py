@@ -28,8 +28,8 @@ def rank_weights(count: int, random: np.random.Generator) -> np.ndarray:
     return random.permutation(weights / weights.sum())
 
 
-def write_movies(path: Path, count: int, random: np.random.Generator) -> None:
-    """Writes movies.dat: titles of two to four invented words."""
+def write_movies(path: Path, count: int, random: np.random.Generator, first_id: int = 1) -> None:
+    """Writes movies.dat: titles of two to four invented words, ids one after the other."""
     words = [
         f"{a}{b}{c}".capitalize() for a in "bdfgklmnprstvz" for b in "aeiou" for c in ("l", "n", "r", "sta", "mo", "ki")
     ]
@@ -40,7 +40,7 @@ def write_movies(path: Path, count: int, random: np.random.Generator) -> None:
         for row in range(count):
             title = " ".join(words[pick] for pick in picks[row, : lengths[row]])
             genres = "|".join(sorted({GENRES[kind] for kind in kinds[row]}))
-            file.write(f"{row + 1}::{title} ({years[row]})::{genres}\n")
+            file.write(f"{first_id + row}::{title} ({years[row]})::{genres}\n")
 
 
 def write_users(path: Path, count: int, random: np.random.Generator) -> None:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -43,15 +43,25 @@ class Cost(NamedTuple):
     """At most, of memory."""
 
 
-def cost_of(command: Sequence[object], folder: Path) -> Cost:
-    """Runs a command, a script and its arguments, in a folder by this Python; not a number where it fails."""
+def cost_of(
+    command: Sequence[object], folder: Path, on_line: Callable[[float, str], None] = lambda seconds, line: None
+) -> Cost:
+    """Runs a command, a script and its arguments, in a folder by this Python; not a number where it fails.
+
+    Args:
+        command: What to run.
+        folder: Where.
+        on_line: Is told each line that it prints, and after how many seconds.
+    """
     environment = {name: value for name, value in os.environ.items() if name != THREADS}
     if OWN_THREADS:
         environment[THREADS] = OWN_THREADS
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *map(str, command)], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, *map(str, command)], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     )
+    for line in process.stdout or ():
+        on_line(time.perf_counter() - started, line)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     return Cost(seconds, usage.ru_maxrss / 1e6) if status == 0 else Cost(math.nan, math.nan)

@@ -31,6 +31,8 @@ from recommender.movie_index import MovieIndex
 K = 10
 QUERIES = 500
 MOVIES, USERS = 100_000, 60_000
+UNKNOWN_TO_ALL = 1_000_000_000
+"""No model has learnt ids from here on."""
 
 
 def train(args: argparse.Namespace) -> None:
@@ -58,7 +60,7 @@ def search(args: argparse.Namespace) -> None:
     if not args.keep:
         if args.movies:
             catalogue = Path("many_movies.txt")
-            write_movies(folder / catalogue, args.movies, np.random.default_rng(1))
+            write_movies(folder / catalogue, args.movies, np.random.default_rng(1), first_id=UNKNOWN_TO_ALL)
         cost_of([PROJECT / "get_movies_data.py", "-f", catalogue, "--model", args.model], folder)
         options = ["--model", args.model, "--uri", uri] + (["--index", args.index] if args.index else [])
         seconds, gigabytes = cost_of([PROJECT / "infer_milvus.py", "-i", *options], folder)
