@@ -100,7 +100,7 @@ def test_a_batch_is_its_ratings_with_each_person_and_movie_once():
     assert len(batch.movies.movie_index) == 30 + 30, "each movie with its id, and each without"
 
 
-@pytest.mark.parametrize(("num_ratings", "batch_size"), [(20_000_000, 1 << 17), (1_000_000, 9000), (202, 2), (3, 1)])
+@pytest.mark.parametrize(("num_ratings", "batch_size"), [(20_000_000, 1 << 17), (1_000_000, 9212), (20_002, 100)])
 def test_batches_fit_the_data(num_ratings, batch_size):
     config = TrainConfig().fit(num_ratings)
     assert config.batch_size == batch_size
