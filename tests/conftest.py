@@ -76,7 +76,7 @@ def use_all(model: SavedModel) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder after the three commands on the sample. Tests read it; those that write take a copy."""
     folder = tmp_path_factory.mktemp("trained")
-    done = succeed("train.py", "--data-dir", SAMPLE, "--epochs", 6, cwd=folder)
+    done = succeed("train.py", "--data-dir", SAMPLE, "--epochs", 3, cwd=folder)
     (folder / "train.stdout").write_text(done.stdout)
     assert done.stderr == "", "progress bars belong on a terminal"
     succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
