@@ -325,7 +325,7 @@ def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
 
 
 def test_new_model_asks_for_a_new_index(folder):
-    succeed("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--seed", 5, cwd=folder)
+    succeed("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", 5, cwd=folder)
     assert fail("infer_milvus.py", cwd=folder).endswith("another model; run: python infer_milvus.py -i")
     succeed("infer_milvus.py", "-i", cwd=folder)
 
@@ -380,7 +380,7 @@ def test_training_does_not_overwrite_movies_of_ones_own(folder, tmp_path, monkey
         shutil.copy(SAMPLE / name, tmp_path)
     (tmp_path / "movies.dat").write_bytes((SAMPLE / "movies.dat").read_bytes() + b"9001::Neuromancer (2031)::Sci-Fi\n")
     shutil.copy(folder / "fresh.txt", origin)
-    succeed("train.py", "--data-dir", tmp_path, "--epochs", 1, cwd=folder)
+    succeed("train.py", "--data-dir", tmp_path, "--epochs", 1, "--batch-size", 1000, cwd=folder)
     assert origin.read_text("utf-8") == edited, "the file was as the last training had left it"
 
 
@@ -405,7 +405,7 @@ def test_what_cannot_be_written_is_said_before_training(tmp_path, monkeypatch, c
 def test_trains_into_the_current_folder_without_a_home(tmp_path):
     """Paddle makes folders at home, Matplotlib too; there is none in some containers."""
     (tmp_path / "here").mkdir()
-    args = ("--epochs", 1, "--output", ".", "--movies-origin", "../movies.txt")
+    args = ("--epochs", 1, "--batch-size", 1000, "--output", ".", "--movies-origin", "../movies.txt")
     done = run_script("train.py", "--data-dir", SAMPLE, *args, cwd=tmp_path / "here", HOME="/dev/null")
     assert done.returncode == 0, done.stderr
     assert "Next: python get_movies_data.py -f ../movies.txt --model .\n" in done.stdout
@@ -416,7 +416,10 @@ def test_trains_into_the_current_folder_without_a_home(tmp_path):
 def test_two_trainings_into_one_folder(tmp_path):
     """Each ends well, and what is left is the model of one of them."""
     both = [
-        start_script("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--seed", seed, cwd=tmp_path) for seed in (1, 2)
+        start_script(
+            "train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", seed, cwd=tmp_path
+        )
+        for seed in (1, 2)
     ]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said

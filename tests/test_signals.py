@@ -14,7 +14,7 @@ from recommender.checkpoint import load_model
 from recommender.command import MODEL_FOLDER
 
 COMMANDS = {
-    "train.py": ("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--seed", 7),
+    "train.py": ("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", 7),
     "get_movies_data.py": ("get_movies_data.py", "-f", "movies_origin.txt"),
     "infer_milvus.py -i": ("infer_milvus.py", "-i"),
     "infer_milvus.py --users": ("infer_milvus.py", "--users", "all", "--output", "all.csv"),
