@@ -1,6 +1,5 @@
 """From a question, who asks and for which films, to an answer: the films, and why these."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from recommender import RecommenderError, counted
 from recommender.checkpoint import SavedModel
 from recommender.evaluation import MAX_SCORE
 from recommender.features import UNKNOWN, VECTOR_SIZE, anonymous_row, encode_movies
-from recommender.movie_index import MovieIndex
+from recommender.movie_index import MovieIndex, string_literals
 from recommender.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS, RATINGS, Movie
 from recommender.taste import LIKED_WEIGHT, SEEN_WEIGHT, parts_of, vector_of, weights_of
 from recommender.titles import ID_PREFIX, MAX_OFFERED, Fit, Found, Title, TitleIndex, title_key
@@ -282,7 +281,7 @@ def find_titles(index: MovieIndex, texts: Sequence[str], whole: bool = False) ->
     found: dict[str, Found] = {}
     for start in range(0, len(texts), NAMES_A_FILTER):
         keys = [title_key(text) for text in texts[start : start + NAMES_A_FILTER]]
-        named = TitleIndex(index.titles(f"title_key in {json.dumps(keys)}"))
+        named = TitleIndex(index.titles(f"title_key in {string_literals(keys)}"))
         found |= {text: named.find(text, whole) for text in texts[start : start + NAMES_A_FILTER]}
     others = [text for text, one in found.items() if one.way is not Fit.NAME]
     if others:

@@ -8,6 +8,7 @@ from recommender.index_build import Catalogue, build_index
 from recommender.milvus import Milvus, MilvusError
 from recommender.movie_index import ALIAS, LABEL, Label, MovieIndex
 from recommender.movielens import Movie
+from recommender.recommend import find_movie
 from recommender.titles import Title
 
 
@@ -88,6 +89,24 @@ def test_titles_are_stored_literally(milvus):
     index = MovieIndex(milvus, "f1", 16)
     assert [index.fetch([row])[row].movie.title for row in range(6)] == titles
     assert sorted(index.titles()) == [Title(row, title, 100) for row, title in enumerate(titles)]
+
+
+ALPHABETS = [
+    "Æon Flux (2005)",
+    "七人の侍 (1954)",
+    "기생충 (2019)",
+    "Левиафан (2014)",
+    "Ζορμπάς (1964)",
+    "ואלס עם באשיר (2008)",
+]
+
+
+def test_titles_in_any_alphabet_are_found(milvus):
+    build(milvus, [Movie(row, title, ("Drama",)) for row, title in enumerate(ALPHABETS)], unit_vectors(6), "f1")
+    index = MovieIndex(milvus, "f1", 16)
+    for row, title in enumerate(ALPHABETS):
+        assert find_movie(index, title).movie_id == row
+        assert find_movie(index, title[:-7]).movie_id == row
 
 
 def test_rebuild_replaces_and_leaves_one_collection(milvus):
