@@ -1,21 +1,21 @@
 """Step two: encodes a movie catalogue for the model and writes movies_data.txt."""
 
 if __name__ == "__main__":
-    from recommender.process import start
+    from recommender.cli.process import start
 
     start()
 
 import argparse
 import sys
 
-from recommender import counted
-from recommender.checkpoint import SavedModel, load_model
-from recommender.command import MODEL_FOLDER, MOVIES_DATA, Places, create_parser, path, run
-from recommender.features import write_movies_data
+from recommender.cli.arguments import MODEL_FOLDER, MOVIES_DATA, Places, create_parser, path, run
+from recommender.cli.process import finish
+from recommender.data.features import write_movies_data
+from recommender.data.movielens import DataError, Movie, parse_movies
+from recommender.errors import counted
 from recommender.files import STANDARD_STREAM, read_bytes
-from recommender.movielens import DataError, Movie, parse_movies
-from recommender.process import finish
-from recommender.titles import title_key
+from recommender.inference.model_folder import SavedModel, load_model
+from recommender.inference.titles import title_key
 
 MAX_OTHER_TITLES = 0.1
 """The share of the movies known by id that may have another title than in training."""

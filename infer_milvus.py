@@ -1,7 +1,7 @@
 """Step three: puts the movies into Milvus (-i) and finds the ones that suit a person best."""
 
 if __name__ == "__main__":
-    from recommender.process import start
+    from recommender.cli.process import start
 
     start()
 
@@ -13,10 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from recommender import counted
-from recommender.answers import IN_FULL, as_json, as_table, columns_of, record, write_csv
-from recommender.checkpoint import SavedModel, load_model
-from recommender.command import (
+from recommender.cli.arguments import (
     LITE_URI,
     MODEL_FOLDER,
     MOVIES_DATA,
@@ -30,14 +27,18 @@ from recommender.command import (
     run,
     span_of_years,
 )
-from recommender.features import encode_movies, read_movies_data
+from recommender.cli.output import IN_FULL, as_json, as_table, columns_of, record, write_csv
+from recommender.cli.process import finish
+from recommender.data.features import encode_movies, read_movies_data
+from recommender.data.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.data.ratings_csv import find_films, parse_user_ids, parse_visitor_ratings
+from recommender.errors import counted
 from recommender.files import STANDARD_STREAM, read_bytes, written_whole
-from recommender.index_build import BUILD_PARAMETERS, EXACT_UP_TO, build_index, embed_catalogue
-from recommender.milvus import Milvus, without_password
-from recommender.movie_index import ALIAS, MAX_TOP_K, MovieIndex
-from recommender.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
-from recommender.process import finish
-from recommender.recommend import (
+from recommender.index.build import BUILD_PARAMETERS, EXACT_UP_TO, build_index, embed_catalogue
+from recommender.index.collection import ALIAS, MAX_TOP_K, MovieIndex
+from recommender.index.connection import Milvus, without_password
+from recommender.inference.model_folder import SavedModel, load_model
+from recommender.inference.recommend import (
     WEIGHTS,
     Person,
     Wish,
@@ -48,7 +49,6 @@ from recommender.recommend import (
     score_of,
     stars_vector,
 )
-from recommender.visitors import find_films, parse_user_ids, parse_visitor_ratings
 
 INDEX_RULE = f"HNSW is for servers, and their default beyond {EXACT_UP_TO:,} movies"
 DEFAULT_TOP_K = 5
@@ -234,7 +234,7 @@ def predict_one(
     model: SavedModel, index: MovieIndex, towers: Sequence[Callable[..., Any]], args: argparse.Namespace
 ) -> None:
     """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
-    from recommender.training import embed_movies, embed_people
+    from recommender.training.two_tower import embed_movies, embed_people
 
     person = ask_as(model, index, args)
     stored = index.fetch({args.movie, *person.ratings})

@@ -1,7 +1,7 @@
 """Step one: learns what people rate how and what they pick; writes recommender_system.inference.model/."""
 
 if __name__ == "__main__":
-    from recommender.process import start
+    from recommender.cli.process import start
 
     start()
 
@@ -14,22 +14,28 @@ from typing import Any
 
 import numpy as np
 
-from recommender import Step
-from recommender.checkpoint import Arrays, ModelData, ModelError, check_output, load_model, save_model
-from recommender.command import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, path, run
-from recommender.curve import plot_training_curve
-from recommender.dataset import Split, split_and_encode
-from recommender.download import ensure_movielens
-from recommender.evaluation import LIKED_FROM, baseline_predictions, judge_rankings, predict_scores, rating_metrics
-from recommender.features import sort_ratings
+from recommender.cli.arguments import MODEL_FOLDER, MOVIES_ORIGIN, Places, create_parser, number, path, run
+from recommender.cli.process import finish
+from recommender.data.dataset import Split, split_and_encode
+from recommender.data.download import ensure_movielens
+from recommender.data.features import sort_ratings
+from recommender.data.movielens import DEFAULT_DATA_DIR, format_movies, held_out_rows, read_movielens
+from recommender.errors import Step
+from recommender.evaluation.metrics import (
+    LIKED_FROM,
+    baseline_predictions,
+    judge_rankings,
+    predict_scores,
+    rating_metrics,
+)
 from recommender.files import FileError, check_writable, read_bytes, written_whole
-from recommender.movielens import DEFAULT_DATA_DIR, format_movies, held_out_rows, read_movielens
-from recommender.process import finish
-from recommender.recommend import WEIGHTS
-from recommender.stars import fit_deviations
-from recommender.taste import Taste
-from recommender.taste_training import TasteConfig, embed_tastes, train_taste
-from recommender.training import (
+from recommender.inference.fold_in import fit_deviations
+from recommender.inference.model_folder import Arrays, ModelData, ModelError, check_output, load_model, save_model
+from recommender.inference.recommend import WEIGHTS
+from recommender.inference.user_vectors import Taste
+from recommender.training.curve import plot_training_curve
+from recommender.training.taste import TasteConfig, embed_tastes, train_taste
+from recommender.training.two_tower import (
     Epoch,
     TrainConfig,
     Trained,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recommender.evaluation import Ratings, damped_mean
+from recommender.evaluation.metrics import Ratings, damped_mean
 
 
 def ease_weights(interactions: np.ndarray, l2: float = 500.0) -> np.ndarray:

@@ -26,11 +26,11 @@ from milvus_server import Server
 from pymilvus import CollectionSchema, connections, utility
 from pymilvus.bulk_writer import BulkFileType, LocalBulkWriter
 
-from recommender.features import MOVIE_SIZE
-from recommender.index_build import INSERT_BATCH, Catalogue, _create, _row
-from recommender.milvus import Milvus
-from recommender.movie_index import Label, count_movies
-from recommender.movielens import parse_movies
+from recommender.data.features import MOVIE_SIZE
+from recommender.data.movielens import parse_movies
+from recommender.index.build import INSERT_BATCH, Catalogue, _create, _row
+from recommender.index.collection import Label, count_movies
+from recommender.index.connection import Milvus
 
 warnings.filterwarnings("ignore", message=".*ORM-style")  # What loads files on a server of 2.3, until pymilvus 3.1.
 

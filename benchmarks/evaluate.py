@@ -25,10 +25,11 @@ from new_people import new_films, new_people
 from rankings import Judged, Scorer, judge, judge_all, liked, popularity, print_judged
 from rivals import collab_predictions, tuned_als
 
-from recommender.checkpoint import SavedModel, load_model
-from recommender.command import MODEL_FOLDER, Places, run
-from recommender.dataset import Split, split_and_encode
-from recommender.evaluation import (
+from recommender.cli.arguments import MODEL_FOLDER, Places, run
+from recommender.data.dataset import Split, split_and_encode
+from recommender.data.features import NUM_ANONYMOUS, VECTOR_SIZE
+from recommender.data.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
+from recommender.evaluation.metrics import (
     MAX_SCORE,
     Ratings,
     baseline_predictions,
@@ -36,13 +37,12 @@ from recommender.evaluation import (
     rating_cells,
     rating_metrics,
 )
-from recommender.features import NUM_ANONYMOUS, VECTOR_SIZE
-from recommender.index_build import Catalogue, build_index, embed_catalogue
-from recommender.milvus import Milvus
-from recommender.movie_index import MovieIndex
-from recommender.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
-from recommender.recommend import STARS_WEIGHT, WEIGHTS, Wish, person_of, recommend
-from recommender.taste_training import embed_tastes
+from recommender.index.build import Catalogue, build_index, embed_catalogue
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus
+from recommender.inference.model_folder import SavedModel, load_model
+from recommender.inference.recommend import STARS_WEIGHT, WEIGHTS, Wish, person_of, recommend
+from recommender.training.taste import embed_tastes
 
 PARTS = ("ratings", "known", "people", "films")
 MIN_RATINGS = 50

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from machine import print_machine
 
-from recommender.dataset import split_and_encode
-from recommender.movielens import held_out_rows, read_movielens
-from recommender.taste_training import TasteConfig, train_taste
-from recommender.training import (
+from recommender.data.dataset import split_and_encode
+from recommender.data.movielens import held_out_rows, read_movielens
+from recommender.training.taste import TasteConfig, train_taste
+from recommender.training.two_tower import (
     TrainConfig,
     average_weights,
     create_model,

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from machine import print_machine
 
-from recommender.framework import F, paddle
+from recommender.models.paddle_setup import F, paddle
 
 TURNS = 20
 

@@ -7,15 +7,22 @@ import numpy as np
 from baselines import demographic_predictions, ease_weights
 from rankings import Judged, Scorer, judge_all, liked, popularity, print_judged, select
 
-from recommender.dataset import Split, split_and_encode
-from recommender.evaluation import MAX_SCORE, PEOPLE_CHUNK, Ratings, predict_scores, rating_cells, rating_metrics
-from recommender.features import NUM_ANONYMOUS, UNKNOWN, anonymous_row
-from recommender.movielens import MovieLens, held_out_rows
-from recommender.recommend import WEIGHTS
-from recommender.stars import Deviations, fit_deviations
-from recommender.taste import Taste
-from recommender.taste_training import TasteConfig, embed_tastes, train_taste
-from recommender.training import TrainConfig, embed_movies, embed_people, train_model
+from recommender.data.dataset import Split, split_and_encode
+from recommender.data.features import NUM_ANONYMOUS, UNKNOWN, anonymous_row
+from recommender.data.movielens import MovieLens, held_out_rows
+from recommender.evaluation.metrics import (
+    MAX_SCORE,
+    PEOPLE_CHUNK,
+    Ratings,
+    predict_scores,
+    rating_cells,
+    rating_metrics,
+)
+from recommender.inference.fold_in import Deviations, fit_deviations
+from recommender.inference.recommend import WEIGHTS
+from recommender.inference.user_vectors import Taste
+from recommender.training.taste import TasteConfig, embed_tastes, train_taste
+from recommender.training.two_tower import TrainConfig, embed_movies, embed_people, train_model
 
 HELD_OUT = 0.1
 """Share of the people who are new."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recommender.dataset import Dataset
-from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, Vocabularies
-from recommender.framework import F, nn, paddle
+from recommender.data.dataset import Dataset
+from recommender.data.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, Vocabularies
+from recommender.models.paddle_setup import F, nn, paddle
 
 
 class PlainModel(nn.Layer):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.evaluation import LIKED_FROM, PEOPLE_CHUNK, Ratings, rating_cells
+from recommender.evaluation.metrics import LIKED_FROM, PEOPLE_CHUNK, Ratings, rating_cells
 
 K = 10
 NUM_PAIRS = 2_000

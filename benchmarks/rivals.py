@@ -7,8 +7,8 @@ import numpy as np
 from rankings import Scorer, judge_all, select
 from scipy.sparse import csr_matrix
 
-from recommender.evaluation import Ratings, rating_metrics
-from recommender.framework import F, nn, paddle
+from recommender.evaluation.metrics import Ratings, rating_metrics
+from recommender.models.paddle_setup import F, nn, paddle
 
 ALS_GRID = {"factors": (64, 128, 256), "regularization": (30.0, 60.0, 100.0), "alpha": (1.0,)}
 """Weights are the ratings in stars: on validation rows that was better than 1 for liked films or 0.5 for others, and an

@@ -21,12 +21,12 @@ from generate import write_movies
 from machine import PROJECT, cost_of, print_machine
 from search import questions_of
 
-from recommender.checkpoint import load_model
-from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
-from recommender.features import read_movies_data
-from recommender.index_build import embed_catalogue
-from recommender.milvus import Milvus
-from recommender.movie_index import MovieIndex
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
+from recommender.data.features import read_movies_data
+from recommender.index.build import embed_catalogue
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus
+from recommender.inference.model_folder import load_model
 
 K = 10
 QUERIES = 500

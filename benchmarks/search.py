@@ -25,15 +25,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from machine import PROJECT, cost_of, print_machine, spread
 
-from recommender.checkpoint import SavedModel, load_model
-from recommender.command import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
-from recommender.evaluation import exact_top_k
-from recommender.features import read_movies_data
-from recommender.milvus import Milvus
-from recommender.movie_index import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
-from recommender.movielens import Movie
-from recommender.recommend import WEIGHTS, Wish, known_of, person_of, recommend
-from recommender.taste import vector_of
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
+from recommender.data.features import read_movies_data
+from recommender.data.movielens import Movie
+from recommender.evaluation.metrics import exact_top_k
+from recommender.index.collection import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
+from recommender.index.connection import Milvus
+from recommender.inference.model_folder import SavedModel, load_model
+from recommender.inference.recommend import WEIGHTS, Wish, known_of, person_of, recommend
+from recommender.inference.user_vectors import vector_of
 
 K = 10
 MANY = 2_000

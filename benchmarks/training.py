@@ -29,12 +29,12 @@ from machine import PROJECT, THREADS, Cost, cost_of, print_machine, spread
 from rankings import select
 from rivals import als_scorer
 
-from recommender import training
-from recommender.command import Places, run
-from recommender.dataset import Split, split_and_encode
-from recommender.evaluation import LIKED_FROM, rating_cells
-from recommender.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
-from recommender.taste_training import TasteConfig, train_taste
+from recommender.cli.arguments import Places, run
+from recommender.data.dataset import Split, split_and_encode
+from recommender.data.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
+from recommender.errors import training
+from recommender.evaluation.metrics import LIKED_FROM, rating_cells
+from recommender.training.taste import TasteConfig, train_taste
 
 CONFIG = training.TrainConfig().fit(900_228)  # As on ml-1m.
 OURS = f"this project, batch {CONFIG.batch_size}"

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from recommender import RecommenderError, Step, process
+from recommender.cli import process
+from recommender.errors import RecommenderError, Step
 
 STANDARD_STREAM = Path("-")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from milvus_server import Server
 
-from recommender.checkpoint import Arrays, SavedModel
+from recommender.inference.model_folder import Arrays, SavedModel
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # Each worker has one core.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from baselines import demographic_predictions, ease_scores
 
-from recommender.evaluation import Ratings, rating_metrics
+from recommender.evaluation.metrics import Ratings, rating_metrics
 
 
 def test_ease_solves_its_constrained_least_squares():

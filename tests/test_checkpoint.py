@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, use_all
 
-from recommender.checkpoint import FORMAT_VERSION, ModelError, check_output, load_model
-from recommender.command import MODEL_FOLDER
-from recommender.features import NUM_ANONYMOUS, encode_movies, encode_people, read_movies_data, sort_ratings
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.data.features import NUM_ANONYMOUS, encode_movies, encode_people, read_movies_data, sort_ratings
+from recommender.data.movielens import read_movielens
 from recommender.files import FileError
-from recommender.movielens import read_movielens
-from recommender.training import embed_movies
+from recommender.inference.model_folder import FORMAT_VERSION, ModelError, check_output, load_model
+from recommender.training.two_tower import embed_movies
 
 
 @pytest.fixture
@@ -191,9 +191,9 @@ def test_output_that_is_something_else_is_left_alone(tmp_path):
 SAVE = """
 import itertools, sys, numpy as np
 from pathlib import Path
-from recommender.checkpoint import Arrays, ModelData, save_model
-from recommender.features import RATING, Vocabularies, Vocabulary
-from recommender.training import create_model
+from recommender.inference.model_folder import Arrays, ModelData, save_model
+from recommender.data.features import RATING, Vocabularies, Vocabulary
+from recommender.training.two_tower import create_model
 folder, number, times = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([1]))
 model = create_model(1, vocabularies)

@@ -14,11 +14,11 @@ from conftest import PROJECT, SAMPLE, fail, run_script, start_script, succeed
 import get_movies_data
 import infer_milvus
 import train
-from recommender.checkpoint import load_model
-from recommender.command import MODEL_FOLDER
-from recommender.evaluation import exact_top_k
-from recommender.features import anonymous_row, encode_movies, read_movies_data
-from recommender.training import embed_movies
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.data.features import anonymous_row, encode_movies, read_movies_data
+from recommender.evaluation.metrics import exact_top_k
+from recommender.inference.model_folder import load_model
+from recommender.training.two_tower import embed_movies
 
 NUM_MOVIES = 211
 
@@ -502,7 +502,7 @@ def test_kill_while_indexing_keeps_the_old_collection(folder):
 
 
 HOLD = """
-from recommender.milvus import Milvus
+from recommender.index.connection import Milvus
 with Milvus("recommender_demo.db"):
     print(1, flush=True)
     input()

@@ -11,8 +11,8 @@ from conftest import PROJECT
 import get_movies_data
 import infer_milvus
 import train
-from recommender import RecommenderError, Step, counted
-from recommender.command import Places, number, run
+from recommender.cli.arguments import Places, number, run
+from recommender.errors import RecommenderError, Step, counted
 
 
 @pytest.mark.parametrize("text", ["1", "10", " 7 ", "+3"])
@@ -96,7 +96,7 @@ def test_missing_module_is_no_traceback():
     assert done.stderr.startswith("error: Python has no module 'numpy'; enter the environment: . .venv/bin/activate")
 
 
-SAY = "from recommender.process import start; start(); print('La Vita \\xe8 bella', flush=True)"
+SAY = "from recommender.cli.process import start; start(); print('La Vita \\xe8 bella', flush=True)"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import threading
 import pytest
 from conftest import PROJECT
 
-from recommender.download import download_movielens
-from recommender.movielens import DataError
+from recommender.data.download import download_movielens
+from recommender.data.movielens import DataError
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def test_failed_download_leaves_a_folder_that_was_there(tmp_path):
 
 
 def run_module(folder):
-    """`python -m recommender.download` is what make demo asks."""
+    """`python -m recommender.data.download` is what make demo asks."""
     shutil.copytree(PROJECT / "recommender", folder / "recommender", dirs_exist_ok=True)
     environment = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1")  # There is no network.
-    command = [sys.executable, "-m", "recommender.download"]
+    command = [sys.executable, "-m", "recommender.data.download"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recommender import evaluation
-from recommender.evaluation import (
+from recommender.evaluation import metrics as evaluation
+from recommender.evaluation.metrics import (
     Ratings,
     baseline_predictions,
     exact_top_k,

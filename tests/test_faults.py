@@ -7,8 +7,8 @@ import time
 import pytest
 from conftest import SAMPLE, fail, start_script, succeed
 
-from recommender.checkpoint import load_model
-from recommender.command import MODEL_FOLDER
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.inference.model_folder import load_model
 
 pytestmark = pytest.mark.server
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import features
-from recommender.features import UNKNOWN, Vocabulary, anonymous_row, encode_movies, encode_people
+from recommender.data.features import UNKNOWN, Vocabulary, anonymous_row, encode_movies, encode_people
+from recommender.data.movielens import DataError, Movie, User
+from recommender.errors import features
 from recommender.files import FileError
-from recommender.movielens import DataError, Movie, User
 
 USERS = [User(3, "F", 56, 20), User(8, "M", 1, 0)]
 MOVIES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-from recommender import Step
+from recommender.errors import Step
 from recommender.files import FileError, check_folder_writable, check_writable, read_bytes, unfinished, written_whole
 
 
@@ -115,7 +115,7 @@ def test_unfinished_folder_goes_with_a_failure_only(tmp_path):
 
 WRITE_AND_WAIT = """
 import sys
-from recommender.process import finish, start
+from recommender.cli.process import finish, start
 start()
 from pathlib import Path
 from recommender.files import unfinished, written_whole

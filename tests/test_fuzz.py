@@ -18,15 +18,15 @@ from milvus_lite.server_manager import server_manager_instance as lite_servers
 import get_movies_data
 import infer_milvus
 import train
-from recommender import RecommenderError
-from recommender.checkpoint import ModelError, load_model
-from recommender.command import MODEL_FOLDER
-from recommender.features import MOVIE_SIZE, read_movies_data
-from recommender.milvus import Milvus, MilvusError
-from recommender.movie_index import MovieIndex
-from recommender.movielens import DataError, format_movies, parse_movies, parse_ratings, parse_users, split_title
-from recommender.titles import Title, TitleIndex, title_key
-from recommender.visitors import parse_user_ids
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.data.features import MOVIE_SIZE, read_movies_data
+from recommender.data.movielens import DataError, format_movies, parse_movies, parse_ratings, parse_users, split_title
+from recommender.data.ratings_csv import parse_user_ids
+from recommender.errors import RecommenderError
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus, MilvusError
+from recommender.inference.model_folder import ModelError, load_model
+from recommender.inference.titles import Title, TitleIndex, title_key
 
 pytestmark = pytest.mark.fuzz
 

@@ -3,10 +3,10 @@ import shutil
 import numpy as np
 import pytest
 
-from recommender.index_build import Catalogue, build_index
-from recommender.milvus import Milvus, MilvusError, without_password
-from recommender.movie_index import MovieIndex
-from recommender.movielens import Movie
+from recommender.data.movielens import Movie
+from recommender.index.build import Catalogue, build_index
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus, MilvusError, without_password
 
 CATALOGUE = Catalogue(
     [Movie(row, f"Film {row} (1990)", ("Drama",)) for row in range(1, 31)],

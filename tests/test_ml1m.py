@@ -13,12 +13,12 @@ import pytest
 from conftest import PROJECT, succeed
 from test_cli import parse_table
 
-from recommender.checkpoint import load_model
-from recommender.command import MODEL_FOLDER
-from recommender.evaluation import exact_top_k
-from recommender.features import anonymous_row, encode_movies, read_movies_data
-from recommender.movielens import held_out_rows, read_movielens, split_title
-from recommender.training import embed_movies
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.data.features import anonymous_row, encode_movies, read_movies_data
+from recommender.data.movielens import held_out_rows, read_movielens, split_title
+from recommender.evaluation.metrics import exact_top_k
+from recommender.inference.model_folder import load_model
+from recommender.training.two_tower import embed_movies
 
 pytestmark = pytest.mark.ml1m
 

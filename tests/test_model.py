@@ -2,7 +2,7 @@ import numpy as np
 import paddle
 import pytest
 
-from recommender.model import VECTOR_SIZE, FusionModel
+from recommender.models.two_tower import VECTOR_SIZE, FusionModel
 
 
 @pytest.fixture(scope="module")

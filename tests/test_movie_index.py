@@ -3,13 +3,13 @@ import time
 import numpy as np
 import pytest
 
-from recommender.evaluation import exact_top_k
-from recommender.index_build import Catalogue, build_index
-from recommender.milvus import Milvus, MilvusError
-from recommender.movie_index import ALIAS, LABEL, Label, MovieIndex
-from recommender.movielens import Movie
-from recommender.recommend import find_movie
-from recommender.titles import Title
+from recommender.data.movielens import Movie
+from recommender.evaluation.metrics import exact_top_k
+from recommender.index.build import Catalogue, build_index
+from recommender.index.collection import ALIAS, LABEL, Label, MovieIndex
+from recommender.index.connection import Milvus, MilvusError
+from recommender.inference.recommend import find_movie
+from recommender.inference.titles import Title
 
 
 def unit_vectors(count, seed=0, size=16):

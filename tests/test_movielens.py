@@ -9,8 +9,8 @@ from conftest import SAMPLE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import RecommenderError, movielens
-from recommender.movielens import DataError, Movie, User, read_movielens, split_title
+from recommender.data.movielens import DataError, Movie, User, read_movielens, split_title
+from recommender.errors import RecommenderError, movielens
 
 USERS = b"1::M::25::12::00000\n2::F::56::0::00000-1\n"
 MOVIES = b"1::Metropolis (1927)::Drama|Sci-Fi\n7::L\xe9on (1994)::Crime\n"

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from conftest import SAMPLE
 
-from recommender.checkpoint import ModelError, load_model
-from recommender.command import MODEL_FOLDER
-from recommender.dataset import split_and_encode
-from recommender.features import anonymous_row, read_movies_data
-from recommender.index_build import build_index, embed_catalogue
-from recommender.milvus import Milvus
-from recommender.movie_index import MovieIndex
-from recommender.movielens import Movie, read_movielens
-from recommender.recommend import STARS_WEIGHT, Wish, known_of, person_of, recommend
-from recommender.stars import NOISE
-from recommender.taste import parts_of, vector_of
-from recommender.taste_training import embed_tastes
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.data.dataset import split_and_encode
+from recommender.data.features import anonymous_row, read_movies_data
+from recommender.data.movielens import Movie, read_movielens
+from recommender.index.build import build_index, embed_catalogue
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus
+from recommender.inference.fold_in import NOISE
+from recommender.inference.model_folder import ModelError, load_model
+from recommender.inference.recommend import STARS_WEIGHT, Wish, known_of, person_of, recommend
+from recommender.inference.user_vectors import parts_of, vector_of
+from recommender.training.taste import embed_tastes
 
 OWN = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
 

@@ -10,9 +10,9 @@ from conftest import TRIALS, fail, start_script, succeed
 from milvus_server import PASSWORD, make_certificate
 from test_movie_index import build, collections, connect, unit_vectors
 
-from recommender.milvus import Milvus
-from recommender.movie_index import LABEL, Label, MovieIndex
-from recommender.movielens import Movie
+from recommender.data.movielens import Movie
+from recommender.index.collection import LABEL, Label, MovieIndex
+from recommender.index.connection import Milvus
 
 pytestmark = pytest.mark.server
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import SAMPLE, TRIALS, start_script, succeed
 
-from recommender.checkpoint import load_model
-from recommender.command import MODEL_FOLDER
+from recommender.cli.arguments import MODEL_FOLDER
+from recommender.inference.model_folder import load_model
 
 COMMANDS = {
     "train.py": ("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", 7),

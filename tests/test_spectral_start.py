@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.evaluation import Ratings
-from recommender.spectral_start import factorise, spectral_start
+from recommender.evaluation.metrics import Ratings
+from recommender.training.svd_init import factorise, spectral_start
 
 
 def some_cells(num_people, num_movies, count):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from recommender.features import MovieFeatures, Vocabularies, Vocabulary
-from recommender.taste import DEMOGRAPHIC_STARTS, Taste, parts_of, vector_of, weights_of
+from recommender.data.features import MovieFeatures, Vocabularies, Vocabulary
+from recommender.inference.user_vectors import DEMOGRAPHIC_STARTS, Taste, parts_of, vector_of, weights_of
 
 
 @pytest.fixture

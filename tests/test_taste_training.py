@@ -5,13 +5,13 @@ import paddle
 import pytest
 from scipy.sparse import csr_array
 
-from recommender import features
-from recommender.dataset import Dataset
-from recommender.evaluation import Ratings
-from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN
-from recommender.model import TasteModel
-from recommender.movielens import Movie, User
-from recommender.taste_training import (
+from recommender.data.dataset import Dataset
+from recommender.data.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN
+from recommender.data.movielens import Movie, User
+from recommender.errors import features
+from recommender.evaluation.metrics import Ratings
+from recommender.models.two_tower import TasteModel
+from recommender.training.taste import (
     People,
     TasteConfig,
     demographic_columns,
@@ -21,7 +21,7 @@ from recommender.taste_training import (
     train_taste,
     unit_rows,
 )
-from recommender.training import TrainingError
+from recommender.training.two_tower import TrainingError
 
 CONFIG = TasteConfig(least_steps=120)
 

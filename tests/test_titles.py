@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from conftest import PROJECT, SAMPLE
 
-from recommender.index_build import Catalogue, build_index
-from recommender.milvus import Milvus
-from recommender.movie_index import MovieIndex
-from recommender.movielens import Movie, parse_movies, read_movielens
-from recommender.recommend import QuestionError, find_movie
-from recommender.titles import Fit, Title, TitleIndex, title_key, title_words
+from recommender.data.movielens import Movie, parse_movies, read_movielens
+from recommender.index.build import Catalogue, build_index
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus
+from recommender.inference.recommend import QuestionError, find_movie
+from recommender.inference.titles import Fit, Title, TitleIndex, title_key, title_words
 
 
 @pytest.mark.parametrize(

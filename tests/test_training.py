@@ -8,12 +8,12 @@ import paddle
 import pytest
 from conftest import PROJECT, SAMPLE
 
-from recommender import features, training
-from recommender.dataset import Dataset
-from recommender.evaluation import Ratings, predict_scores
-from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, anonymous_row
-from recommender.movielens import Movie, User
-from recommender.training import TrainConfig, TrainingError, train_model
+from recommender.data.dataset import Dataset
+from recommender.data.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, anonymous_row
+from recommender.data.movielens import Movie, User
+from recommender.errors import features, training
+from recommender.evaluation.metrics import Ratings, predict_scores
+from recommender.training.two_tower import TrainConfig, TrainingError, train_model
 
 CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, most_steps=20)
 
@@ -136,9 +136,9 @@ def test_one_rating_is_too_few():
 TRAIN_AND_PRINT_WEIGHTS = """
 import hashlib, sys
 from pathlib import Path
-from recommender.movielens import held_out_rows, read_movielens
-from recommender.dataset import split_and_encode
-from recommender.training import TrainConfig, set_device, train_model
+from recommender.data.movielens import held_out_rows, read_movielens
+from recommender.data.dataset import split_and_encode
+from recommender.training.two_tower import TrainConfig, set_device, train_model
 set_device("cpu")
 data = read_movielens(Path(sys.argv[1]))
 dataset, _, vocabularies, _ = split_and_encode(data, held_out_rows(len(data.ratings)))

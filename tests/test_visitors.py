@@ -9,11 +9,11 @@ from conftest import SAMPLE, fail, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.index_build import Catalogue, build_index
-from recommender.milvus import Milvus
-from recommender.movie_index import MovieIndex
-from recommender.movielens import DataError, parse_movies
-from recommender.visitors import find_films, parse_user_ids, parse_visitor_ratings
+from recommender.data.movielens import DataError, parse_movies
+from recommender.data.ratings_csv import find_films, parse_user_ids, parse_visitor_ratings
+from recommender.index.build import Catalogue, build_index
+from recommender.index.collection import MovieIndex
+from recommender.index.connection import Milvus
 
 
 def parsed(text, **options):

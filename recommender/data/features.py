@@ -12,9 +12,9 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from recommender import Step, counted
+from recommender.data.movielens import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, Movie, User, parse_movie
+from recommender.errors import Step, counted
 from recommender.files import read_bytes, written_whole
-from recommender.movielens import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, DataError, Movie, User, parse_movie
 
 VECTOR_SIZE = 200
 """Numbers in a person's or movie's vector of stars, and as many in that of tastes."""

@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recommender import RecommenderError, Step, counted
-from recommender.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, Vocabularies, Vocabulary
+from recommender.data.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN, Vocabularies, Vocabulary
+from recommender.errors import RecommenderError, Step, counted
 from recommender.files import check_folder_writable, unfinished
-from recommender.stars import Deviations
-from recommender.taste import Taste
+from recommender.inference.fold_in import Deviations
+from recommender.inference.user_vectors import Taste
 
 if TYPE_CHECKING:
-    from recommender.model import FusionModel
+    from recommender.models.two_tower import FusionModel
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -157,7 +157,7 @@ class SavedModel:
 
     def load_tower(self, name: str) -> Callable[..., Any]:
         """Loads `user_tower`, which takes rows of `people`, or `movie_tower`, which takes `MovieFeatures`."""
-        from recommender.framework import paddle
+        from recommender.models.paddle_setup import paddle
 
         for ending in ("json", "pdiparams"):
             self._checked(f"{name}.{ending}")
@@ -306,7 +306,7 @@ def _save_data(saved: Path, data: ModelData) -> None:
 
 
 def _save_towers(saved: Path, model: "FusionModel") -> None:
-    from recommender.framework import paddle, writable_home
+    from recommender.models.paddle_setup import paddle, writable_home
 
     InputSpec = paddle.static.InputSpec
     people = [InputSpec([None, 4], "int64", "people")]

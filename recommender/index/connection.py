@@ -14,7 +14,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from recommender import RecommenderError, Step
+from recommender.errors import RecommenderError, Step
 
 # Milvus Lite and gRPC tell the terminal of their inner life. What a user needs to know is raised.
 logging.getLogger().addHandler(logging.NullHandler())

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recommender import counted
-from recommender.movie_index import MovieIndex
-from recommender.movielens import DataError, decode_lines
-from recommender.recommend import NAMES_A_FILTER, find_titles
+from recommender.data.movielens import DataError, decode_lines
+from recommender.errors import counted
+from recommender.index.collection import MovieIndex
+from recommender.inference.recommend import NAMES_A_FILTER, find_titles
 
 MAX_NAMED = 5
 COLUMNS = {

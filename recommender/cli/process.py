@@ -15,7 +15,7 @@ def start() -> None:
     """Makes this process a command; the first thing that a script does when it is run, and never done by a library.
 
     From now on Ctrl-C and SIGTERM end it with one line: not by an exception, which some library, busy with something
-    else, would print or swallow. SIGTERM waits until all is loaded, see `recommender.framework`. A module that is
+    else, would print or swallow. SIGTERM waits until all is loaded, see `recommender.models.paddle_setup`. A module that is
     missing, a closed stream and a terminal that cannot show a letter are no tracebacks either.
     """
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,10 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from recommender import RecommenderError
-from recommender.dataset import Dataset
-from recommender.evaluation import RatingMetrics, Ratings, predict_scores, rating_metrics
-from recommender.features import (
+from recommender.data.dataset import Dataset
+from recommender.data.features import (
     DEMOGRAPHIC_SIZES,
     NUM_ANONYMOUS,
     NUM_RESERVED,
@@ -19,9 +17,11 @@ from recommender.features import (
     Vocabularies,
     anonymous_row,
 )
-from recommender.framework import F, distributed, paddle
-from recommender.model import EMBEDDING_STD, FusionModel
-from recommender.spectral_start import spectral_start
+from recommender.errors import RecommenderError
+from recommender.evaluation.metrics import RatingMetrics, Ratings, predict_scores, rating_metrics
+from recommender.models.paddle_setup import F, distributed, paddle
+from recommender.models.two_tower import EMBEDDING_STD, FusionModel
+from recommender.training.svd_init import spectral_start
 
 
 class TrainingError(RecommenderError):

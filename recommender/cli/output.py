@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from recommender.recommend import Recommendation
+from recommender.inference.recommend import Recommendation
 
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "num_ratings", "score", "pick", "why")
 IN_FULL = {"year", "genres", "num_ratings"}

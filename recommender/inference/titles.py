@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
-from recommender.movielens import split_title
+from recommender.data.movielens import split_title
 
 MAX_OFFERED = 5
 ID_PREFIX = "id:"

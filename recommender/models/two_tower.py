@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.evaluation import MAX_SCORE, predict_scores
-from recommender.features import VECTOR_SIZE
-from recommender.framework import nn, paddle
+from recommender.data.features import VECTOR_SIZE
+from recommender.evaluation.metrics import MAX_SCORE, predict_scores
+from recommender.models.paddle_setup import nn, paddle
 
 ID_WIDTH = 32
 DEMOGRAPHIC_WIDTH = 16

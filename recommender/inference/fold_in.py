@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.evaluation import MAX_SCORE
-from recommender.features import NUM_ANONYMOUS, anonymous_row
+from recommender.data.features import NUM_ANONYMOUS, anonymous_row
+from recommender.evaluation.metrics import MAX_SCORE
 
 NOISE = 0.75
 """Variance of a rating about what a person's own vector predicts, in stars squared; as what follows, chosen on people

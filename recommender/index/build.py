@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from recommender import Step, counted
-from recommender.checkpoint import SavedModel
-from recommender.features import encode_movies
-from recommender.milvus import SERVER_COMMAND, DataType, Milvus, MilvusError, MilvusException
-from recommender.movie_index import (
+from recommender.data.features import encode_movies
+from recommender.data.movielens import Movie
+from recommender.errors import Step, counted
+from recommender.index.collection import (
     ALIAS,
     LABEL,
     LEASE_SECONDS,
@@ -23,8 +22,9 @@ from recommender.movie_index import (
     search_collection,
     served_collection,
 )
-from recommender.movielens import Movie
-from recommender.titles import title_key
+from recommender.index.connection import SERVER_COMMAND, DataType, Milvus, MilvusError, MilvusException
+from recommender.inference.model_folder import SavedModel
+from recommender.inference.titles import title_key
 
 INSERT_BATCH = 1000
 """Rows a message: about 1 MB, of the 64 MB that gRPC takes."""
@@ -57,7 +57,7 @@ class Catalogue(NamedTuple):
 
 def embed_catalogue(model: SavedModel, movies: list[Movie]) -> Catalogue:
     """Embeds all movies in one pass: stars by the movie tower, in Paddle, and behind them the taste."""
-    from recommender.training import embed_movies  # Imports Paddle, which a mere query does not need.
+    from recommender.training.two_tower import embed_movies  # Imports Paddle, which a mere query does not need.
 
     features = encode_movies(movies, model.vocabularies)
     stars = embed_movies(model.load_tower("movie_tower"), features)

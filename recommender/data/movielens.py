@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recommender import RecommenderError, counted
+from recommender.errors import RecommenderError, counted
 from recommender.files import read_bytes
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.evaluation import LIKED_FROM
-from recommender.features import DEMOGRAPHIC_SIZES, UNKNOWN, MovieFeatures, Vocabularies
+from recommender.data.features import DEMOGRAPHIC_SIZES, UNKNOWN, MovieFeatures, Vocabularies
+from recommender.evaluation.metrics import LIKED_FROM
 
 LIKED_WEIGHT = 1.0
 SEEN_WEIGHT = 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.evaluation import Ratings, damped_mean
+from recommender.evaluation.metrics import Ratings, damped_mean
 
 FACTORS = 30
 ITERATIONS = 6

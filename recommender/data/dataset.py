@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recommender.evaluation import Ratings
-from recommender.features import (
+from recommender.data.features import (
     NUM_ANONYMOUS,
     UNKNOWN,
     MovieFeatures,
@@ -16,7 +15,8 @@ from recommender.features import (
     encode_movies,
     encode_people,
 )
-from recommender.movielens import MovieLens
+from recommender.data.movielens import MovieLens
+from recommender.evaluation.metrics import Ratings
 
 
 class Dataset(NamedTuple):

@@ -2,8 +2,8 @@
 
 import io
 
-from recommender.framework import writable_home
-from recommender.training import Epoch
+from recommender.models.paddle_setup import writable_home
+from recommender.training.two_tower import Epoch
 
 
 def plot_training_curve(epochs: list[Epoch]) -> bytes:

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender import RecommenderError, counted
-from recommender.checkpoint import SavedModel
-from recommender.evaluation import MAX_SCORE
-from recommender.features import UNKNOWN, VECTOR_SIZE, anonymous_row, encode_movies
-from recommender.movie_index import MovieIndex, string_literals
-from recommender.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS, RATINGS, Movie
-from recommender.taste import LIKED_WEIGHT, SEEN_WEIGHT, parts_of, vector_of, weights_of
-from recommender.titles import ID_PREFIX, MAX_OFFERED, Fit, Found, Title, TitleIndex, title_key
+from recommender.data.features import UNKNOWN, VECTOR_SIZE, anonymous_row, encode_movies
+from recommender.data.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS, RATINGS, Movie
+from recommender.errors import RecommenderError, counted
+from recommender.evaluation.metrics import MAX_SCORE
+from recommender.index.collection import MovieIndex, string_literals
+from recommender.inference.model_folder import SavedModel
+from recommender.inference.titles import ID_PREFIX, MAX_OFFERED, Fit, Found, Title, TitleIndex, title_key
+from recommender.inference.user_vectors import LIKED_WEIGHT, SEEN_WEIGHT, parts_of, vector_of, weights_of
 
 LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
 """Of gender, age and occupation, numbered from 0."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recommender import RecommenderError, Step
-from recommender.movielens import AGE_CODES, AGE_LABELS
+from recommender.data.movielens import AGE_CODES, AGE_LABELS
+from recommender.errors import RecommenderError, Step
 
 MODEL_FOLDER = Path("recommender_system.inference.model")
 MOVIES_ORIGIN = Path("movies_origin.txt")

@@ -8,12 +8,19 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, cg, norm
 from tqdm import tqdm
 
-from recommender.dataset import Dataset
-from recommender.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
-from recommender.framework import paddle
-from recommender.model import TasteModel
-from recommender.taste import DEMOGRAPHIC_STARTS, Taste, weights_of
-from recommender.training import TrainingError
+from recommender.data.dataset import Dataset
+from recommender.data.features import (
+    DEMOGRAPHIC_SIZES,
+    NUM_ANONYMOUS,
+    NUM_RESERVED,
+    PADDING,
+    MovieFeatures,
+    Vocabularies,
+)
+from recommender.inference.user_vectors import DEMOGRAPHIC_STARTS, Taste, weights_of
+from recommender.models.paddle_setup import paddle
+from recommender.models.two_tower import TasteModel
+from recommender.training.two_tower import TrainingError
 
 
 @dataclass(frozen=True)

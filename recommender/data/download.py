@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from recommender.cli.process import finish, start
+from recommender.data.movielens import ARCHIVE_NAME, DEFAULT_DATA_DIR, DataError, find_archive
 from recommender.files import unfinished
-from recommender.movielens import ARCHIVE_NAME, DEFAULT_DATA_DIR, DataError, find_archive
-from recommender.process import finish, start
 
 ARCHIVE_MD5 = "c4d9eecfca2ab87c1945afe126590906"
 ARCHIVE_URLS = (
@@ -85,7 +85,7 @@ def _fetch(url: str, path: Path, md5: str) -> None:
 
 
 def main() -> int:
-    """`python -m recommender.download`: makes sure that ml-1m is there; exit code 1 if it cannot be had."""
+    """`python -m recommender.data.download`: makes sure that ml-1m is there; exit code 1 if it cannot be had."""
     try:
         ensure_movielens()
     except DataError as error:

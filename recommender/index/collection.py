@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender import Step
-from recommender.features import MOVIE_SIZE, genre_key
-from recommender.milvus import Milvus, MilvusError
-from recommender.movielens import Movie
-from recommender.titles import Title
+from recommender.data.features import MOVIE_SIZE, genre_key
+from recommender.data.movielens import Movie
+from recommender.errors import Step
+from recommender.index.connection import Milvus, MilvusError
+from recommender.inference.titles import Title
 
 ALIAS = "recommender_demo"
 READ_BATCH = 1000

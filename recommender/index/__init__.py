@@ -1,0 +1,1 @@
+"""The movie collection in Milvus."""

@@ -1,0 +1,1 @@
+"""Paddle layers and what they compute."""
