@@ -1,4 +1,4 @@
-"""A movie recommender: a two-tower model trained with PaddlePaddle, searched with Milvus."""
+"""What every module raises for an expected failure, and the pipeline step that fixes it."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -13,26 +13,26 @@ class Step(Enum):
 
 
 class RecommenderError(Exception):
-    """A failure that is no bug. Its message is one line that says what is wrong and what to do.
+    """An expected failure. Its message is one line: what is wrong, and what to do about it.
 
     Args:
-        message: What is wrong and, unless a step says it, what to do.
-        redo: The step of the pipeline that puts it right.
+        message: The problem and, unless `fix_step` states it, the remedy.
+        fix_step: The pipeline step that fixes the problem.
     """
 
-    def __init__(self, message: str, redo: Step | None = None) -> None:
+    def __init__(self, message: str, fix_step: Step | None = None) -> None:
         super().__init__(message)
-        self.redo = redo
+        self.fix_step = fix_step
 
     def __str__(self) -> str:
-        return self.told(lambda step: step.value)
+        return self.format_message(lambda step: step.value)
 
-    def told(self, command: Callable[[Step], str]) -> str:
-        """Returns the message, the step written as `command` says."""
+    def format_message(self, command: Callable[[Step], str]) -> str:
+        """Returns the message, with the command for `fix_step` appended as `command` renders it."""
         message = str(self.args[0])
-        return f"{message}; run: {command(self.redo)}" if self.redo else message
+        return f"{message}; run: {command(self.fix_step)}" if self.fix_step else message
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Returns `1 movie`, `2,345 movies`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,116 +1,197 @@
-"""Files are read with one kind of error, and written whole or not at all, also by two writers at once."""
+"""Reads files with one kind of error; writes files atomically, also with several writers at once."""
 
 import errno
+import io
 import os
+import shutil
+import signal
 import stat
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from recommender.cli import process
 from recommender.errors import RecommenderError, Step
 
 STANDARD_STREAM = Path("-")
+MAX_STREAM_BYTES = 1 << 28
+"""Upper bound on what is read from a pipe or a device."""
 
 
 class FileError(RecommenderError):
     """A file that cannot be read or written. The message names it."""
 
 
-def read_bytes(path: Path, remedy: str = "", redo: Step | None = None) -> bytes:
-    """Returns a file's bytes; `-` is standard input.
+def read_bytes(path: Path, remedy: str = "", fix_step: Step | None = None) -> bytes:
+    """Returns a file's content; `-` is standard input.
 
     Args:
         path: The file.
-        remedy: What to do if it cannot be read.
-        redo: The step that makes the file.
+        remedy: The advice for a file that cannot be read.
+        fix_step: The pipeline step that writes the file.
 
     Raises:
-        FileError: It cannot be read.
+        FileError: The file cannot be read, or is an endless stream.
     """
     try:
-        return sys.stdin.buffer.read() if path == STANDARD_STREAM else path.read_bytes()
+        if path.is_file():
+            return path.read_bytes()
+        with sys.stdin.buffer if path == STANDARD_STREAM else path.open("rb") as stream:
+            content = stream.read(MAX_STREAM_BYTES + 1)
     except OSError as error:
         separator = "; " if remedy else ""
-        raise FileError(f"{path}: cannot read it: {error.strerror}{separator}{remedy}", redo) from error
+        raise FileError(f"{path}: cannot read it: {error.strerror}{separator}{remedy}", fix_step) from error
+    if len(content) > MAX_STREAM_BYTES:
+        raise FileError(f"{path}: more than {MAX_STREAM_BYTES >> 20} MB from a stream; save it to a file first")
+    return content
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[TextIO]:
-    """Opens a UTF-8 text file for writing; it appears under its name only when it is whole.
+def atomic_write(path: Path) -> Iterator[TextIO]:
+    """Opens a UTF-8 text file for writing; it replaces `path` when the block ends without an error.
 
-    Each writer has a temporary neighbour of its own, so of two the last to finish wins. A link stays a link to the
-    file that is written. What is no regular file, a pipe or `/dev/null`, is written to as it is, and so is standard
-    output, `-`.
+    Each writer has its own temporary file in the same folder, so the last of several writers wins. A symbolic link
+    stays one. Pipes, devices and standard output (`-`) are written directly.
 
     Raises:
-        FileError: It cannot be written; what was there before still is.
+        FileError: The file cannot be written; the file that was there before is unchanged.
     """
+    if path == STANDARD_STREAM:
+        yield sys.stdout
+        return
     try:
-        if path == STANDARD_STREAM:
-            yield sys.stdout
-        elif path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8", newline="") as file:
-                yield file
-        else:
-            target = path.resolve()
-            with unfinished(target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.partial") as partial:
-                with partial.open("x", encoding="utf-8", newline="") as file:
-                    yield file
-                with suppress(FileNotFoundError):
-                    partial.chmod(stat.S_IMODE(target.stat().st_mode))
-                os.replace(partial, target)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
-        raise _cannot_write(path, error) from error
+        target = path if path.exists() and not path.is_file() else path.resolve()
+        partial = target if target.exists() and not target.is_file() else _partial_path(target)
+    except (OSError, RuntimeError) as error:  # Python 3.11 raises RuntimeError for a loop of links.
+        raise _write_error(path, error) from error
+    with remove_on_failure(partial if partial != target else None):
+        with _open_for_writing(partial, path) as file:
+            yield file
+            file.flush()
+            if partial != target:
+                os.fsync(file.fileno())
+        if partial != target:
+            with _write_errors(path):
+                publish(partial, target)
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Renames a finished file to its final name, durably, with the permissions of the file that it replaces."""
+    with suppress(FileNotFoundError):
+        partial.chmod(stat.S_IMODE(target.stat().st_mode))
+    os.replace(partial, target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a loss of power, where the platform can sync a folder."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_writable(path: Path) -> None:
-    """Makes sure, before any work, that `written_whole` can write a file; leaves no trace.
+    """Raises where `atomic_write` could not write a file; changes nothing.
 
     Raises:
-        FileError: It cannot.
+        FileError: The file cannot be written.
     """
-    try:
+    with _write_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path != STANDARD_STREAM and (path.is_file() or not path.exists()):
             tempfile.TemporaryFile(dir=path.resolve().parent).close()
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 def check_folder_writable(folder: Path) -> None:
-    """Makes sure, before any work, that a folder can be written to, or made; leaves no trace.
+    """Raises where a folder can neither be written to nor created; changes nothing.
 
     Raises:
-        FileError: It cannot.
+        FileError: The folder cannot be written to.
     """
-    absolute = folder.absolute()
-    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
-    try:
+    with _write_errors(folder):
+        absolute = folder.absolute()
+        existing = next(path for path in (absolute, *absolute.parents) if path.exists())
         tempfile.TemporaryFile(dir=existing).close()
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> FileError:
-    return FileError(f"{path}: cannot write it: {error.strerror or error}; choose another place")
 
 
 @contextmanager
-def unfinished(path: Path) -> Iterator[Path]:
-    """Removes a file or folder unless the block that makes it ends well, also where Ctrl-C or SIGTERM ends it."""
-    process.UNFINISHED.add(str(path))
+def defer_signals() -> Iterator[None]:
+    """Delays INT, TERM and HUP until the block has ended, so that several renames become one step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {
+        number: signal.signal(number, lambda received_number, _: received.append(received_number)) for number in numbers
+    }
     try:
-        yield path
-    except BaseException:
-        process.remove(str(path))
-        raise
+        yield
     finally:
-        process.UNFINISHED.discard(str(path))
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
+def remove_on_failure(path: Path | None) -> Iterator[None]:
+    """Removes a file or folder if the block that creates it ends with an exception."""
+    try:
+        yield
+    except BaseException:
+        if path is not None:
+            remove(path)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Removes a file or folder, if it is there and can be removed."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
+
+
+class _RawFile(io.FileIO):
+    """A file whose write errors name the path that the caller gave; errors of other files pass unchanged."""
+
+    def __init__(self, path: Path, mode: str, shown_path: Path) -> None:
+        self._shown_path = shown_path
+        super().__init__(path, mode)
+
+    def write(self, data: Any) -> int:
+        with _write_errors(self._shown_path):
+            return super().write(data)
+
+
+def _open_for_writing(path: Path, shown_path: Path) -> TextIO:
+    with _write_errors(shown_path):
+        raw = _RawFile(path, "w", shown_path)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", newline="")
+
+
+def _partial_path(target: Path) -> Path:
+    return target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.partial"
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, RuntimeError) as error:
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: Exception) -> FileError:
+    reason = getattr(error, "strerror", None) or error
+    return FileError(f"{path}: cannot write it: {reason}; choose another place")

@@ -1,5 +1,7 @@
-"""What several test modules share: the sample data, small invented data sets, and a model trained once."""
+"""Shared by the test modules: running the scripts, the sample data, a trained model, places for a collection."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -7,25 +9,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # Each worker has one core.
+
 import pytest
 from hypothesis import settings
+from milvus_lite.server_manager import server_manager_instance as lite_servers
 from milvus_server import Server
 
-from recommender.inference.model_folder import Arrays, SavedModel
+import get_movies_data
+import infer_milvus
+import train
+from recommender.inference.model_folder import SavedModel
 
-os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # Each worker has one core.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
 settings.load_profile("default")
 TRIALS = int(os.environ.get("TRIALS", "12"))
-"""How often what depends on the moment is tried in `make test-server`."""
+"""Number of repetitions, in `make test-server`, of what depends on the moment."""
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"
+SCRIPTS = {"train.py": train, "get_movies_data.py": get_movies_data, "infer_milvus.py": infer_milvus}
 
 
 def start_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """Starts one of the three scripts as a user does, in a process of its own."""
+    """Starts a script in a process of its own, for tests of the process."""
     return subprocess.Popen(
         [sys.executable, "-u", PROJECT / name, *map(str, args)],
         cwd=cwd,
@@ -36,25 +44,49 @@ def start_script(name: str, *args: object, cwd: Path, **environment: str) -> sub
     )
 
 
-def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the three scripts to its end."""
+def run_process(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script to its end in a process of its own."""
     with start_script(name, *args, cwd=cwd, **environment) as process:
         stdout, stderr = process.communicate(timeout=600)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def succeed(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Calls a script's main function in this process, as if run in `cwd` with these environment variables."""
+    argv = [str(arg) for arg in args]
+    with (
+        contextlib.chdir(cwd),
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as stdout,
+        contextlib.redirect_stderr(io.StringIO()) as stderr,
+    ):
+        for variable, value in environment.items():
+            patch.setenv(variable, value)
+        try:
+            code = SCRIPTS[name].main(argv)
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        finally:
+            lite_servers.release_all()  # As at the end of a process: another one may open the folder.
+    return subprocess.CompletedProcess([name, *argv], code, stdout.getvalue(), stderr.getvalue())
+
+
+def succeed(
+    name: str, *args: object, cwd: Path, run: Callable[..., Any] = run_script, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a script that must succeed without a traceback or library noise."""
-    done = run_script(name, *args, cwd=cwd, **environment)
+    done = run(name, *args, cwd=cwd, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     return done
 
 
-def fail(name: str, *args: object, cwd: Path, code: int = 1, **environment: str) -> str:
+def fail(
+    name: str, *args: object, cwd: Path, code: int = 1, run: Callable[..., Any] = run_script, **environment: str
+) -> str:
     """Runs a script that must fail with one clear error, and returns that error."""
-    done = run_script(name, *args, cwd=cwd, **environment)
+    done = run(name, *args, cwd=cwd, **environment)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if "error: " in line]
@@ -62,14 +94,15 @@ def fail(name: str, *args: object, cwd: Path, code: int = 1, **environment: str)
     return errors[0]
 
 
-def use_all(model: SavedModel) -> None:
-    """Reads all of a model, as no single question does."""
-    for name in Arrays._fields:
-        getattr(model.arrays, name)
+def load_everything(model: SavedModel) -> None:
+    """Loads and verifies all files of a model, which no single query does."""
+    from recommender.models.embed import load_tower
+
+    arrays = ("user_ids", "profiles", "profile_vectors", "histories", "user_prior")
+    for name in (*arrays, "taste_inputs", "taste_outputs", "taste_demographics", "movies", "vocabularies"):
+        getattr(model, name)
     for name in ("user_tower", "movie_tower"):
-        model.load_tower(name)
-    assert len(model.vocabularies) == 3
-    assert model.movies_origin
+        load_tower(model.tower_path(name))
 
 
 @pytest.fixture(scope="session")
@@ -86,14 +119,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real Milvus server that asks for a password and speaks TLS."""
+    """A real Milvus server with a password and TLS."""
     with Server(tmp_path_factory.mktemp("milvus")) as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
 def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[str, Any]]:
-    """Returns a function that makes room for an index, on Milvus Lite and on a server: arguments of `MovieIndex`."""
+    """Returns a function that makes room for a collection, on Lite and on a server: `MilvusConnection` arguments."""
     if request.param == "lite":
         return lambda: {"uri": str(tmp_path_factory.mktemp("lite") / "movies.db")}
     return request.getfixturevalue("server").new_place
@@ -101,7 +134,7 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def served(trained: Path, new_place: Callable[[], dict[str, Any]]) -> tuple[Path, dict[str, str]]:
-    """The folder `trained`, and the environment with which its scripts find an index: on Lite, on a server."""
+    """The folder `trained`, and the environment in which its scripts find a collection, on Lite and on a server."""
     environment = {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in new_place().items()}
     succeed("infer_milvus.py", "-i", cwd=trained, **environment)
     return trained, environment

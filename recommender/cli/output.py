@@ -1,51 +1,69 @@
-"""Answers as people and programs read them: tables, JSON and CSV."""
+"""Recommendations as tables, JSON and CSV."""
 
 import csv
 import json
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from recommender.data.titles import display_title
 from recommender.inference.recommend import Recommendation
 
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "num_ratings", "score", "pick", "why")
-IN_FULL = {"year", "genres", "num_ratings"}
-"""Columns that a table and the CSV of many users leave out."""
-HEADINGS = {"movie_id": "Ids"}
-"""The original's, where a column's own name will not do."""
+VERBOSE_COLUMNS = {"year", "genres", "num_ratings"}
+"""Columns that the CSV of many users leaves out."""
+ORIGINAL_HEADINGS = ("Top", "Ids", "Title", "Score")
+INDENT = 26
+"""Width of the columns in front of a title."""
 
 
-def columns_of(by: str, why: bool) -> list[str]:
-    """Returns what is told of each movie: how likely a pick is, only where that counts in the order."""
-    unwanted = {"pick"} if by == "stars" else set()
-    return [name for name in COLUMNS if name not in unwanted and (why or name != "why")]
+def output_columns(ranking: str, explain: bool) -> list[str]:
+    """Returns the names of the columns; `pick` only where it counts in the ranking."""
+    left_out = ({"pick"} if ranking == "stars" else set()) | (set() if explain else {"why"})
+    return [name for name in COLUMNS if name not in left_out]
 
 
-def record(top: int, found: Recommendation) -> dict[str, Any]:
-    """Returns all that can be told of a movie, by name."""
-    why = ", ".join(f"{reason.what} {reason.added:+.2f}" for reason in found.reasons)
-    genres = "|".join(found.movie.genres)
-    numbers = found.num_ratings, round(found.score, 4), round(found.pick, 4)
-    values = (top, found.movie.movie_id, found.movie.name, found.movie.year, genres, *numbers, why)
+def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
+    """Returns a recommendation as values by column name; ranks begin at 0."""
+    why = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
+    movie, genres = found.movie, "|".join(found.movie.genres)
+    scores = round(found.predicted_rating, 4), round(found.taste_score, 4)
+    values = (rank, movie.movie_id, movie.name, movie.year, genres, found.num_ratings, *scores, why)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def write_csv(file: TextIO, columns: Sequence[str], records: Sequence[dict[str, Any]], header: bool = True) -> None:
-    """Writes records as lines of a CSV file."""
+def write_csv(file: TextIO, columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool = True) -> None:
+    """Writes rows as lines of a CSV file."""
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(records)
+    writer.writerows(rows)
 
 
-def as_json(columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
-    """Returns records as JSON."""
-    return json.dumps([{name: one[name] for name in columns} for one in records], indent=1)
+def format_json(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """Returns rows as a JSON array of objects."""
+    return json.dumps([{name: row[name] for name in columns} for row in rows], indent=1, ensure_ascii=False)
 
 
-def as_table(columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
-    """Returns records as the original's four columns, separated by tabs and aligned, and perhaps more."""
-    shown = [name for name in columns if name not in IN_FULL]
-    width = max((len(one["title"]) for one in records), default=0)
-    rows = [{name: HEADINGS.get(name, name.capitalize()) for name in shown}]
-    rows += [one | {name: f"{one[name]:.4f}" for name in ("score", "pick")} for one in records]
-    return "\n".join("\t".join(str(row[name]).ljust(width * (name == "title")) for name in shown) for row in rows)
+def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns the original demo's table: four columns, separated by tabs, titles padded to one width."""
+    width = max((len(row["title"]) for row in rows), default=0)
+    lines = [ORIGINAL_HEADINGS] + [(row["top"], row["movie_id"], row["title"], f"{row['score']:.4f}") for row in rows]
+    return "\n".join(f"{top}\t{movie_id}\t{str(title).ljust(width)}\t{score}" for top, movie_id, title, score in lines)
+
+
+def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
+    width = max(60, shutil.get_terminal_size().columns)
+    has_pick = "pick" in columns
+    lines = [f"{'Top':>3}  {'Id':>6}  {'Score':>5}  {'Pick' if has_pick else '':>5}  Title".rstrip()]
+    for row in rows:
+        year = f" ({row['year']})" if row["year"] else ""
+        pick = f"{row['pick']:.2f}" if has_pick else ""
+        title = display_title(row["title"] + year)
+        lines.append(f"{row['top']:>3}  {row['movie_id']:>6}  {row['score']:>5.2f}  {pick:>5}  {title}")
+        if "why" in columns:
+            indent = " " * INDENT
+            lines += textwrap.wrap(row["why"], width, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join(lines)

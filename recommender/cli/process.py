@@ -1,70 +1,97 @@
-"""How a command's process begins and ends. Imports next to nothing, to be in force while the rest is being loaded."""
+"""How a script's process starts, ends and reports failures. Imports little, so that it is in force at once."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
-UNFINISHED: set[str] = set()
-"""Files and folders in the making: what goes when the process ends before its time."""
+from recommender.errors import RecommenderError, Step
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def start() -> None:
-    """Makes this process a command; the first thing that a script does when it is run, and never done by a library.
+class Interrupted(KeyboardInterrupt):
+    """Raised in the main thread by INT, TERM and HUP."""
 
-    From now on Ctrl-C and SIGTERM end it with one line: not by an exception, which some library, busy with something
-    else, would print or swallow. SIGTERM waits until all is loaded, see `recommender.models.paddle_setup`. A module that is
-    missing, a closed stream and a terminal that cannot show a letter are no tracebacks either.
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def prepare_process() -> None:
+    """Sets the number of threads, signal handlers and the encoding of standard output.
+
+    A script calls it before it imports anything else. One thread is the default, as more are slower on some machines;
+    numpy and Paddle read the variable when they are loaded.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    sys.excepthook = _explain
-    _open_streams()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _handle_signals(_exit_at_once)  # Nothing needs cleaning up while modules are being imported.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # For letters that the terminal's encoding lacks.
 
 
-def finish(main: Callable[[], int]) -> NoReturn:
-    """Runs a command, of which all is loaded, and ends the process; a signal then can no longer make it seem undone."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+def run_main(main: Callable[[], int]) -> NoReturn:
+    """Runs a script's main function and exits with its exit code; signals interrupt it as an exception."""
+    sys.unraisablehook = _resend_swallowed_signal
+    _handle_signals(_raise_interrupted)
     code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    _handle_signals(lambda number, frame: os._exit(code))  # The work is done; only Python is shutting down.
     sys.exit(code)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    for path in UNFINISHED:
-        remove(path)
-    word = "interrupted" if number == signal.SIGINT else "terminated"
-    new_line = "\n" if os.isatty(2) else ""  # A progress bar may stand there.
-    os.write(2, f"{new_line}error: {word}; nothing of what was there before is lost\n".encode())
+def run_and_report(work: Callable[[], None], command: Callable[[Step], str]) -> int:
+    """Runs a script's work and returns its exit code; an expected failure prints one line, `error: ...`.
+
+    Args:
+        work: The work.
+        command: Renders the pipeline step that fixes a failure as a command.
+    """
+    try:
+        work()
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # The reader, `head` perhaps, has what it wants.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except RecommenderError as error:
+        return _report(error.format_message(command), 1)
+    except OSError as error:
+        return _report(str(error), 1)
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        return _report(_interruption(number), 128 + number)
+    return 0
+
+
+def _report(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _interruption(number: int) -> str:
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(signal.Signals(number), "hung up")
+    return f"{word}; nothing is left half-written"
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # As under nohup.
+            signal.signal(number, handler)
+
+
+def _exit_at_once(number: int, _: FrameType | None) -> None:
+    os.write(2, f"error: {_interruption(number)}\n".encode())
     os._exit(128 + number)
 
 
-def remove(path: str) -> None:
-    """Removes a file or folder, or as much of it as can be."""
-    if os.path.isdir(path):
-        import shutil
-
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.exists(path):
-        os.unlink(path)
+def _raise_interrupted(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)
 
 
-def _explain(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if isinstance(error, ModuleNotFoundError):
-        remedy = "enter the environment: . .venv/bin/activate, or make one: pip install -r requirements.txt"
-        print(f"error: Python has no module {error.name!r}; {remedy}", file=sys.stderr)
+def _resend_swallowed_signal(unraisable: Any) -> None:
+    """Raises a signal again that came while Python ran a destructor, where exceptions are lost."""
+    if isinstance(unraisable.exc_value, Interrupted):
+        signal.raise_signal(unraisable.exc_value.number)
     else:
-        sys.__excepthook__(kind, error, traceback)
-
-
-def _open_streams() -> None:
-    """Gives closed streams a place, or the next file that is opened would become one; shows odd letters escaped."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.__unraisablehook__(unraisable)

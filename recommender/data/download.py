@@ -1,4 +1,4 @@
-"""Fetches ml-1m.zip from GroupLens, or from Paddle's mirror, and checks that it is what it should be."""
+"""Downloads ml-1m.zip from GroupLens or Paddle's mirror, and verifies its checksum."""
 
 import hashlib
 import http.client
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recommender.cli.process import finish, start
-from recommender.data.movielens import ARCHIVE_NAME, DEFAULT_DATA_DIR, DataError, find_archive
-from recommender.files import unfinished
+from recommender.data.lines import DataError
+from recommender.data.movielens import ARCHIVE_NAME, DEFAULT_DATA_DIR, find_archive
+from recommender.files import remove_on_failure
 
 ARCHIVE_MD5 = "c4d9eecfca2ab87c1945afe126590906"
 ARCHIVE_URLS = (
@@ -26,31 +26,32 @@ DOWNLOAD_SECONDS = 600
 
 
 def ensure_movielens(folder: Path = DEFAULT_DATA_DIR) -> None:
-    """Makes sure that a folder holds MovieLens 1M, by downloading it if need be.
+    """Downloads MovieLens 1M into a folder unless the folder holds it.
 
     Raises:
-        DataError: It cannot be had.
+        DataError: The download failed.
     """
     if not (folder / "ratings.dat").is_file() and not find_archive(folder):
         download_movielens(folder)
 
 
 def download_movielens(folder: Path, urls: Sequence[str] = ARCHIVE_URLS, md5: str = ARCHIVE_MD5) -> Path:
-    """Downloads ml-1m.zip into `folder`, from the first of `urls` that delivers what `md5` promises.
+    """Downloads ml-1m.zip into `folder` from the first of `urls` whose content has the checksum `md5`.
 
     Returns:
-        The archive's path. It appears under that name only when it is whole.
+        The archive's path; the file appears there when it is complete and verified.
 
     Raises:
-        DataError: No address delivered it. The message says what to do by hand.
+        DataError: Every address failed. The message explains the download by hand.
     """
     archive = folder / ARCHIVE_NAME
+    partial = folder / f".{ARCHIVE_NAME}.{os.getpid()}.partial"
     failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for url in urls:
             try:
-                with unfinished(folder / f".{ARCHIVE_NAME}.{os.getpid()}.partial") as partial:
+                with remove_on_failure(partial):
                     _fetch(url, partial, md5)
                     os.replace(partial, archive)
                 return archive
@@ -67,7 +68,7 @@ def download_movielens(folder: Path, urls: Sequence[str] = ARCHIVE_URLS, md5: st
 
 
 def _fetch(url: str, path: Path, md5: str) -> None:
-    """Writes what `url` delivers to `path`, with a progress bar."""
+    """Downloads `url` to `path` with a progress bar; raises ValueError where the checksum differs."""
     digest = hashlib.md5(usedforsecurity=False)
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     print(f"Downloading {url}", file=sys.stderr)
@@ -85,16 +86,17 @@ def _fetch(url: str, path: Path, md5: str) -> None:
 
 
 def main() -> int:
-    """`python -m recommender.data.download`: makes sure that ml-1m is there; exit code 1 if it cannot be had."""
+    """Downloads ml-1m if it is missing: `python -m recommender.data.download`; returns 1 where that fails."""
     try:
         ensure_movielens()
     except DataError as error:
         print(f"MovieLens 1M is not here: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(f"MovieLens 1M is in {DEFAULT_DATA_DIR}")
     return 0
 
 
 if __name__ == "__main__":
-    start()
-    finish(main)
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""MovieLens 1M: read the three .dat files, check every line, split the ratings.
+"""MovieLens 1M: parsers of the three .dat files, which check every line.
 
 Format: https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
 """
@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recommender.errors import RecommenderError, counted
+from recommender.data.lines import DataError, decode_lines, line_error, normalize_newlines, split_fields
+from recommender.data.titles import split_title
 from recommender.files import read_bytes
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
@@ -34,19 +35,13 @@ MAX_TITLE_CHARACTERS = 1000
 MAX_GENRE_CHARACTERS = 30
 MAX_ID = 2**31 - 1
 
-PART_BYTES = 1 << 26
-"""Of ratings.dat, parsed at once: parsing takes several times the memory."""
+CHUNK_BYTES = 1 << 26
+"""Bytes of ratings.dat that are parsed at once, as parsing takes several times their memory."""
 
 _RATING_COLUMNS = ["user_id", "movie_id", "rating", "timestamp"]
 _RATING_TYPES = {"user_id": np.int32, "movie_id": np.int32, "rating": np.int8}
-_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
 _GENRE_PUNCTUATION = "'&+.()-"
 _GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MAX_GENRE_CHARACTERS}}}(?<! )")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class DataError(RecommenderError):
-    """A data file that is missing or wrong. The message names the file, the line and the remedy."""
 
 
 class Movie(NamedTuple):
@@ -77,25 +72,18 @@ class User(NamedTuple):
     age: int
     """A key of `AGE_GROUPS`: the lowest age of the group."""
     occupation: int
-    """An index into `OCCUPATIONS`."""
+    """An index into `OCCUPATIONS`, 0..20."""
 
 
 class MovieLens(NamedTuple):
-    """A whole data set, checked: every rating is by a known user, of a known movie."""
+    """A whole data set; each rating refers to one of its users and movies."""
 
     users: list[User]
     movies: list[Movie]
     ratings: pd.DataFrame
-    """Columns `user_id` and `movie_id`, int32, and `rating`, int8 (1..5, stars), in file order."""
-
-
-def split_title(title: str) -> tuple[str, int | None]:
-    """Splits `Toy Story (1995)` into name and year; the year is None where there is none.
-
-    The blank before the year may be missing, as in movie 1001 of ml-1m. A year alone is a name.
-    """
-    match = _TITLE_AND_YEAR.fullmatch(title)
-    return (match[1], int(match[2])) if match else (title, None)
+    """Columns `user_id` and `movie_id`, int32, and `rating`, int8 (stars, 1..5), in file order."""
+    notice: str = ""
+    """What to tell with every answer, from the file notice.txt of the data set."""
 
 
 def read_movielens(data_dir: Path) -> MovieLens:
@@ -105,12 +93,14 @@ def read_movielens(data_dir: Path) -> MovieLens:
         data_dir: A folder with the three files or with ml-1m.zip, or the zip itself.
 
     Raises:
-        DataError: A file is missing, or a line of it is wrong.
+        DataError: A file is missing, or one of its lines is malformed.
     """
     users = parse_users(*_read_file(data_dir, "users.dat"))
     movies = parse_movies(*_read_file(data_dir, "movies.dat"))
     raw, name = _read_file(data_dir, "ratings.dat")
-    return MovieLens(users, movies, parse_ratings(raw, name, users, movies))
+    notice = data_dir / "notice.txt"
+    text = decode_lines(read_bytes(notice), str(notice))[0] if notice.is_file() else ""
+    return MovieLens(users, movies, parse_ratings(raw, name, users, movies), text)
 
 
 def find_archive(data_dir: Path) -> Path | None:
@@ -120,16 +110,16 @@ def find_archive(data_dir: Path) -> Path | None:
 
 
 def _read_file(data_dir: Path, file_name: str) -> tuple[bytes, str]:
-    """Returns a file's bytes, and its name for messages. An archive is read without unpacking it."""
+    """Returns a file's content and its name for messages. An archive is read without being unpacked."""
     path = data_dir / file_name
     if path.is_file():
         return read_bytes(path), str(path)
-    needed = f"--data-dir takes a folder that holds users.dat, movies.dat and ratings.dat, or {ARCHIVE_NAME}"
+    expected = f"--data-dir takes a folder that holds users.dat, movies.dat and ratings.dat, or {ARCHIVE_NAME}"
     if not data_dir.exists():
-        raise DataError(f"{data_dir}: there is no such file or folder; {needed}")
+        raise DataError(f"{data_dir}: there is no such file or folder; {expected}")
     archive = find_archive(data_dir)
     if archive is None:
-        raise DataError(f"{data_dir}: no {file_name} here; {needed}")
+        raise DataError(f"{data_dir}: no {file_name} here; {expected}")
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.namelist() if member.split("/")[-1] == file_name]
@@ -137,66 +127,21 @@ def _read_file(data_dir: Path, file_name: str) -> tuple[bytes, str]:
                 return opened.read(members[0]), f"{archive}/{members[0]}"
     except Exception as error:  # What zipfile raises depends on which byte is damaged: zlib.error, struct.error, ...
         raise DataError(f"{archive}: damaged, cannot read {file_name}: {error}; get the file again") from error
-    raise DataError(f"{archive}: no {file_name} in it; {needed}")
-
-
-def decode_lines(raw: bytes, file: str) -> list[str]:
-    """Decodes a text file line by line: UTF-8, and Latin-1 where a line is not UTF-8.
-
-    ml-1m is Latin-1, its re-encodings are UTF-8, and a file that was patched by hand may hold both. Lines end with LF
-    or CR LF; empty ones at the end do not count.
-
-    Raises:
-        DataError: The file is empty, or a line holds a byte that is a control character either way.
-    """
-    content = _plain(raw)
-    if not content:
-        raise DataError(f"{file}: the file is empty; put the whole file there again")
-    lines = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            text = line.decode("latin-1")
-        bad = _CONTROL_CHARACTER.search(text)
-        if bad:
-            raise _line_error(file, number, f"control character {bad[0]!r}", "delete it, or save the file as UTF-8")
-        lines.append(text)
-    return lines
-
-
-def _plain(raw: bytes) -> bytes:
-    """Returns a file without byte order mark, carriage returns before line ends, and empty lines at its end."""
-    return raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n")
-
-
-def _line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
-    return DataError(f"{file}, line {number}: {problem}; {remedy}")
-
-
-def _split_fields(line: str, layout: str, file: str, number: int) -> list[str]:
-    if not line.strip():
-        raise _line_error(file, number, "a blank line", "delete it")
-    fields = line.split("::")
-    expected = layout.split("::")
-    if len(fields) != len(expected):
-        problem = f"{counted(len(fields), 'field')} instead of {len(expected)}"
-        raise _line_error(file, number, problem, f"a line reads {layout}")
-    return fields
+    raise DataError(f"{archive}: no {file_name} in it; {expected}")
 
 
 def _parse_id(text: str, what: str, file: str, number: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= MAX_ID):
-        raise _line_error(file, number, f"{what} {text!r}", f"it must be a whole number from 1 to {MAX_ID}")
+        raise line_error(file, number, f"{what} {text!r}", f"it must be a whole number from 1 to {MAX_ID}")
     return int(text)
 
 
-def _check_unique(ids: Sequence[int], what: str, file: str) -> None:
+def _require_unique(ids: Sequence[int], what: str, file: str) -> None:
     first_line: dict[int, int] = {}
-    for number, one in enumerate(ids, 1):
-        if first_line.setdefault(one, number) != number:
-            problem = f"{what} {one} is there twice, first on line {first_line[one]}"
-            raise _line_error(file, number, problem, "delete one of the two lines")
+    for number, item_id in enumerate(ids, 1):
+        if first_line.setdefault(item_id, number) != number:
+            problem = f"{what} {item_id} is there twice, first on line {first_line[item_id]}"
+            raise line_error(file, number, problem, "delete one of the two lines")
 
 
 def parse_users(raw: bytes, file: str) -> list[User]:
@@ -207,18 +152,18 @@ def parse_users(raw: bytes, file: str) -> list[User]:
     """
     users = []
     for number, line in enumerate(decode_lines(raw, file), 1):
-        fields = _split_fields(line, "UserID::Gender::Age::Occupation::Zip-code", file, number)
+        fields = split_fields(line, "UserID::Gender::Age::Occupation::Zip-code", file, number)
         user_id, gender, age, occupation = fields[:4]
         if gender not in GENDERS:
-            raise _line_error(file, number, f"unknown gender {gender!r}", f"it must be one of {', '.join(GENDERS)}")
+            raise line_error(file, number, f"unknown gender {gender!r}", f"it must be one of {', '.join(GENDERS)}")
         if age not in map(str, AGE_CODES):
             codes = ", ".join(map(str, AGE_CODES))
-            raise _line_error(file, number, f"unknown age code {age!r}", f"it must be one of {codes}")
+            raise line_error(file, number, f"unknown age code {age!r}", f"it must be one of {codes}")
         if occupation not in map(str, range(len(OCCUPATIONS))):
             remedy = f"it must be a whole number from 0 to {len(OCCUPATIONS) - 1}"
-            raise _line_error(file, number, f"unknown occupation {occupation!r}", remedy)
+            raise line_error(file, number, f"unknown occupation {occupation!r}", remedy)
         users.append(User(_parse_id(user_id, "user id", file, number), gender, int(age), int(occupation)))
-    _check_unique([user.user_id for user in users], "user id", file)
+    _require_unique([user.user_id for user in users], "user id", file)
     return users
 
 
@@ -230,30 +175,30 @@ def parse_movies(raw: bytes, file: str) -> list[Movie]:
     """
     movies = []
     for number, line in enumerate(decode_lines(raw, file), 1):
-        fields = _split_fields(line, "MovieID::Title::Genres", file, number)
+        fields = split_fields(line, "MovieID::Title::Genres", file, number)
         movies.append(parse_movie(*fields, file=file, number=number))
-    _check_unique([movie.movie_id for movie in movies], "movie id", file)
+    _require_unique([movie.movie_id for movie in movies], "movie id", file)
     return movies
 
 
 def format_movies(movies: Sequence[Movie]) -> str:
-    """Returns movies as `parse_movies` reads them, a line each."""
+    """Returns movies in the format that `parse_movies` reads, one per line."""
     return "".join(f"{movie.movie_id}::{movie.title}::{'|'.join(movie.genres)}\n" for movie in movies)
 
 
 def parse_movie(movie_id: str, title: str, genres: str, *, file: str, number: int) -> Movie:
-    """Checks the three fields of a movie, found on line `number` of `file`.
+    """Returns a movie from its three fields, which are on line `number` of `file`.
 
     Raises:
-        DataError: A field is wrong.
+        DataError: A field is malformed.
     """
     if not title.strip() or len(title) > MAX_TITLE_CHARACTERS:
         problem = f"a title of {len(title)} characters" if title.strip() else "an empty title"
-        raise _line_error(file, number, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
+        raise line_error(file, number, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
     labels = tuple(genres.split("|"))
     if not all(_GENRE.fullmatch(label) for label in labels):
         remedy = f"genres are separated by a single |; one has letters, digits, inner blanks and {_GENRE_PUNCTUATION}"
-        raise _line_error(file, number, f"genres {genres!r}", remedy)
+        raise line_error(file, number, f"genres {genres!r}", remedy)
     return Movie(_parse_id(movie_id, "movie id", file, number), title, labels)
 
 
@@ -269,35 +214,35 @@ def parse_ratings(raw: bytes, file: str, users: Sequence[User], movies: Sequence
     """
     known_users, known_movies = [user.user_id for user in users], [movie.movie_id for movie in movies]
     parts: list[pd.DataFrame] = []
-    for lines in _parts_of(_plain(raw)):
+    for lines in _chunks(normalize_newlines(raw)):
         part = _parse_digits(lines)
         if part is None:
-            raise _first_wrong_rating(raw, file)
+            raise _malformed_rating(raw, file)
         part.index += sum(map(len, parts))
-        _check(part, part.rating.isin(RATINGS), "rating {rating}", "a rating is a whole number from 1 to 5", file)
+        _require(part, part.rating.isin(RATINGS), "rating {rating}", "a rating is a whole number from 1 to 5", file)
         for column, known in (("user", known_users), ("movie", known_movies)):
             problem, remedy = f"unknown {column} {{{column}_id}}", f"add it to {column}s.dat or delete the line"
-            _check(part, part[f"{column}_id"].isin(known), problem, remedy, file)
+            _require(part, part[f"{column}_id"].isin(known), problem, remedy, file)
         parts.append(part.astype(_RATING_TYPES)[list(_RATING_TYPES)])
     ratings = pd.concat(parts)
     pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id.to_numpy())
     if (pairs[1:] == pairs[:-1]).any():  # `duplicated` takes ten times as long, and four times the memory.
         first = ~ratings.duplicated(["user_id", "movie_id"])
-        _check(ratings, first, "user {user_id} rates movie {movie_id} again", "delete one of the two lines", file)
+        _require(ratings, first, "user {user_id} rates movie {movie_id} again", "delete one of the two lines", file)
     return ratings
 
 
-def _parts_of(content: bytes) -> Iterator[bytes]:
-    """Cuts a text between lines into parts of about `PART_BYTES`."""
+def _chunks(content: bytes) -> Iterator[bytes]:
+    """Yields a text in chunks of whole lines, each of about `CHUNK_BYTES`."""
     start = 0
     while start == 0 or start < len(content):
-        end = content.find(b"\n", start + PART_BYTES) + 1 or len(content)
+        end = content.find(b"\n", start + CHUNK_BYTES) + 1 or len(content)
         yield content[start:end]
         start = end
 
 
 def _parse_digits(content: bytes) -> pd.DataFrame | None:
-    """Reads all lines at once, in C; returns None where any of them is not four numbers."""
+    """Parses a chunk in C; returns None where any line is not four numbers."""
     if not re.fullmatch(rb"[\d:\n]+", content) or content.count(b"::") * 2 != content.count(b":"):
         return None
     try:
@@ -314,26 +259,18 @@ def _parse_digits(content: bytes) -> pd.DataFrame | None:
     return ratings if len(ratings) * (len(_RATING_COLUMNS) - 1) == content.count(b"::") else None
 
 
-def _check(ratings: pd.DataFrame, right: pd.Series, problem: str, remedy: str, file: str) -> None:
-    """Raises where a rating, whose index is its line's, is not right, and says which is the first."""
-    if not right.all():
-        row = int(right.to_numpy().argmin())
-        raise _line_error(file, 1 + int(ratings.index[row]), problem.format_map(dict(ratings.iloc[row])), remedy)
+def _require(ratings: pd.DataFrame, valid: pd.Series, problem: str, remedy: str, file: str) -> None:
+    """Raises an error for the first rating that is not valid; a rating's index is its line, from 0."""
+    if not valid.all():
+        row = int(valid.to_numpy().argmin())
+        raise line_error(file, 1 + int(ratings.index[row]), problem.format_map(dict(ratings.iloc[row])), remedy)
 
 
-def _first_wrong_rating(raw: bytes, file: str) -> DataError:
-    """Goes through the lines one by one and says which is not four numbers."""
+def _malformed_rating(raw: bytes, file: str) -> DataError:
+    """Returns an error that names the first line that is not four numbers."""
     layout = "UserID::MovieID::Rating::Timestamp"
     for number, line in enumerate(decode_lines(raw, file), 1):
-        for text, column in zip(_split_fields(line, layout, file, number), _RATING_COLUMNS, strict=True):
+        for text, column in zip(split_fields(line, layout, file, number), _RATING_COLUMNS, strict=True):
             if not (text.isascii() and text.isdigit() and len(text) <= 18):
-                return _line_error(file, number, f"{column} {text!r}", f"a line reads {layout}, in digits")
+                return line_error(file, number, f"{column} {text!r}", f"a line reads {layout}, in digits")
     return DataError(f"{file}: not a file of ratings; a line reads {layout}, in digits")
-
-
-def held_out_rows(num_ratings: int) -> np.ndarray:
-    """Returns bool[num_ratings], True for the held-out rows: 99,981 of ml-1m's 1,000,209.
-
-    Source: `paddle.dataset.movielens`: `numpy.random.seed(0)`, then for each row `random() < 0.1`.
-    """
-    return np.random.RandomState(0).random_sample(num_ratings) < 0.1

@@ -1,161 +1,258 @@
-"""Ratings that visitors bring: CSV files, as Letterboxd, IMDb and others export them."""
+"""Ratings that new users bring: CSV files as Letterboxd, IMDb, MovieLens and spreadsheets write them."""
 
+import csv
 import io
-import warnings
+import math
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
+from recommender.data.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
+from recommender.data.movielens import MAX_ID, MAX_TITLE_CHARACTERS
+from recommender.data.titles import split_title
+from recommender.errors import pluralize
 
-from recommender.data.movielens import DataError, decode_lines
-from recommender.errors import counted
-from recommender.index.collection import MovieIndex
-from recommender.inference.recommend import NAMES_A_FILTER, find_titles
-
-MAX_NAMED = 5
+DELIMITERS = ",;\t"
 COLUMNS = {
-    "user": ("user", "user_id"),
-    "movie_id": ("movie_id",),
-    "title": ("title", "name"),
-    "year": ("year",),
-    "rating": ("rating", "your rating"),
+    "user": "user",
+    "userid": "user",
+    "movieid": "movie_id",
+    "title": "title",
+    "name": "title",
+    "year": "year",
+    "rating": "rating",
+    "yourrating": "rating",
 }
-"""What is read, and how columns that hold it are called; case does not matter."""
+"""Meanings of column names; case, blanks and underscores do not matter. Other columns are ignored."""
+TEN_POINT_COLUMN = "yourrating"
+"""IMDb's column, whose ratings are 1 to 10."""
+FORMULA_STARTS = "=+-@"
+"""First characters that make a spreadsheet run a cell as a formula."""
 
 
-class FilmRatings(NamedTuple):
-    """Which films of the catalogue a file's ratings are of."""
+class FilmReference(NamedTuple):
+    """A film as a file names it."""
 
-    ratings: pd.DataFrame
-    """Columns `user`, `movie_id` and `rating`, of the films that were found; of a film that comes again, the last."""
-    unknown: list[str]
-    """Films that are not there."""
-    unclear: list[str]
-    """Films that could be more than one."""
-
-    def of_each(self) -> dict[str, dict[int, float]]:
-        """Returns by user the ratings of each film."""
-        of_each: dict[str, dict[int, float]] = {user: {} for user in self.ratings.user.unique()}
-        for user, movie_id, rating in self.ratings.itertuples(index=False):
-            of_each[user][movie_id] = rating
-        return of_each
+    movie_id: int | None
+    """The MovieLens id, where the file has one; title and year are then empty."""
+    title: str
+    """The title without its year."""
+    year: int | None
 
     def __str__(self) -> str:
-        num_found = self.ratings.movie_id.nunique()
-        said = [f"{num_found} of {counted(num_found + len(self.unknown) + len(self.unclear), 'film')} found"]
-        for what, films in (("not there", self.unknown), ("could be several, add a year", self.unclear)):
-            more = f" and {len(films) - MAX_NAMED} more" if len(films) > MAX_NAMED else ""
-            said += [f"  {what}: {', '.join(films[:MAX_NAMED])}{more}"] if films else []
-        return "\n".join(said)
+        if self.movie_id is not None:
+            return f"id:{self.movie_id}"
+        return f"{self.title} ({self.year})" if self.year else self.title
 
 
-def parse_visitor_ratings(raw: bytes, file: str, of_many: bool = False) -> pd.DataFrame:
-    """Parses a CSV file with a header; `file` names it in messages.
+class CsvRating(NamedTuple):
+    """One line of a file of ratings."""
+
+    user: str
+    """The user's name, "" in a file of one person's ratings."""
+    film: FilmReference
+    rating: float
+    """Stars, 1 to 5 in steps of a half; NaN for a film that was seen and not rated."""
+
+
+class RatingsCsv(NamedTuple):
+    """A parsed file of ratings."""
+
+    ratings: list[CsvRating]
+    notes: list[str]
+    """How the file was understood, for the user to check: its scale, a missing column."""
+
+
+class _Row(NamedTuple):
+    line: int
+    cells: dict[str, str]
+    """By the values of `COLUMNS`; "" where the file has no such column."""
+
+
+def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> RatingsCsv:
+    """Parses a CSV file with a header, separated by commas, semicolons or tabs.
+
+    Needed are a title or a MovieLens id, and with `many_users` a user. Without a column of ratings the films count as
+    seen. Ratings are out of 10 in IMDb's column, and of a user who gives more than 5; all others are out of 5.
 
     Args:
-        raw: Its bytes.
-        file: Its name.
-        of_many: Whether a column says whose each rating is.
-
-    Returns:
-        Columns `user` ("" unless they are of many), `film`, an id as a number or else a title with its year behind
-        where that is known, and `rating`, 1 to 5 stars in steps of a half, or not a number where a film was seen and
-        not rated. Where a rating of the file is above 5, all are halved.
+        raw: The file's content.
+        file: The file's name, for messages.
+        many_users: Whether the file holds the ratings of several users.
 
     Raises:
-        DataError: It is no CSV file, a column is missing, or a line is wrong.
+        DataError: The file is no such CSV file, or one of its lines is malformed.
     """
-    table = _read_columns(raw, file)
-    film = "movie_id" if "movie_id" in table else "title"
-    needed = [film, "rating"] + ["user"] * of_many
-    missing = [name for name in needed if name not in table]
-    if missing:
-        layout = "user,title,rating" if of_many else "title,rating"
-        raise DataError(f"{file}: no column {' and no column '.join(missing)}; the first line names them: {layout}")
-    table = table[(table[needed] != "").any(axis=1)].reindex(columns=["line", *COLUMNS], fill_value="")
-    stars = pd.to_numeric(table.rating.where(table.rating != ""), errors="coerce")
-    most = 10 if stars.max() > 5 else 5
-    is_id = table.movie_id.str.fullmatch(r"0*[1-9][0-9]{0,8}")
-    checks = (
-        (table[film] == "", film, "name a film, or delete the line"),
-        ((film == "movie_id") & ~is_id, film, "an id is a whole number from 1 to 999999999"),
-        (~table.year.str.fullmatch(r"([0-9]{4})?"), "year", "a year has four digits, or nothing stands there"),
-        (
-            (table.rating != "") & ~(stars.between(0.5, most) & (stars * 2 % 1 == 0)),
-            "rating",
-            f"a rating is a number from 1 to {most} in steps of a half, or nothing stands there",
-        ),
-        (of_many & (table.user == ""), "user", "say whose rating it is, or delete the line"),
-    )
-    for wrong, column, remedy in checks:
-        if wrong.any():
-            first = table[wrong].iloc[0]
-            raise DataError(f"{file}, line {first.line}: {column} {first[column]!r}; {remedy}")
-    if table.empty:
-        raise DataError(f"{file}: no ratings in it; write a line for each, below the names of the columns")
-    year_behind = " (" + table.year + ")"
-    has_year = (table.year == "") | table.title.str.fullmatch(r".*\(\d{4}\)")
-    films = table.movie_id.astype(int) if film == "movie_id" else table.title + year_behind.mask(has_year, "")
-    users = table.user if of_many else ""
-    return pd.DataFrame({"user": users, "film": films, "rating": (stars * 5 / most).clip(lower=1)})
-
-
-def _read_columns(raw: bytes, file: str) -> pd.DataFrame:
-    """Reads a CSV file as texts, its columns called as in `COLUMNS`, and `line`, where each row begins."""
-    try:
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            table = pd.read_csv(
-                io.BytesIO(raw),
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                skip_blank_lines=False,
-                index_col=False,
-            ).fillna("")
-    except (ValueError, pd.errors.ParserWarning) as error:  # Of pandas, its parser, or the decoder.
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file}: {reason}; it must be a CSV file in UTF-8, the names of its columns first") from error
-    lines = 1 + sum((table[name].str.count("\n") for name in table), start=pd.Series(0, table.index))
-    there = {str(name).strip().casefold(): name for name in table}
-    names = {called: what for what, all_names in COLUMNS.items() for called in all_names if called in there}
-    columns = {what: table[there[called]].str.strip() for called, what in names.items()}
-    return pd.DataFrame({"line": 2 + lines.cumsum() - lines, **columns})
-
-
-def find_films(index: MovieIndex, ratings: pd.DataFrame) -> FilmRatings:
-    """Finds the films of what `parse_visitor_ratings` read; a part of a title is not enough here."""
-    films = ratings.film.unique().tolist()
-    ids = [film for film in films if isinstance(film, int)]
-    titles = [film for film in films if isinstance(film, str)]
-    movie_id_of: dict[object, int] = {}
-    for start in range(0, len(ids), NAMES_A_FILTER):
-        there = index.titles(f"id in {ids[start : start + NAMES_A_FILTER]}")
-        movie_id_of |= {title.movie_id: title.movie_id for title in there}
-    unclear = []
-    for film, found in find_titles(index, titles, whole=True).items():
-        if found.way is not None and len(found.titles) == 1:
-            movie_id_of[film] = found.titles[0].movie_id
-        elif found.way is not None:
-            unclear.append(film)
-    unknown = [str(film) for film in films if film not in movie_id_of and film not in unclear]
-    found_ratings = ratings.assign(movie_id=ratings.film.map(movie_id_of)).dropna(subset="movie_id")
-    found_ratings = found_ratings.astype({"movie_id": np.int64}).drop_duplicates(["user", "movie_id"], keep="last")
-    return FilmRatings(found_ratings[["user", "movie_id", "rating"]], unknown, unclear)
+    text = _decode(raw, file)
+    delimiter, header = _read_header(text, file)
+    columns = _find_columns(header, file, many_users)
+    rows = list(_read_rows(text, delimiter, header, columns, file))
+    if not rows:
+        raise DataError(f"{file}: no ratings in it; write one per line, below the names of the columns")
+    users = [_parse_user(row, file) if many_users else "" for row in rows]
+    if not many_users and len({row.cells["user"] for row in rows}) > 1:
+        raise DataError(f"{file}: ratings of several users; give them to --users FILE --output FILE")
+    numbers = [_parse_number(row, file) for row in rows]
+    is_ten_point = columns.get("rating") is not None and _column_key(header[columns["rating"]]) == TEN_POINT_COLUMN
+    highest: dict[str, float] = {}
+    for user, number in zip(users, numbers, strict=True):
+        highest[user] = max(highest.get(user, 0), number) if number == number else highest.get(user, 0)
+    ten_point_users = {user for user, rating in highest.items() if is_ten_point or rating > 5}
+    ratings = [
+        CsvRating(user, _parse_film(row, file), _to_stars(number, 10 if user in ten_point_users else 5, row, file))
+        for user, number, row in zip(users, numbers, rows, strict=True)
+    ]
+    return RatingsCsv(ratings, _notes(columns, header, len(ten_point_users), len(highest), is_ten_point))
 
 
 def parse_user_ids(raw: bytes, file: str) -> list[int]:
-    """Reads a user id a line; blank lines do not count, and one that comes again counts once.
+    """Parses one user id per line, without repetitions; blank lines are ignored.
 
     Raises:
-        DataError: A line is something else, or there is none.
+        DataError: A line is something else, or there is no id.
     """
     user_ids = []
-    for line_number, line in enumerate(decode_lines(raw, file), 1):
+    for number, line in enumerate(decode_lines(raw, file), 1):
         text = line.strip()
         if text and not (text.isascii() and text.isdigit() and len(text) <= 10):
-            raise DataError(f"{file}, line {line_number}: {text!r} is not a user id; write one a line")
+            raise line_error(file, number, f"{text[:40]!r} is not a user id", "write one id per line")
         if text:
             user_ids.append(int(text))
     if not user_ids:
-        raise DataError(f"{file}: no user ids in it; write one a line")
+        raise DataError(f"{file}: no user ids in it; write one per line")
     return list(dict.fromkeys(user_ids))
+
+
+def _decode(raw: bytes, file: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = 1 + raw[: error.start].count(b"\n")
+        problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise line_error(file, number, problem, "save the file as UTF-8 (in Excel: CSV UTF-8)") from error
+
+
+def _column_key(name: str) -> str:
+    return re.sub(r"[\s_]", "", name).casefold()
+
+
+def _read_header(text: str, file: str) -> tuple[str, list[str]]:
+    """Returns the delimiter and the column names; the delimiter is the one that gives the most known names."""
+    first_line = text.lstrip("\r\n").partition("\n")[0]
+    headers = {delimiter: next(csv.reader([first_line], delimiter=delimiter), []) for delimiter in DELIMITERS}
+
+    def num_known(delimiter: str) -> int:
+        return sum(_column_key(name) in COLUMNS for name in headers[delimiter])
+
+    delimiter = max(DELIMITERS, key=num_known)
+    if num_known(delimiter) == 0:
+        expected = "the first line names the columns, such as title,year,rating"
+        raise DataError(f"{file}: no CSV file of ratings; {expected}")
+    return delimiter, headers[delimiter]
+
+
+def _find_columns(header: Sequence[str], file: str, many_users: bool) -> dict[str, int]:
+    """Returns the position of each column by its meaning.
+
+    Raises:
+        DataError: A column is missing, or two columns have one meaning.
+    """
+    columns: dict[str, int] = {}
+    for position, name in enumerate(header):
+        meaning = COLUMNS.get(_column_key(name))
+        if meaning in columns:
+            other = header[columns[meaning]]
+            raise DataError(f"{file}: columns {other!r} and {name!r} both mean {meaning}; delete or rename one")
+        if meaning:
+            columns[meaning] = position
+    missing = [] if "movie_id" in columns or "title" in columns else ["title"]
+    missing += ["user"] if many_users and "user" not in columns else []
+    if missing:
+        layout = "user,title,year,rating" if many_users else "title,year,rating"
+        raise DataError(f"{file}: no column {' and no column '.join(missing)}; the first line names them: {layout}")
+    return columns
+
+
+def _read_rows(text: str, delimiter: str, header: Sequence[str], columns: dict[str, int], file: str) -> Iterator[_Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    is_header = True
+    line = 1
+    try:
+        for fields in reader:
+            start, line = line, reader.line_num + 1
+            if not any(map(str.strip, fields)):
+                continue
+            if is_header:
+                is_header = False
+                continue
+            if len(fields) < len(header) or any(map(str.strip, fields[len(header) :])):
+                problem = f"{pluralize(len(fields), 'field')} instead of {len(header)}"
+                remedy = f"put a title that contains {delimiter!r} into double quotes"
+                raise line_error(file, start, problem, remedy)
+            cells = {meaning: " ".join(fields[position].split()) for meaning, position in columns.items()}
+            for meaning, cell in cells.items():
+                bad = CONTROL_CHARACTER.search(cell)
+                if bad:
+                    raise line_error(file, start, f"{meaning} with control character {bad[0]!r}", "delete it")
+            yield _Row(start, dict.fromkeys(COLUMNS.values(), "") | cells)
+    except csv.Error as error:
+        raise line_error(file, line, f"no valid CSV: {error}", "close each double quote that is opened") from error
+
+
+def _parse_user(row: _Row, file: str) -> str:
+    user = row.cells["user"]
+    if not user:
+        raise line_error(file, row.line, "no user", "write whose rating it is, or delete the line")
+    if user[0] in FORMULA_STARTS or len(user) > MAX_TITLE_CHARACTERS:
+        remedy = f"a name has up to {MAX_TITLE_CHARACTERS} characters and begins with none of {FORMULA_STARTS}"
+        raise line_error(file, row.line, f"user {user[:40]!r}", remedy)
+    return user
+
+
+def _parse_film(row: _Row, file: str) -> FilmReference:
+    movie_id, title, year = (row.cells[name] for name in ("movie_id", "title", "year"))
+    if movie_id:
+        if not (movie_id.isascii() and movie_id.isdigit() and len(movie_id) <= 10 and 1 <= int(movie_id) <= MAX_ID):
+            raise line_error(file, row.line, f"movie id {movie_id[:40]!r}", f"it is a whole number from 1 to {MAX_ID}")
+        return FilmReference(int(movie_id), "", None)
+    if not title or len(title) > MAX_TITLE_CHARACTERS:
+        problem = f"a title of {len(title)} characters" if title else "no title"
+        raise line_error(file, row.line, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
+    if not re.fullmatch(r"([0-9]{4})?", year):
+        raise line_error(file, row.line, f"year {year[:40]!r}", "a year has four digits, or the cell is empty")
+    name, title_year = split_title(title)
+    if year and title_year and int(year) != title_year:
+        raise line_error(file, row.line, f"{title!r} and year {year}", "correct one of the two years")
+    return FilmReference(None, name, int(year) if year else title_year)
+
+
+def _parse_number(row: _Row, file: str) -> float:
+    """Returns the rating as the file has it, NaN for none."""
+    text = row.cells["rating"]
+    if not text:
+        return math.nan
+    if not re.fullmatch(r"[0-9]{1,3}([.,][0-9]{1,3})?", text):
+        raise line_error(file, row.line, f"rating {text[:40]!r}", "a rating is a number, or the cell is empty")
+    return float(text.replace(",", "."))
+
+
+def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
+    if math.isnan(number):
+        return number
+    if not 0.5 <= number <= scale or number * 2 % 1:
+        remedy = f"a rating is a number from 1 to {scale} in steps of a half, or the cell is empty"
+        raise line_error(file, row.line, f"rating {row.cells['rating']!r}", remedy)
+    return max(1.0, number * 5 / scale)
+
+
+def _notes(
+    columns: dict[str, int], header: Sequence[str], num_ten_point: int, num_users: int, is_ten_point: bool
+) -> list[str]:
+    if "rating" not in columns:
+        return ["no column rating: its films count as seen, without stars"]
+    if is_ten_point:
+        return [f"{header[columns['rating']]!r} is out of 10: halved"]
+    if num_ten_point:
+        whose = f" of {num_ten_point} of {pluralize(num_users, 'user')}" if num_users > 1 else ""
+        return [f"ratings{whose} go above 5, so they are out of 10: halved"]
+    return []

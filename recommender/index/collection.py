@@ -1,174 +1,139 @@
-"""The movies in Milvus: build a collection, open it, search it.
+"""The movie collection: opens it, searches it, reads movies and titles.
 
-The same code serves Milvus Lite and a server. The alias `recommender_demo` points at the one collection that was built
-whole; a new one is built beside it, checked, and then gets the alias.
+The same code serves Milvus Lite and a server. The alias `recommender_demo` points to the current collection; a new one
+is built beside it, checked, and then gets the alias.
 """
 
-import json
-import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender.data.features import MOVIE_SIZE, genre_key
+from recommender.data.features import INDEX_DIM, genre_key
 from recommender.data.movielens import Movie
 from recommender.errors import Step
-from recommender.index.connection import Milvus, MilvusError
-from recommender.inference.titles import Title
+from recommender.index.connection import MilvusConnection, MilvusError
+from recommender.index.filters import MovieFilter, all_of, is_in, is_not_in, range_conditions
+from recommender.index.metadata import CollectionMetadata, lite_checksums
+from recommender.inference.titles import Title, closest_name
 
 ALIAS = "recommender_demo"
 READ_BATCH = 1000
-"""Rows a message that are read."""
+"""Rows per message when reading."""
 SEARCH_BATCH = 50
-"""Queries a message, at most; more are no faster."""
-HITS_A_MESSAGE = 20_000
-DEPTH = 3.5
-"""Nine in ten people who know n movies find their first k others among the first k + `DEPTH` · √n (ml-1m)."""
+"""Queries per message, at most; more are no faster."""
+MAX_HITS_PER_MESSAGE = 20_000
+OVERFETCH = 3.5
+"""Factor: k + 3.5 √n hits suffice for 90 % of users with n excluded movies (ml-1m)."""
 MAX_TOP_K = 16_384
-LEASE_SECONDS = 1.0
-"""For so long an index takes for granted that its collection is served. A builder waits twice as long before it drops
-what it has replaced: Milvus 2.3 answers a search of a collection that is being dropped, with nothing."""
-UNKNOWN_YEAR = 0
-
-LABEL = "recommender"
-"""The property of a collection that holds its `Label`."""
 
 T = TypeVar("T")
 
 
 class Hit(NamedTuple):
-    """A movie that a search found."""
+    """A search result."""
 
     movie_id: int
     product: float
-    """The inner product of the two vectors."""
+    """The inner product of the query and the movie's vector."""
 
 
 class StoredMovie(NamedTuple):
-    """A movie as Milvus holds it."""
+    """A movie as stored in Milvus."""
 
     movie: Movie
     num_ratings: int
-    """How many ratings of it the model was trained on."""
+    """Number of training ratings."""
     vector: np.ndarray
-    """float32[size]"""
+    """float32[dim], rating vector and taste vector joined"""
 
 
-class Label(NamedTuple):
-    """What a collection says of itself."""
-
-    fingerprint: str
-    """Of the model that made the vectors."""
-    num_movies: int
-    genres: list[str]
-    """All combinations that a movie has, each separated by |."""
-    created: float
-    """Seconds since 1970."""
-    checksums: dict[str, int]
-    """Of its data files, if it is in Milvus Lite."""
-
-    def write(self) -> str:
-        """Returns it as a text that `read` understands."""
-        text = json.dumps(self)
-        return f"{zlib.crc32(text.encode()):08x}{text}"
-
-    @classmethod
-    def read(cls, properties: dict[str, str]) -> "Label | None":
-        """Finds it among a collection's properties; None if it is not there, or damaged."""
-        checksum, text = properties.get(LABEL, "")[:8], properties.get(LABEL, "")[8:]
-        return cls(*json.loads(text)) if checksum == f"{zlib.crc32(text.encode()):08x}" else None
-
-
-class MovieIndex:
-    """The movies that one Milvus serves.
+class MovieCollection:
+    """The current collection of a Milvus.
 
     Args:
-        milvus: Where.
-        fingerprint: Of the model whose vectors the collection must hold.
-        size: Of the vectors.
+        connection: The connection to Milvus.
+        fingerprint: The fingerprint of the model whose vectors the collection must hold.
+        dim: The length of the vectors.
 
     Raises:
-        MilvusError: There is no collection, another model built it, or it is damaged.
+        MilvusError: There is no collection, it was built with a different model, or it is damaged.
     """
 
-    def __init__(self, milvus: Milvus, fingerprint: str, size: int = MOVIE_SIZE) -> None:
-        self.milvus = milvus
+    def __init__(self, connection: MilvusConnection, fingerprint: str, dim: int = INDEX_DIM) -> None:
+        self.connection = connection
         self._fingerprint = fingerprint
-        self._size = size
+        self._dim = dim
         self._open()
 
     def _open(self) -> None:
-        milvus = self.milvus
-        self._sure_until = time.monotonic() + LEASE_SECONDS
-        with milvus.errors("cannot open the collection"):
-            name = served_collection(milvus)
+        connection = self.connection
+        with connection.translate_errors("cannot open the collection"):
+            name = current_collection(connection)
             if name is None:
-                raise MilvusError(f"{milvus.uri}: there are no movies here yet", Step.INDEX)
-            description = milvus.client.describe_collection(name)
-            sizes = [field["params"]["dim"] for field in description["fields"] if field["name"] == "vector"]
-            label = Label.read(description["properties"])
-            if label is None or label.fingerprint != self._fingerprint or sizes != [self._size]:
-                raise MilvusError(f"{milvus.uri}: its movies are from another model", Step.INDEX)
-            found = lite_checksums(milvus.lite_folder, name) if milvus.lite_folder else {}
-            if not label.checksums.items() <= found.items():
-                raise milvus.damaged("its files are not as they were written")
-            milvus.client.load_collection(name)
-            self.count = count_movies(milvus, name)
-            """How many movies there are."""
-        if self.count != label.num_movies:
-            raise milvus.damaged(f"{self.count} movies instead of {label.num_movies}")
+                raise MilvusError(f"{connection.uri}: there are no movies here yet", Step.INDEX)
+            description = connection.client.describe_collection(name)
+            dims = [field["params"]["dim"] for field in description["fields"] if field["name"] == "vector"]
+            metadata = CollectionMetadata.from_properties(description["properties"])
+            if metadata is None or metadata.fingerprint != self._fingerprint or dims != [self._dim]:
+                raise MilvusError(f"{connection.uri}: the collection was built with a different model", Step.INDEX)
+            checksums = lite_checksums(connection.lite_folder, name) if connection.lite_folder else {}
+            if not metadata.checksums.items() <= checksums.items():
+                raise connection.rebuild_error("files of the collection were changed")
+            connection.client.load_collection(name)
+            self.num_movies = count_movies(connection, name)
+        if self.num_movies != metadata.num_movies:
+            raise connection.rebuild_error(f"{self.num_movies} movies instead of {metadata.num_movies}")
         self._name = name
-        self._genres = label.genres
-        self._stored: dict[int, StoredMovie] = {}
+        self._genre_combinations = metadata.genres
+        self._fetched: dict[int, StoredMovie] = {}
 
     def search(
-        self, vectors: np.ndarray, k: int, where: str = "", leave_out: Sequence[Collection[int]] | None = None
+        self, vectors: np.ndarray, k: int, filter: str = "", exclude_ids: Sequence[Collection[int]] | None = None
     ) -> list[list[Hit]]:
-        """Finds the k movies of the largest inner product with each vector, all of them in the same collection.
+        """Finds the k movies with the largest inner product with each vector, all in one version of the collection.
 
         Args:
-            vectors: float32[queries, size]
-            k: How many, 1 to `MAX_TOP_K`; fewer come back only where there are fewer.
-            where: Which movies count, from `MovieIndex.where`.
-            leave_out: For each vector the ids of movies that it must not find.
+            vectors: float32[queries, dim]
+            k: The number of movies, 1 to `MAX_TOP_K`; fewer are returned only where fewer qualify.
+            filter: An expression from `build_filter`.
+            exclude_ids: For each query the ids of movies that must not be returned.
 
         Returns:
-            For each vector its hits, best first.
+            The hits of each query, best first.
 
         Raises:
             MilvusError: The search failed.
-            ValueError: A vector is not a number, or there are not as many `leave_out` as vectors.
+            ValueError: A vector is not finite, or `exclude_ids` has another length than `vectors`.
         """
-        left_out = [set(one) for one in ([()] * len(vectors) if leave_out is None else leave_out)]
-        if len(left_out) != len(vectors) or not np.isfinite(vectors).all():
-            raise ValueError(f"{len(vectors)} vectors, {len(left_out)} sets of movies to leave out")
-        if len(vectors) == 1 and left_out[0]:
-            others = f"id not in {sorted(left_out.pop())}"
-            where = f"{where} and {others}" if where else others
-            left_out.append(set())
-        return self._read(lambda: self._search_deeper(vectors, k, where, left_out))
+        excluded = [set(ids) for ids in ([()] * len(vectors) if exclude_ids is None else exclude_ids)]
+        if len(excluded) != len(vectors) or not np.isfinite(vectors).all():
+            raise ValueError(f"{len(vectors)} finite vectors expected, {len(excluded)} sets of excluded ids")
+        if len(vectors) == 1 and excluded[0]:
+            filter = all_of(filter, is_not_in("id", sorted(excluded[0])))
+            excluded = [set()]
+        return self._read(lambda: self._search_with_exclusions(vectors, k, filter, excluded))
 
-    def _search_deeper(self, vectors: np.ndarray, k: int, where: str, leave_out: Sequence[set[int]]) -> list[list[Hit]]:
-        """Looks as deep as each must who is not to find some movies: Milvus filters all queries of a message alike."""
+    def _search_with_exclusions(
+        self, vectors: np.ndarray, k: int, filter: str, exclude_ids: Sequence[set[int]]
+    ) -> list[list[Hit]]:
+        """Over-fetches for each query, and again where too few hits remain: all queries of a message share a filter."""
         found: list[list[Hit]] = [[] for _ in vectors]
-        depth = [k + int(DEPTH * len(left_out) ** 0.5) for left_out in leave_out]
+        depth = [k + int(OVERFETCH * len(excluded) ** 0.5) for excluded in exclude_ids]
         pending = list(range(len(vectors)))
         while pending:
             pending.sort(key=lambda query: depth[query])
-            size = max(1, min(SEARCH_BATCH, HITS_A_MESSAGE // depth[pending[-1]]))
+            batch_size = max(1, min(SEARCH_BATCH, MAX_HITS_PER_MESSAGE // depth[pending[-1]]))
             unfinished = []
-            for start in range(0, len(pending), size):
-                batch = pending[start : start + size]
+            for start in range(0, len(pending), batch_size):
+                batch = pending[start : start + batch_size]
                 limit = min(depth[batch[-1]], MAX_TOP_K)
-                results = search_collection(self.milvus, self._name, vectors[batch], limit, where)
+                results = search_collection(self.connection, self._name, vectors[batch], limit, filter)
                 for query, hits in zip(batch, results, strict=True):
                     pairs = zip(hits.ids, hits.distances, strict=True)
-                    kept = [Hit(*pair) for pair in pairs if pair[0] not in leave_out[query]]
+                    kept = [Hit(*pair) for pair in pairs if pair[0] not in exclude_ids[query]]
                     found[query] = kept[:k]
                     depth[query] = limit + limit // 2 + 1
                     if len(kept) < k and len(hits) == limit < MAX_TOP_K:
@@ -177,32 +142,43 @@ class MovieIndex:
         return found
 
     def fetch(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:
-        """Returns some movies by id; each is read from Milvus once.
-
-        Raises:
-            MilvusError: One is not there.
-        """
+        """Returns movies by id, reading each once; ids that are not in the collection are left out."""
         wanted = set(movie_ids)
-        new = list(wanted - self._stored.keys())
+        new = list(wanted - self._fetched.keys())
         for start in range(0, len(new), READ_BATCH):
-            self._stored |= self._read(partial(self._get, new[start : start + READ_BATCH]))
-        missing = sorted(wanted - self._stored.keys())
-        if missing:
-            raise MilvusError(f"{self.milvus.uri}: no movie has the id {missing[0]}")
-        return {movie_id: self._stored[movie_id] for movie_id in wanted}
+            self._fetched |= self._read(partial(self._get, new[start : start + READ_BATCH]))
+        return {movie_id: self._fetched[movie_id] for movie_id in wanted & self._fetched.keys()}
 
     def _get(self, movie_ids: list[int]) -> dict[int, StoredMovie]:
         fields = ["id", "title", "genres", "num_ratings", "vector"]
-        rows = self.milvus.client.get(self._name, ids=movie_ids, output_fields=fields)
+        rows = self.connection.client.get(self._name, ids=movie_ids, output_fields=fields)
         return {row["id"]: _stored_movie(row) for row in rows}
 
-    def titles(self, where: str = "") -> list[Title]:
-        """Returns the titles of all movies, or of those that count."""
-        return self._read(lambda: self._all_titles(where))
+    def titles(self) -> list[Title]:
+        """Returns the titles of all movies."""
+        return self._read(lambda: self._query_titles(""))
 
-    def _all_titles(self, where: str) -> list[Title]:
+    def titles_with_ids(self, movie_ids: Iterable[int]) -> list[Title]:
+        """Returns the titles of those movies that have one of some ids."""
+        return self._titles_where("id", movie_ids)
+
+    def titles_with_keys(self, keys: Iterable[str]) -> list[Title]:
+        """Returns the titles that have one of some keys, see `title_key`."""
+        return self._titles_where("title_key", keys)
+
+    def _titles_where(self, field: str, values: Iterable[str | int]) -> list[Title]:
+        unique = list(dict.fromkeys(values))
+        titles: list[Title] = []
+        for start in range(0, len(unique), READ_BATCH):
+            condition = is_in(field, unique[start : start + READ_BATCH])
+            titles += self._read(partial(self._query_titles, condition))
+        return titles
+
+    def _query_titles(self, filter: str) -> list[Title]:
         fields = ["id", "title", "num_ratings"]
-        rows = self.milvus.client.query_iterator(self._name, batch_size=MAX_TOP_K, filter=where, output_fields=fields)
+        rows = self.connection.client.query_iterator(
+            self._name, batch_size=MAX_TOP_K, filter=filter, output_fields=fields
+        )
         titles: list[Title] = []
         batch = rows.next()
         while batch:
@@ -211,83 +187,75 @@ class MovieIndex:
         rows.close()
         return titles
 
-    def count_where(self, where: str) -> int:
-        """Returns how many movies count."""
-        rows = self._read(lambda: self.milvus.client.query(self._name, filter=where, output_fields=["count(*)"]))
-        return int(rows[0]["count(*)"])
+    def count(self, filter: str) -> int:
+        """Returns the number of movies that a filter admits."""
+        query = partial(self.connection.client.query, filter=filter, output_fields=["count(*)"])
+        return int(self._read(lambda: query(self._name))[0]["count(*)"])
 
     def genres(self) -> list[str]:
-        """Returns the genres of the movies, sorted; of two spellings one."""
-        spelling = {genre_key(genre): genre for combination in self._genres for genre in combination.split("|")}
-        return [genre for _, genre in sorted(spelling.items())]
+        """Returns the genres of the movies, sorted, each in one spelling."""
+        names = {
+            genre_key(genre): genre for combination in self._genre_combinations for genre in combination.split("|")
+        }
+        return [genre for _, genre in sorted(names.items())]
 
-    def where(
-        self, genres: Iterable[str] = (), years: tuple[int | None, int | None] = (None, None), min_ratings: int = 0
-    ) -> str:
-        """Says in Milvus' language which movies count, for `search`.
+    def resolve_genre(self, text: str) -> str:
+        """Returns the genre that a text means, regardless of case, punctuation and a typo.
 
-        Args:
-            genres: Any of them will do; case does not matter.
-            years: First and last year; None leaves a side open.
-            min_ratings: Least number of training ratings.
+        Raises:
+            MilvusError: There is no such genre.
+        """
+        names = {genre_key(genre): genre for genre in self.genres()}
+        genre = names.get(genre_key(text)) or closest_name(genre_key(text), names)
+        if genre is None:
+            raise MilvusError(f"no genre {text!r}; choose one of: {', '.join(names.values())}")
+        return genre
+
+    def build_filter(self, movie_filter: MovieFilter) -> str:
+        """Returns a filter as an expression for `search` and `count`.
 
         Raises:
             MilvusError: There is no such genre.
         """
         conditions = []
-        wanted = {genre_key(genre): genre for genre in genres}
-        if wanted:
-            known = {genre_key(genre) for genre in self.genres()}
-            unknown = [genre for key, genre in wanted.items() if key not in known]
-            if unknown:
-                raise MilvusError(f"no genre {unknown[0]!r}; choose one of: {', '.join(self.genres())}")
-            # On Milvus Lite an ARRAY filter is ten times slower, and each BOOL field slows every hit.
-            held = [one for one in self._genres if wanted.keys() & set(map(genre_key, one.split("|")))]
-            conditions.append(f"genres in {string_literals(held)}")
-        first, last = years
-        if first is not None or last is not None:
-            conditions.append(f"year >= {max(first or 0, UNKNOWN_YEAR + 1)}")
-        if last is not None:
-            conditions.append(f"year <= {last}")
-        if min_ratings:
-            conditions.append(f"num_ratings >= {min_ratings}")
-        return " and ".join(conditions)
+        if movie_filter.genres:
+            # A list of combinations: on Milvus Lite an ARRAY filter is ten times slower.
+            wanted = {genre_key(self.resolve_genre(genre)) for genre in movie_filter.genres}
+            combinations = [one for one in self._genre_combinations if wanted & set(map(genre_key, one.split("|")))]
+            conditions.append(is_in("genres", combinations))
+        return all_of(*conditions, *range_conditions(movie_filter))
+
+    def count_below_min_ratings(self, movie_filter: MovieFilter) -> int:
+        """Returns the number of movies that a filter excludes for their few ratings only."""
+        without_minimum = self.build_filter(replace(movie_filter, min_ratings=0))
+        return self.count(without_minimum) - self.count(self.build_filter(movie_filter))
 
     def _read(self, read: Callable[[], T]) -> T:
-        """Reads from one collection; if it has been replaced meanwhile, again, from its successor."""
+        """Reads from one version of the collection; if it was replaced meanwhile, again from its successor.
+
+        A collection that is being dropped answers with nothing (Milvus 2.3). It is dropped only after the alias has
+        moved, so what was read counts if the alias is where it was.
+        """
         while True:
             try:
-                with self.milvus.errors("cannot read"):
-                    found = read()
+                with self.connection.translate_errors("cannot read"):
+                    result = read()
             except MilvusError:
-                self._sure_until = 0.0
-                if not self._is_replaced():
+                if not self._reopen_if_swapped():
                     raise
             else:
-                if not self._is_replaced():
-                    return found
+                if not self._reopen_if_swapped():
+                    return result
 
-    def _is_replaced(self) -> bool:
-        """Tells whether another collection is served by now, and opens that one."""
-        now = time.monotonic()
-        if now < self._sure_until or not self.milvus.is_server:  # Nobody else builds in Milvus Lite.
+    def _reopen_if_swapped(self) -> bool:
+        """Opens the current collection if another one has the alias by now; returns whether it did."""
+        if not self.connection.is_server:  # No other process can have built one in Milvus Lite.
             return False
-        with self.milvus.errors("cannot read"):
-            served = served_collection(self.milvus)
-        if served == self._name:
-            self._sure_until = now + LEASE_SECONDS
-            return False
+        with self.connection.translate_errors("cannot read"):
+            if current_collection(self.connection) == self._name:
+                return False
         self._open()
         return True
-
-
-def string_literals(texts: Iterable[str]) -> str:
-    """Returns a list of string literals for a filter expression, such as `["War", "Æon Flux"]`.
-
-    Milvus knows the escapes of quotes and backslashes; Milvus Lite (3.2.2) does not know the Unicode escapes that JSON writes.
-    """
-    escaped = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
-    return "[" + ", ".join(f'"{text}"' for text in escaped) + "]"
 
 
 def _stored_movie(row: dict[str, Any]) -> StoredMovie:
@@ -295,33 +263,25 @@ def _stored_movie(row: dict[str, Any]) -> StoredMovie:
     return StoredMovie(movie, row["num_ratings"], np.array(row["vector"], np.float32))
 
 
-def served_collection(milvus: Milvus) -> str | None:
-    """Returns the collection that the alias points at; `describe_alias` of Milvus 2.3 knows one database only."""
-    if not milvus.client.has_collection(ALIAS):
+def current_collection(connection: MilvusConnection) -> str | None:
+    """Returns the collection that the alias points to; `describe_alias` of Milvus 2.3 knows one database only."""
+    if not connection.client.has_collection(ALIAS):
         return None
-    return str(milvus.client.describe_collection(ALIAS)["collection_name"])
+    return str(connection.client.describe_collection(ALIAS)["collection_name"])
 
 
-def lite_checksums(folder: Path, name: str) -> dict[str, int]:
-    """Returns the checksums of a collection's data files, which Milvus Lite (3.2.2) does not check itself."""
-    files = sorted(path for path in (folder / "collections" / name).rglob("*") if path.suffix in (".parquet", ".idx"))
-    with ThreadPoolExecutor() as pool:
-        checksums = pool.map(lambda path: zlib.crc32(path.read_bytes()), files)
-        return {str(path.relative_to(folder)): checksum for path, checksum in zip(files, checksums, strict=True)}
-
-
-def count_movies(milvus: Milvus, name: str) -> int:
-    """Returns how many movies a collection holds, all that were inserted before; whoever reads it then sees these."""
+def count_movies(connection: MilvusConnection, name: str) -> int:
+    """Returns the number of rows; strongly consistent, so that later reads with Bounded consistency see all of them."""
     options: dict[str, Any] = {"filter": "", "output_fields": ["count(*)"], "consistency_level": "Strong"}
-    return int(milvus.client.query(name, **options)[0]["count(*)"])
+    return int(connection.client.query(name, **options)[0]["count(*)"])
 
 
-def search_collection(milvus: Milvus, name: str, vectors: np.ndarray, k: int, where: str = "") -> Any:
-    """Asks Milvus for the k rows of the largest inner product with each vector."""
-    return milvus.client.search(
+def search_collection(connection: MilvusConnection, name: str, vectors: np.ndarray, k: int, filter: str = "") -> Any:
+    """Returns Milvus' hits: the k rows of the largest inner product with each vector."""
+    return connection.client.search(
         name,
         vectors,
-        filter=where,
+        filter=filter,
         limit=k,
         output_fields=["id"],
         search_params={"metric_type": "IP", "params": {"ef": max(300, 2 * k)}},

@@ -1,175 +1,286 @@
-"""What a person means by a title: articles, accents, numerals, parts and slips of a letter do not matter."""
+"""Title matching: which movies a typed text, or a film in a file, refers to."""
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
-from recommender.data.movielens import split_title
+from recommender.data.ratings_csv import FilmReference
+from recommender.data.titles import alternative_names, display_title, normalize_words, split_title, title_key
+from recommender.errors import RecommenderError
 
-MAX_OFFERED = 5
+if TYPE_CHECKING:
+    from recommender.index.collection import MovieCollection
+
 ID_PREFIX = "id:"
-"""What makes a text an id for sure."""
-LEAST_LIKENESS = 75.0
-"""Of a title that is offered though nothing fits, 0..100, as `rapidfuzz.fuzz.ratio` counts: not just its letters."""
-SLIPS = ((4, 1), (8, 2))
-"""Words of at least so many letters may have so many letters wrong, but not the first."""
+MAX_OFFERED = 5
+MIN_SIMILARITY = 75.0
+"""Lower bound on `rapidfuzz.fuzz.ratio`, 0..100, of a title that is offered where nothing matches."""
+MAX_TYPOS = ((4, 1), (8, 2))
+"""Pairs of a word length and the number of typos allowed from that length on; a first letter must be right."""
+YEAR_TOLERANCE = 1
+"""Services differ by a year for films that were first shown abroad or at a festival."""
 
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_ROMAN = {"ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
-_NUMERALS = {word: str(value) for word, value in [*zip(_NUMBERS.split(), range(17), strict=True), *_ROMAN.items()]}
-_ARTICLE_BEHIND = re.compile(r"^(.*), (the|a|an|la|le|les|l'|il|lo|el|los|las|der|die|das)$", re.IGNORECASE)
-_BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
-_INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
-_WORD = re.compile(r"[^\W_]+")
-_ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
+Names = list[list[str]]
+"""The names of one movie, main name first, each as normalized words."""
+
+
+class TitleError(RecommenderError):
+    """No movie matches a title, or several do. The message offers some."""
 
 
 class Title(NamedTuple):
-    """A movie, as far as its title goes."""
+    """A movie's title as title matching sees it."""
 
     movie_id: int
     title: str
     num_ratings: int
-    """How well known it is."""
+    """Number of training ratings; the better known of two matches is offered first."""
 
 
-def title_words(text: str) -> list[str]:
-    """Reduces a name to lower-case words without accents and leading article: `The Godfather: Part II` ends in 2."""
-    text = _ARTICLE_BEHIND.sub(r"\2 \1", text.strip()).casefold().replace("&", " and ")
-    plain = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
-    words = [_NUMERALS.get(word, word) for word in _WORD.findall(_INSIDE_WORDS.sub("", plain))]
-    return words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words
-
-
-def title_key(title: str) -> str:
-    """Returns what two spellings of one title agree on: `Matrix, The (1999)` and `the matrix` both give `matrix`."""
-    return "".join(title_words(_names(title)[0]))
-
-
-def _names(title: str) -> list[str]:
-    """Returns the name without its year, then the ones in brackets: `Postino, Il`, `The Postman`."""
-    name, _ = split_title(title.strip())
-    others = [_ALSO_KNOWN_AS.sub("", other) for other in _BRACKETS.findall(name)]
-    return [_BRACKETS.sub(" ", name).strip(), *others]
-
-
-class Fit(IntEnum):
-    """In what way a movie fits a text; the first is the best."""
+class MatchKind(IntEnum):
+    """How a title matches a text; lower is better."""
 
     NAME = 0
     OTHER_NAME = 1
     BEGINNING = 2
     PART = 3
-    BEGINNINGS_OF_WORDS = 4
-    SLIP = 5
-    PART_WITH_SLIPS = 6
+    WORD_BEGINNINGS = 4
+    TYPO = 5
+    PART_WITH_TYPOS = 6
 
 
-class Found(NamedTuple):
-    """The movies that a text may mean."""
+class TitleMatch(NamedTuple):
+    """The movies that a text may refer to."""
 
     titles: list[Title]
     """Best known first."""
-    way: Fit | None
-    """In which all of them fit; None if they only come near."""
+    kind: MatchKind | None
+    """How all of them match; None if they are merely similar."""
+
+
+class FilmMatches(NamedTuple):
+    """The result of `match_films`."""
+
+    movie_ids: dict[FilmReference, int]
+    """Movie ids of the matched films."""
+    ambiguous: dict[FilmReference, list[Title]]
+    """Films that several movies match."""
+    unmatched: dict[FilmReference, list[Title]]
+    """Films that no movie matches, with similar titles."""
+
+
+class TitleMatcher:
+    """Finds movies by title.
+
+    Args:
+        titles: The titles of all movies.
+    """
+
+    def __init__(self, titles: Iterable[Title]) -> None:
+        self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
+        self._years = [split_title(title.title)[1] for title in self._titles]
+        self._names: list[Names] = [
+            [normalize_words(name) for name in alternative_names(title.title)] for title in self._titles
+        ]
+        self._keys = [["".join(name) for name in names] for names in self._names]
+        self._rows: dict[str, list[int]] = {}
+        for row, keys in enumerate(self._keys):
+            for key in dict.fromkeys(keys):
+                self._rows.setdefault(key, []).append(row)
+
+    def find(self, text: str) -> TitleMatch:
+        """Returns the movies that match a typed text in the best way, see `MatchKind`.
+
+        Args:
+            text: A title, or a part of one; a year at its end must be the movie's, or one beside it.
+        """
+        name, year = split_title(text.strip())
+        words = normalize_words(alternative_names(text)[0])
+        match = self._best(self._kinds(words), year)
+        year_behind = re.fullmatch(r"(.*) ((?:19|20)\d\d)", name)
+        if match is None and year is None and year_behind:
+            match = self._best(self._kinds(normalize_words(year_behind[1])), int(year_behind[2]))
+        return match or TitleMatch(self._similar(words), None)
+
+    def match(self, film: FilmReference) -> TitleMatch:
+        """Returns the movies that a film in a file refers to; stricter than `find`, as nobody checks each line.
+
+        A whole name matches. With a year, so does a part of two words or more, and a name with typos.
+        """
+        names = [normalize_words(name) for name in alternative_names(film.title)]
+        kinds = self._whole_names(["".join(names[0])])
+        if film.year is not None:
+            others = self._whole_names(["".join(words) for words in names[1:]])
+            kinds = (*kinds, *others, *self._parts_in_year(names[0], film.year), self._typos(names[0]))
+        return self._best(kinds, film.year) or TitleMatch(self._similar(names[0]), None)
+
+    def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:
+        """Returns the first kind of match with a movie of the right year."""
+        for kind, rows in kinds:
+            for tolerance in range(YEAR_TOLERANCE + 1):
+                in_year = [row for row in rows if year is None or self._year_distance(row, year) <= tolerance]
+                if in_year:
+                    return TitleMatch([self._titles[row] for row in in_year], kind)
+        return None
+
+    def _year_distance(self, row: int, year: int) -> int:
+        return abs((self._years[row] or 0) - year)
+
+    def _kinds(self, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
+        """Yields the rows of the movies that match in each way, the best way first."""
+        if not words:
+            return
+        yield from self._whole_names(["".join(words)])
+        yield MatchKind.BEGINNING, self._where(lambda names: names[0][: len(words)] == words)
+        yield MatchKind.PART, self._where(lambda names: any(_contains(name, words) for name in names))
+        by_beginnings = self._where(lambda names: any(_in_order(name, words, _begins) for name in names))
+        yield MatchKind.WORD_BEGINNINGS, by_beginnings
+        yield self._typos(words)
+        with_typos = self._where(lambda names: any(_in_order(name, words, _is_typo) for name in names))
+        yield MatchKind.PART_WITH_TYPOS, with_typos
+
+    def _whole_names(self, keys: Sequence[str]) -> tuple[tuple[MatchKind, list[int]], ...]:
+        rows = [row for key in keys for row in self._rows.get(key, []) if key]
+        main = [row for row in rows if self._keys[row][0] in keys]
+        return (MatchKind.NAME, main), (MatchKind.OTHER_NAME, rows)
+
+    def _parts_in_year(self, words: list[str], year: int) -> tuple[tuple[MatchKind, list[int]], ...]:
+        """Returns the movies of a year whose name is a part of the words or contains them, numerals aside."""
+        in_year = [row for row, own_year in enumerate(self._years) if own_year == year]
+        equal = [row for row in in_year if any(_is_same_but_numerals(name, words) for name in self._names[row])]
+        longer = [row for row in in_year if any(_is_proper_part(words, name) for name in self._names[row])]
+        shorter = [row for row in in_year if any(_is_proper_part(name, words) for name in self._names[row])]
+        return (MatchKind.PART, equal), (MatchKind.PART, longer), (MatchKind.PART, shorter)
+
+    def _typos(self, words: list[str]) -> tuple[MatchKind, list[int]]:
+        """Returns the movies of which a name has the same words with typos, or the same letters with few."""
+        key = "".join(words)
+        near = process.extract(key, list(self._rows), scorer=OSA.distance, score_cutoff=_allowed_typos(key), limit=None)
+        rows = {row for other, _, _ in near if _is_typo(other, key) for row in self._rows[other]}
+        rows.update(self._where(lambda names: any(_is_same_with_typos(name, words) for name in names)))
+        return MatchKind.TYPO, sorted(rows)
+
+    def _where(self, matches: Callable[[Names], bool]) -> list[int]:
+        return [row for row, names in enumerate(self._names) if matches(names)]
+
+    def _similar(self, words: list[str]) -> list[Title]:
+        """Returns titles to offer: for `die hard 3` the films of the series, else titles with similar letters."""
+        if len(words) > 1 and words[-1].isdigit():
+            series = self._where(lambda names: names[0][: len(words) - 1] == words[:-1])
+            if series:
+                return [self._titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
+        names = {row: " ".join(names[0]) for row, names in enumerate(self._names)}
+        near = process.extract(
+            " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
+        )
+        return [self._titles[row] for _, _, row in near]
 
 
 def _in_order(name: Sequence[str], words: Sequence[str], same: Callable[[str, str], bool]) -> bool:
-    """Tells whether each word is, in that order, the same as a word of the name."""
-    left = iter(name)
-    return all(any(same(candidate, word) for candidate in left) for word in words)
+    """Returns whether each word is, in this order, the same as a word of the name."""
+    rest = iter(name)
+    return all(any(same(candidate, word) for candidate in rest) for word in words)
+
+
+def _contains(name: Sequence[str], words: Sequence[str]) -> bool:
+    return f" {' '.join(words)} " in f" {' '.join(name)} "
+
+
+def _is_proper_part(words: Sequence[str], name: Sequence[str]) -> bool:
+    return 2 <= len(words) < len(name) and _contains(name, words)
+
+
+def _is_same_but_numerals(name: Sequence[str], words: Sequence[str]) -> bool:
+    """Returns whether one of two names has numerals that the other lacks: `Star Trek II: ...`, `Star Trek: ...`."""
+    text, other = ([word for word in one if not word.isdigit()] for one in (name, words))
+    return len(text) > 1 and text == other and (text == list(name) or other == list(words))
 
 
 def _begins(candidate: str, word: str) -> bool:
     return candidate == word if word.isdigit() else candidate.startswith(word)
 
 
-def _is_slip(candidate: str, word: str) -> bool:
-    """Tells whether a word is meant, though a letter or two of it are wrong, missing or swapped."""
-    if candidate == word:
+def _is_typo(candidate: str, word: str) -> bool:
+    """Returns whether two words are equal but for a few letters that are wrong, missing or swapped."""
+    if candidate == word or (len(word) > 3 and _stem(candidate) == _stem(word)):
         return True
     same_numbers = re.findall(r"\d+", candidate) == re.findall(r"\d+", word)
-    return same_numbers and candidate[:1] == word[:1] and OSA.distance(candidate, word) <= _allowed_slips(word)
+    return same_numbers and candidate[:1] == word[:1] and OSA.distance(candidate, word) <= _allowed_typos(word)
 
 
-def _allowed_slips(word: str) -> int:
-    return max((slips for least, slips in SLIPS if len(word) >= least), default=0)
+def _is_same_with_typos(name: Sequence[str], words: Sequence[str]) -> bool:
+    return len(name) == len(words) and all(map(_is_typo, name, words))
 
 
-class TitleIndex:
-    """Finds movies by what people type.
+def _stem(word: str) -> str:
+    """Returns a word without its plural ending: `thieves` is `thief`."""
+    return re.sub(r"s$", "", re.sub(r"ies$", "y", re.sub(r"ves$", "f", word)))
 
-    Args:
-        titles: Of all movies.
+
+def _allowed_typos(word: str) -> int:
+    return max((typos for length, typos in MAX_TYPOS if len(word) >= length), default=0)
+
+
+def closest_name(text: str, names: Mapping[str, str]) -> str | None:
+    """Returns the value of the one key that a text equals but for typos; None where there is not exactly one."""
+    near = [value for key, value in names.items() if _is_typo(key, text)]
+    return near[0] if len(near) == 1 else None
+
+
+def find_movie(collection: "MovieCollection", text: str) -> Title:
+    """Returns the movie that a typed title, a part of one, or an id like `id:2001` refers to.
+
+    Raises:
+        TitleError: No movie matches, or several do.
     """
+    if text.startswith(ID_PREFIX):
+        number = text.removeprefix(ID_PREFIX)
+        is_id = number.isascii() and number.isdigit() and len(number) <= 18
+        by_id = collection.titles_with_ids([int(number)]) if is_id else []
+        if not by_id:
+            raise TitleError(f"no movie has the id {number[:40]!r}")
+        return by_id[0]
+    match = TitleMatcher(collection.titles_with_keys([title_key(text)])).find(text)
+    if match.kind is not MatchKind.NAME:
+        match = TitleMatcher(collection.titles()).find(text)
+    if match.kind is not None and len(match.titles) == 1:
+        return match.titles[0]
+    shown = text if len(text) <= 80 else text[:80] + "..."
+    offered = "; ".join(
+        f"{ID_PREFIX}{title.movie_id} {display_title(title.title)}" for title in match.titles[:MAX_OFFERED]
+    )
+    if match.kind is not None:
+        raise TitleError(f"several movies match {shown!r}; choose one by its id: {offered}")
+    hint = f"choose one by its id: {offered}" if offered else "nor is a similar one"
+    raise TitleError(f"no movie is called {shown!r}; {hint}")
 
-    def __init__(self, titles: Iterable[Title]) -> None:
-        self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
-        self._years = [split_title(title.title)[1] for title in self._titles]
-        self._names = [[title_words(name) for name in _names(title.title)] for title in self._titles]
-        self._keys = [["".join(name) for name in names] for names in self._names]
-        self._rows: dict[str, list[int]] = {}
-        for row, keys in enumerate(self._keys):
-            for key in set(keys):
-                self._rows.setdefault(key, []).append(row)
 
-    def find(self, text: str, whole: bool = False) -> Found:
-        """Returns the movies that fit a text in the best way in which any does, see `Fit`.
-
-        Args:
-            text: A title, or a part of one; a year at its end must be the movie's, or one beside it.
-            whole: Whether the text is a whole title, of which no part will do.
-        """
-        year = split_title(text.strip())[1]
-        name = _names(text)[0]
-        found = self._best(title_words(name), year, whole)
-        year_behind = re.fullmatch(r"(.*) ((?:19|20)\d\d)", name)
-        if not found and year is None and year_behind:
-            found = self._best(title_words(year_behind[1]), int(year_behind[2]), whole)
-        return found or Found(self._near(title_words(name)), None)
-
-    def _best(self, words: list[str], year: int | None, whole: bool) -> Found | None:
-        for way, rows in self._ways(words, whole) if words else []:
-            for tolerance in (0, 1):  # Services differ by a year, of a film that was first shown abroad.
-                fits = [row for row in rows if year is None or abs((self._years[row] or 0) - year) <= tolerance]
-                if fits:
-                    return Found([self._titles[row] for row in fits], way)
-        return None
-
-    def _ways(self, words: list[str], whole: bool) -> Iterator[tuple[Fit, list[int]]]:
-        """Yields the rows of the movies that fit in each way, the best way first."""
-        key = "".join(words)
-        same = self._rows.get(key, [])
-        yield Fit.NAME, [row for row in same if self._keys[row][0] == key]
-        yield Fit.OTHER_NAME, same
-        if not whole:
-            inside = f" {' '.join(words)} "
-            yield Fit.BEGINNING, self._where(lambda names: names[0][: len(words)] == words)
-            yield Fit.PART, self._where(lambda names: any(inside in f" {' '.join(name)} " for name in names))
-            yield (
-                Fit.BEGINNINGS_OF_WORDS,
-                self._where(lambda names: any(_in_order(name, words, _begins) for name in names)),
-            )
-        slips = _allowed_slips(key)
-        near = process.extract(key, list(self._rows), scorer=OSA.distance, score_cutoff=slips, limit=None)
-        yield Fit.SLIP, sorted({row for other, _, _ in near if _is_slip(other, key) for row in self._rows[other]})
-        if not whole:
-            yield (
-                Fit.PART_WITH_SLIPS,
-                self._where(lambda names: any(_in_order(name, words, _is_slip) for name in names)),
-            )
-
-    def _where(self, fits: Callable[[list[list[str]]], bool]) -> list[int]:
-        return [row for row, names in enumerate(self._names) if fits(names)]
-
-    def _near(self, words: list[str]) -> list[Title]:
-        names = {row: " ".join(names[0]) for row, names in enumerate(self._names)}
-        near = process.extract(
-            " ".join(words), names, scorer=fuzz.ratio, score_cutoff=LEAST_LIKENESS, limit=MAX_OFFERED
-        )
-        return [self._titles[row] for _, _, row in near]
+def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -> FilmMatches:
+    """Matches the films of a file with the movies of a collection."""
+    unique = list(dict.fromkeys(films))
+    ids = {film.movie_id for film in unique if film.movie_id is not None}
+    available = {title.movie_id for title in collection.titles_with_ids(ids)}
+    by_title = [film for film in unique if film.movie_id is None]
+    keys = {film: title_key(film.title) for film in by_title}
+    with_key = TitleMatcher(collection.titles_with_keys(keys.values()))
+    matches = {film: with_key.match(film) for film in by_title}
+    rest = [film for film, match in matches.items() if match.kind is not MatchKind.NAME]
+    if rest:
+        all_titles = TitleMatcher(collection.titles())
+        matches |= {film: all_titles.match(film) for film in rest}
+    result = FilmMatches({}, {}, {})
+    for film in unique:
+        match = matches.get(film, TitleMatch([], None))
+        if film.movie_id is not None and film.movie_id in available:
+            result.movie_ids[film] = film.movie_id
+        elif match.kind is None:
+            result.unmatched[film] = match.titles
+        elif len(match.titles) == 1:
+            result.movie_ids[film] = match.titles[0].movie_id
+        else:
+            result.ambiguous[film] = match.titles
+    return result

@@ -1,84 +1,272 @@
-"""What people pick: a person's taste vector from the films that they know, gender, age and occupation. Plain arrays.
+"""Profiles, histories and new ratings to vectors: the fold-in, the taste vector, the two joined. Plain numpy.
 
-A pick score is the inner product of a person's and a movie's vector. The last number of a movie's vector is its bias,
-so the last of a person's is 1. What a person's vector is the sum of explains the score, too.
+A movie is stored as `[rating vector 200 | taste vector 200]`. A user's query vector has the same layout, each half
+multiplied by the weight of its score, so that one inner product gives the weighted sum of both scores.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.data.features import DEMOGRAPHIC_SIZES, UNKNOWN, MovieFeatures, Vocabularies
-from recommender.evaluation.metrics import LIKED_FROM
+from recommender.data.dataset import RELEVANCE_THRESHOLD
+from recommender.data.features import (
+    DEMOGRAPHIC_SIZES,
+    EMBEDDING_DIM,
+    NUM_DEMOGRAPHIC_PROFILES,
+    UNKNOWN,
+    MovieFeatures,
+    demographic_profile_row,
+    encode_movies,
+)
+from recommender.data.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.scoring import COSINE_SCALE
+
+if TYPE_CHECKING:
+    from recommender.index.collection import MovieCollection
+    from recommender.inference.model_folder import SavedModel
+
+STAR_WEIGHT = 0.2
+"""Weight of a predicted star beside the taste score, chosen on validation rows of ml-1m."""
+RANKING_WEIGHTS = {"stars": (1.0, 0.0), "picks": (0.0, 1.0), "both": (COSINE_SCALE * STAR_WEIGHT, 1.0)}
+"""Weights of the two inner products, rating and taste, by the name of the ranking."""
 
 LIKED_WEIGHT = 1.0
 SEEN_WEIGHT = 0.5
-DEMOGRAPHIC_STARTS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
-"""Where the rows of gender, age and occupation begin in `Taste.demographics`."""
+DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
+"""First rows of gender, age and occupation in a table of demographic embeddings."""
+
+RATING_VARIANCE = 0.75
+"""Variance of a rating around its prediction, in stars squared; this and the next two were chosen on held-out users."""
+PRIOR_COV_SCALE = 1.5
+"""Factor on the covariance of the learnt user vectors, which regularization draws together."""
+PRIOR_MEAN_SCALE = 0.5
+"""Factor on the mean offset of the learnt user vectors."""
 
 
-class Taste(NamedTuple):
-    """What training has learnt of tastes. A movie that it has not seen is the sum of its genres and words."""
+DEMOGRAPHIC_LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
+"""Labels of gender, age and occupation; the label of index i is at i - 1."""
+UNKNOWN_LABELS = ("anyone", "any age", "any job")
 
-    history: np.ndarray
-    """float32[movie indices, 199], what a movie that a person knows adds to them"""
-    target: np.ndarray
-    """float32[movie indices, 200], a movie's vector, its bias last"""
-    history_content: np.ndarray
-    """float32[genre and word indices, 199], the same of movies that are not known"""
-    target_content: np.ndarray
-    """float32[genre and word indices, 200], likewise"""
+
+def join_vectors(rating_vectors: np.ndarray, taste_vectors: np.ndarray) -> np.ndarray:
+    """Returns float32[..., 400] for float32[..., 200] twice."""
+    return np.concatenate([rating_vectors, taste_vectors], axis=-1)
+
+
+def split_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rating vectors and the taste vectors, float32[..., 200] each, of joined ones."""
+    return vectors[..., :EMBEDDING_DIM], vectors[..., EMBEDDING_DIM:]
+
+
+class MovieEmbeddings(NamedTuple):
+    """A table of movie embeddings; a movie without training ratings is the sum of its genres' and words'."""
+
+    by_id: np.ndarray
+    """float32[movie indices, dim]"""
+    by_content: np.ndarray
+    """float32[genre indices + word indices, dim], genres first; 0 at padding"""
+
+    def lookup(self, movies: MovieFeatures, num_genres: int) -> np.ndarray:
+        """Returns float32[movies, dim].
+
+        Args:
+            movies: The movies.
+            num_genres: The number of genre indices.
+        """
+        rows = np.array(self.by_id[movies.movie_idx])
+        is_unknown = movies.movie_idx == UNKNOWN
+        _, genres, words = movies.select(is_unknown)
+        rows[is_unknown] = self.by_content[genres].sum(1) + self.by_content[num_genres + words].sum(1)
+        return rows
+
+
+class TasteParameters(NamedTuple):
+    """A trained taste model; see `TasteModel`."""
+
+    inputs: MovieEmbeddings
+    """Of width 199: the embeddings of the movies in a history."""
+    outputs: MovieEmbeddings
+    """Of width 200: the movies' taste vectors, each ending in a bias."""
     demographics: np.ndarray
-    """float32[33, 199], what a gender, an age and an occupation add; index 0 of each is "unknown" """
-
-    def history_of(self, movies: MovieFeatures, vocabularies: Vocabularies) -> np.ndarray:
-        """Returns float32[movies, 199], what each movie adds to a person who knows it."""
-        return _rows(self.history, self.history_content, movies, vocabularies)
-
-    def target_of(self, movies: MovieFeatures, vocabularies: Vocabularies) -> np.ndarray:
-        """Returns float32[movies, 200], each movie's vector."""
-        return _rows(self.target, self.target_content, movies, vocabularies)
+    """float32[33, 199], embeddings of genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`"""
 
 
-def _rows(table: np.ndarray, content: np.ndarray, movies: MovieFeatures, vocabularies: Vocabularies) -> np.ndarray:
-    """Looks up known movies in a table, and sums the genres and words of the others; those of padding are 0."""
-    rows = np.array(table[movies.movie_index])
-    _, genres, words = movies.take(movies.movie_index == UNKNOWN)
-    rows[movies.movie_index == UNKNOWN] = content[genres].sum(1) + content[vocabularies.genres.size + words].sum(1)
+class History(NamedTuple):
+    """What the taste of a user is computed from: movies with weights, and demographics."""
+
+    embeddings: np.ndarray
+    """float32[movies, 199], input embeddings of the taste model"""
+    weights: np.ndarray
+    """float32[movies], see `history_weights`"""
+    demographics: np.ndarray
+    """float32[stated demographics, 199], embeddings of the gender, age and occupation that are known"""
+
+    def vector(self) -> np.ndarray:
+        """Returns the taste vector, float32[200]; its last number is 1 and multiplies a movie's bias."""
+        taste = l2_normalize(self.weights) @ self.embeddings + self.demographics.sum(0)
+        return np.append(taste, np.float32(1))
+
+    def contributions(self) -> np.ndarray:
+        """Returns float32[movies + stated demographics, 200], the parts that `vector` is the sum of, but for the 1."""
+        parts = np.concatenate([self.embeddings * l2_normalize(self.weights)[:, None], self.demographics])
+        return np.pad(parts, ((0, 0), (0, 1)))
+
+
+def history_weights(ratings: np.ndarray) -> np.ndarray:
+    """Returns float32[ratings], the weight of each movie in a history: 1 if it was liked, else 0.5."""
+    return np.where(ratings >= RELEVANCE_THRESHOLD, np.float32(LIKED_WEIGHT), np.float32(SEEN_WEIGHT))
+
+
+def l2_normalize(weights: np.ndarray) -> np.ndarray:
+    """Returns the weights of a history divided by their Euclidean norm."""
+    return weights / max(float(np.linalg.norm(weights)), 1e-6)
+
+
+def stated_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.ndarray:
+    """Returns float32[stated demographics, dim], rows of a table of demographic embeddings.
+
+    Args:
+        table: float32[33, dim], genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`
+        demographic_idx: int64[3], gender, age and occupation; 0 is "unknown"
+    """
+    rows: np.ndarray = table[(DEMOGRAPHIC_OFFSETS + demographic_idx)[demographic_idx > 0]]
     return rows
 
 
-def weights_of(ratings: np.ndarray) -> np.ndarray:
-    """Returns float32[ratings], how much each film of a history counts, given its stars."""
-    return np.where(ratings >= LIKED_FROM, np.float32(LIKED_WEIGHT), np.float32(SEEN_WEIGHT))
+@dataclass(frozen=True)
+class UserProfile:
+    """Whom to recommend for: demographics or a user of the training data, and what is known of their taste."""
+
+    row: int
+    """The profile's row in the model."""
+    description: str
+    user_id: int | None = None
+    """The id of a user of the training data."""
+    history: Mapping[int, float] = field(default_factory=dict)
+    """Weights of the movies in the user's history by id, see `history_weights`."""
+    new_ratings: Mapping[int, float] = field(default_factory=dict)
+    """Stars by movie id of ratings that training has not seen; they are folded into the rating vector."""
+    exclude_ids: frozenset[int] = frozenset()
+    """Ids of movies that are not recommended."""
+
+    @classmethod
+    def from_user(cls, model: "SavedModel", user_id: int, include_seen: bool = False) -> "UserProfile":
+        """Returns the profile of a user of the training data, with their training ratings as history.
+
+        Raises:
+            ModelError: There is no such user.
+        """
+        row = model.profile_row(user_id)
+        ratings = model.ratings_of(user_id)
+        ratings = ratings[~ratings["held_out"]]
+        weights = history_weights(ratings["rating"])
+        history = dict(zip(ratings["movie_id"].tolist(), weights.tolist(), strict=True))
+        description = f"user {user_id}: {_describe(model, row)}"
+        return cls(row, description, user_id, history, {}, frozenset() if include_seen else frozenset(history))
+
+    @classmethod
+    def from_demographics(
+        cls, model: "SavedModel", gender: int | None = None, age: int | None = None, occupation: int | None = None
+    ) -> "UserProfile":
+        """Returns the profile of a new user; each label is numbered from 0, and None is unknown."""
+        indices = [0 if label is None else 1 + label for label in (gender, age, occupation)]
+        row = int(demographic_profile_row(*np.array(indices)))
+        return cls(row, _describe(model, row))
+
+    def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
+        """Returns the profile with new ratings, stars by movie id; NaN for a movie that was seen and not rated."""
+        weights = history_weights(np.fromiter(ratings.values(), np.float32, len(ratings)))
+        return replace(
+            self,
+            history={**self.history, **dict(zip(ratings, weights.tolist(), strict=True))},
+            new_ratings={**self.new_ratings, **{key: stars for key, stars in ratings.items() if not np.isnan(stars)}},
+            exclude_ids=self.exclude_ids | ratings.keys(),
+        )
+
+    def with_movies(self, liked: Mapping[int, str], seen: Mapping[int, str]) -> "UserProfile":
+        """Returns the profile with movies, names by id, that the user liked, or has seen and not liked much."""
+        weights = dict.fromkeys(seen, SEEN_WEIGHT) | dict.fromkeys(liked, LIKED_WEIGHT)
+        likes = f"; likes {', '.join(liked.values())}" if liked else ""
+        knows = f"; knows {', '.join(seen.values())}" if seen else ""
+        return replace(
+            self,
+            description=self.description + likes + knows,
+            history={**self.history, **weights},
+            exclude_ids=self.exclude_ids | weights.keys(),
+        )
 
 
-def parts_of(
-    history: np.ndarray, weights: np.ndarray, demographics: np.ndarray, demographic_index: np.ndarray
-) -> np.ndarray:
-    """Returns float32[films + 3, 199], what a person's vector is the sum of: their films, gender, age, occupation.
+def load_history(model: "SavedModel", collection: "MovieCollection", profile: UserProfile) -> History:
+    """Returns a profile's history with the embeddings of its movies and demographics."""
+    movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
+    movie_idx = model.movie_idx(movie_ids)
+    embeddings = np.array(model.taste_inputs.by_id[movie_idx])
+    unknown = np.flatnonzero(movie_idx == UNKNOWN)
+    if len(unknown):
+        stored = collection.fetch(movie_ids[unknown].tolist())
+        movies = [stored[movie_id].movie for movie_id in movie_ids[unknown].tolist()]
+        features = encode_movies(movies, model.vocabularies)
+        embeddings[unknown] = model.taste_inputs.lookup(features, model.vocabularies.genres.size)
+    weights = np.fromiter(profile.history.values(), np.float32, len(profile.history))
+    return History(embeddings, weights, stated_demographics(model.taste_demographics, model.profiles[profile.row, 1:]))
+
+
+class UserPrior(NamedTuple):
+    """Prior over the offset of a user's rating vector from that of the user's demographic profile."""
+
+    mean: np.ndarray
+    """float32[200]"""
+    covariance: np.ndarray
+    """float32[200, 200]"""
+
+    def posterior_mean(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Folds ratings into the rating vector of a demographic profile, in closed form.
+
+        With V = 5 · movie vectors, C the covariance, σ² = `RATING_VARIANCE` and u = vector + mean, it is
+        u + C Vᵀ (V C Vᵀ + σ² I)⁻¹ (r - V u): a ridge regression with smaller penalties where users differ more.
+
+        Args:
+            vector: float32[200], the profile's rating vector
+            movie_vectors: float32[ratings, 200], the rating vectors of the rated movies
+            ratings: float[ratings], stars
+
+        Returns:
+            float32[200], not of unit length.
+        """
+        moved = vector + self.mean + self.contributions(vector, movie_vectors, ratings).sum(0)
+        return np.asarray(moved, np.float32)
+
+    def contributions(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+        """Returns float64[ratings, 200], by how much each rating moves the vector; see `posterior_mean`."""
+        scaled = COSINE_SCALE * movie_vectors
+        spread = scaled @ self.covariance
+        noise = RATING_VARIANCE * np.eye(len(ratings))
+        coefficients = np.linalg.solve(spread @ scaled.T + noise, ratings - scaled @ (vector + self.mean))
+        parts: np.ndarray = coefficients[:, None] * spread
+        return parts
+
+
+def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPrior:
+    """Fits the prior to the users with a known id.
 
     Args:
-        history: float32[films, 199], rows of `Taste.history` of the films that they know
-        weights: float32[films], how much each counts
-        demographics: see `Taste.demographics`
-        demographic_index: int64[3], of gender, age and occupation, 0 where not known
+        profile_vectors: float32[profiles, 200], the user tower's rating vectors
+        profiles: int64[profiles, 4], see `encode_profiles`
     """
-    known = (demographic_index > 0)[:, None] * demographics[DEMOGRAPHIC_STARTS + demographic_index]
-    return np.concatenate([history * _shares(weights)[:, None], known])
+    known = NUM_DEMOGRAPHIC_PROFILES + np.flatnonzero(profiles[NUM_DEMOGRAPHIC_PROFILES:, 0] != UNKNOWN)
+    offsets = profile_vectors[known] - profile_vectors[demographic_profile_row(*profiles[known, 1:].T)]
+    covariance = np.cov(offsets.T) if len(offsets) > 1 else np.zeros((offsets.shape[1],) * 2)
+    return UserPrior(PRIOR_MEAN_SCALE * offsets.mean(0), (PRIOR_COV_SCALE * covariance).astype(np.float32))
 
 
-def vector_of(
-    history: np.ndarray, weights: np.ndarray, demographics: np.ndarray, demographic_index: np.ndarray
-) -> np.ndarray:
-    """Returns float32[200], a person's vector: the sum of `parts_of` them, and 1 behind it.
-
-    The sum is one product here, without the parts, which matters for thousands of people.
-    """
-    known = demographics[(DEMOGRAPHIC_STARTS + demographic_index)[demographic_index > 0]]
-    return np.append(_shares(weights) @ history + known.sum(0), np.float32(1))
+def demographic_labels(model: "SavedModel", row: int) -> list[tuple[str, int]]:
+    """Returns the labels of gender, age and occupation of a profile, with their indices; index 0 is unknown."""
+    indices = model.profiles[row, 1:].tolist()
+    pairs = zip(DEMOGRAPHIC_LABELS, UNKNOWN_LABELS, indices, strict=True)
+    return [(labels[index - 1] if index else unknown, index) for labels, unknown, index in pairs]
 
 
-def _shares(weights: np.ndarray) -> np.ndarray:
-    """Returns the weights of a history, scaled to length 1 together."""
-    return weights / max(float(np.linalg.norm(weights)), 1e-6)
+def _describe(model: "SavedModel", row: int) -> str:
+    return ", ".join(label for label, _ in demographic_labels(model, row))

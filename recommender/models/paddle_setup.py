@@ -1,4 +1,4 @@
-"""Paddle, imported in one place: quiet, on all cores, without handlers of its own, at home where there is no home."""
+"""Imports Paddle with its logging silenced, its signal handlers removed and a writable HOME."""
 
 import ctypes
 import logging
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h; bytes."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Options of glibc's mallopt."""
 
-logging.getLogger().addHandler(logging.NullHandler())  # Else Paddle gives the root logger a handler of its own.
+logging.getLogger().addHandler(logging.NullHandler())  # Otherwise Paddle adds a handler to the root logger.
 os.environ.setdefault("GLOG_minloglevel", "2")
 warnings.filterwarnings("ignore", message="No ccache found")
 warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
@@ -22,11 +22,11 @@ warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface"
 
 @contextmanager
 def writable_home() -> Iterator[None]:
-    """Gives libraries that make folders in ~/.cache or ~/.config a temporary home if they cannot.
+    """Sets HOME to a temporary folder where ~/.cache cannot be written.
 
-    Source: `paddle.dataset.common` and `paddle.jit.dy2static.utils` of Paddle 3.3 fail there, Matplotlib complains.
+    Source: `paddle.dataset.common` and `paddle.jit.dy2static.utils` of Paddle 3.3 fail there; Matplotlib warns.
     """
-    if _has_cache():
+    if _has_writable_cache():
         yield
         return
     home = os.environ.get("HOME")
@@ -40,7 +40,7 @@ def writable_home() -> Iterator[None]:
                 os.environ["HOME"] = home
 
 
-def _has_cache() -> bool:
+def _has_writable_cache() -> bool:
     try:
         cache = Path("~/.cache").expanduser()
         cache.mkdir(parents=True, exist_ok=True)
@@ -51,9 +51,10 @@ def _has_cache() -> bool:
 
 
 @contextmanager
-def own_signals() -> Iterator[None]:
-    """Lets SIGTERM wait while Paddle 3.3 takes it over, until it is given back."""
-    if threading.current_thread() is not threading.main_thread():
+def preserve_sigterm() -> Iterator[None]:
+    """Restores the SIGTERM handler that Paddle 3.3 replaces when it is imported; the signal waits meanwhile."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -65,33 +66,28 @@ def own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def own_threads() -> Iterator[None]:
-    """Lets Paddle use all of this process' cores, or as many as OMP_NUM_THREADS says; it would use one.
-
-    Paddle 3.3 complains of more when it is imported. Its libraries read the variable when they first need it.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = os.environ.pop("OMP_NUM_THREADS", str(cores))
+def preserve_num_threads() -> Iterator[None]:
+    """Keeps the user's OMP_NUM_THREADS, 1 by default, from Paddle 3.3's warning about more than one thread."""
+    threads = os.environ.pop("OMP_NUM_THREADS", "1")
     yield
     os.environ["OMP_NUM_THREADS"] = threads
 
 
-def keep_memory() -> None:
-    """Lets this process keep freed memory and use it again, where the C library is glibc.
+def keep_freed_memory() -> None:
+    """Makes glibc's malloc reuse freed memory rather than return it to the system.
 
-    It would give large blocks back to the system and get them anew, page by page, which takes a third of the time of a
-    training step on tables of 165,000 rows.
+    Otherwise each step on large tables maps its tensors anew, page by page; `benchmarks/growth.py` measures it.
     """
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-with writable_home(), own_signals(), own_threads():
+with writable_home(), preserve_sigterm(), preserve_num_threads():
     import paddle
     import paddle.nn.functional as F
     from paddle import distributed, nn
-keep_memory()
+keep_freed_memory()
 
 __all__ = ["F", "distributed", "nn", "paddle", "writable_home"]

@@ -1,4 +1,4 @@
-"""The picture of a training."""
+"""The training curve as a picture."""
 
 import io
 
@@ -7,7 +7,7 @@ from recommender.training.two_tower import Epoch
 
 
 def plot_training_curve(epochs: list[Epoch]) -> bytes:
-    """Returns a PNG of the losses of every epoch."""
+    """Returns a PNG of the training and validation loss per epoch."""
     with writable_home():
         from matplotlib.figure import Figure
 

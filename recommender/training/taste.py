@@ -1,4 +1,4 @@
-"""Trains the taste model: the configuration, one step, the loop, and what genres and words say of unknown movies."""
+"""Trains the taste model: configuration, batches with dropout, the loop, embeddings of movies without ratings."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,168 +11,175 @@ from tqdm import tqdm
 from recommender.data.dataset import Dataset
 from recommender.data.features import (
     DEMOGRAPHIC_SIZES,
-    NUM_ANONYMOUS,
+    NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
     PADDING,
     MovieFeatures,
     Vocabularies,
 )
-from recommender.inference.user_vectors import DEMOGRAPHIC_STARTS, Taste, weights_of
+from recommender.inference.user_vectors import DEMOGRAPHIC_OFFSETS, MovieEmbeddings, TasteParameters, history_weights
 from recommender.models.paddle_setup import paddle
-from recommender.models.two_tower import TasteModel
-from recommender.training.two_tower import TrainingError
+from recommender.models.taste import TasteModel
+from recommender.training.processes import TrainingError
 
 
 @dataclass(frozen=True)
 class TasteConfig:
-    """What decides the outcome of training; chosen on validation rows of ml-1m."""
+    """Hyper-parameters of the taste model, chosen on validation rows of ml-1m."""
 
-    least_steps: int = 90
-    """On small data: with more it learns them by heart. There is one for every four people."""
-    steps: int = 420
-    """At most, as the work of each grows with the number of films."""
-    people: int = 2048
-    """A step, at most; a twelfth of everyone is enough."""
+    min_steps: int = 90
+    """Lower bound on steps, of which there is one per four users; more overfits small data."""
+    max_steps: int = 420
+    """Upper bound on steps, as their cost grows with the number of movies."""
+    batch_size: int = 2048
+    """Upper bound on users per step; the batch size is a twelfth of all users."""
     learning_rate: float = 0.005
-    """AdamW's, at its highest; it rises and falls in one cycle."""
+    """AdamW's highest learning rate, in one cycle."""
     weight_decay: float = 0.5
-    film_dropout: float = 0.5
-    """Share of a person's films that are dropped in each step: a model that sees them all would copy its input."""
-    hidden_history_share: float = 0.4
-    """Share of the people of whom it is told no film at all, so that it learns new people."""
-    hidden_share: float = 0.1
-    """Share of the genders, ages and occupations that it is not told."""
+    movie_dropout: float = 0.5
+    """Share of a history's movies that are dropped in each step; without, the model copies its input."""
+    history_dropout: float = 0.4
+    """Share of the users whose whole history is dropped, which trains new users."""
+    demographic_dropout: float = 0.1
+    """Share of the genders, ages and occupations that are dropped."""
     content_l2: float = 3.0
-    """L2 regularisation of what genres and words say of a movie."""
-    known_from: int = 100
-    """Ratings. Movies with fewer weigh less when that is learnt."""
+    """L2 regularization of the regression on genres and words."""
+    full_weight_ratings: int = 100
+    """Number of ratings from which a movie has full weight in that regression."""
     seed: int = 0
 
 
-class People(NamedTuple):
-    """Some people, as the taste model reads them."""
+class UserBatch(NamedTuple):
+    """Users as the taste model reads them."""
 
     histories: csr_array
-    """float32[people, movie indices], rows of length 1, or empty"""
+    """float32[users, movie indices], `history_weights`"""
     demographics: csr_array
-    """float32[people, demographic indices]"""
+    """float32[users, demographic indices], 1 at each stated one"""
     targets: csr_array
-    """float32[people, movie indices]"""
+    """float32[users, movie indices]: 0.5, 1 and 1.5 for 3, 4 and 5 stars, else 0"""
 
 
-def encode_histories(dataset: Dataset, num_movies: int) -> tuple[csr_array, csr_array]:
-    """Returns float32[users, movie indices] twice: how much each film counts that a user rated, and what is aimed at.
-
-    The aim of a film with 3, 4 and 5 stars is 0.5, 1 and 1.5, of any other 0.
-    """
-    person_row, movie_row, rating = dataset.ratings
-    places = person_row - NUM_ANONYMOUS, dataset.movies.movie_index[movie_row]
-    stars = csr_array((rating, places), (len(dataset.people) - NUM_ANONYMOUS, num_movies))
-    aims = np.maximum(stars.data - 2, 0).astype(np.float32) / 2
-    histories = csr_array((weights_of(stars.data), stars.indices, stars.indptr), stars.shape)
-    targets = csr_array((aims, stars.indices.copy(), stars.indptr.copy()), stars.shape)
+def encode_histories(dataset: Dataset, num_movies: int) -> UserBatch:
+    """Returns all users with their whole histories."""
+    ratings = dataset.ratings
+    user_row = ratings.profile_row - NUM_DEMOGRAPHIC_PROFILES
+    cells = user_row, dataset.movies.movie_idx[ratings.movie_row]
+    stars = csr_array((ratings.rating, cells), (dataset.num_users, num_movies))
+    target = np.maximum(stars.data - 2, 0).astype(np.float32) / 2
+    histories = csr_array((history_weights(stars.data), stars.indices, stars.indptr), stars.shape)
+    targets = csr_array((target, stars.indices.copy(), stars.indptr.copy()), stars.shape)
     targets.eliminate_zeros()
-    return histories, targets
+    demographics = encode_demographics(dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 1:])
+    return UserBatch(histories, demographics, targets)
 
 
-def draw_people(everyone: People, rows: np.ndarray, config: TasteConfig, random: np.random.Generator) -> People:
-    """Looks up some people, of whom some films, histories and demographics are hidden."""
-    histories, demographics = everyone.histories[rows], everyone.demographics[rows]
-    shown = random.random(histories.nnz) >= config.film_dropout
-    hidden_people = random.random(len(rows)) < config.hidden_history_share
-    row_of = np.repeat(np.arange(len(rows)), np.diff(histories.indptr))
-    histories.data = histories.data * (shown & ~hidden_people[row_of])
-    demographics.data = demographics.data * (random.random(demographics.nnz) >= config.hidden_share)
-    return People(unit_rows(histories), demographics, everyone.targets[rows])
+def encode_demographics(demographic_idx: np.ndarray) -> csr_array:
+    """Returns float32[users, 33], 1 at each stated gender, age and occupation, for int64[users, 3]."""
+    row, column = np.nonzero(demographic_idx)
+    cells = row, DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
+    return csr_array((np.ones(len(row), np.float32), cells), (len(demographic_idx), sum(DEMOGRAPHIC_SIZES)))
 
 
-def unit_rows(histories: csr_array) -> csr_array:
-    """Returns the rows scaled to length 1, zeros left out."""
+def draw_batch(users: UserBatch, rows: np.ndarray, config: TasteConfig, random: np.random.Generator) -> UserBatch:
+    """Returns some users with dropout of movies, whole histories and demographics; histories have unit length."""
+    histories, demographics = users.histories[rows], users.demographics[rows]
+    keeps_movie = random.random(histories.nnz) >= config.movie_dropout
+    drops_history = random.random(len(rows)) < config.history_dropout
+    user_of_cell = np.repeat(np.arange(len(rows)), np.diff(histories.indptr))
+    histories.data = histories.data * (keeps_movie & ~drops_history[user_of_cell])
+    demographics.data = demographics.data * (random.random(demographics.nnz) >= config.demographic_dropout)
+    return UserBatch(normalize_rows(histories), demographics, users.targets[rows])
+
+
+def normalize_rows(histories: csr_array) -> csr_array:
+    """Scales each row to length 1, in place, and removes stored zeros."""
     histories.eliminate_zeros()
     histories.data /= np.repeat(norm(histories, axis=1), np.diff(histories.indptr))
     return histories
 
 
-def embed_tastes(dataset: Dataset, vocabularies: Vocabularies, taste: Taste) -> np.ndarray:
-    """Returns float32[people, 200], everybody's taste vector, rows as in `dataset.people`, all at once."""
-    histories = unit_rows(encode_histories(dataset, vocabularies.movies.size)[0])
-    tastes = demographic_columns(dataset.people[:, 1:]) @ taste.demographics
-    tastes[NUM_ANONYMOUS:] += histories @ taste.history
-    return np.hstack([tastes, np.ones((len(tastes), 1), np.float32)])
+def taste_vectors(dataset: Dataset, vocabularies: Vocabularies, taste: TasteParameters) -> np.ndarray:
+    """Returns float32[profiles, 200], the taste vectors of all profiles of a dataset."""
+    histories = normalize_rows(encode_histories(dataset, vocabularies.movies.size).histories)
+    vectors = encode_demographics(dataset.profiles[:, 1:]) @ taste.demographics
+    vectors[NUM_DEMOGRAPHIC_PROFILES:] += histories @ taste.inputs.by_id
+    return np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
 
 
-def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> Taste:
+def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> TasteParameters:
     """Trains a taste model. The same seed gives the same model on the same machine.
 
     Args:
         dataset: The training rows.
-        vocabularies: What it was encoded with.
-        config: How to train.
+        vocabularies: The vocabularies that encoded the dataset.
+        config: The hyper-parameters.
 
     Raises:
-        TrainingError: The loss is not a number.
+        TrainingError: The loss is not finite.
     """
-    histories, targets = encode_histories(dataset, vocabularies.movies.size)
-    everyone = People(histories, demographic_columns(dataset.people[NUM_ANONYMOUS:, 1:]), targets)
-    history, target, demographics = learn_tables(everyone, config)
-    counts = np.bincount(histories.indices, minlength=vocabularies.movies.size)
-    contents = fit_content(np.hstack([history, target]), dataset.movies, counts, vocabularies, config)
-    width = history.shape[1]
-    return Taste(history, target, contents[:, :width], contents[:, width:], demographics)
+    users = encode_histories(dataset, vocabularies.movies.size)
+    model = fit_taste_model(users, config)
+    inputs, outputs = model.input_embeddings.numpy(), model.output_embeddings.numpy()
+    counts = np.bincount(users.histories.indices, minlength=vocabularies.movies.size)
+    contents = fit_content(np.hstack([inputs, outputs]), dataset.movies, counts, vocabularies, config)
+    input_contents, output_contents = np.split(contents, [inputs.shape[1]], axis=1)
+    return TasteParameters(
+        MovieEmbeddings(inputs, input_contents),
+        MovieEmbeddings(outputs, output_contents),
+        model.demographic_embeddings.numpy(),
+    )
 
 
-def learn_tables(everyone: People, config: TasteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Trains a taste model and returns its tables; see `Taste`.
-
-    Returns:
-        `history`, `target` and `demographics`.
+def fit_taste_model(users: UserBatch, config: TasteConfig) -> TasteModel:
+    """Returns a model trained on all users.
 
     Raises:
-        TrainingError: The loss is not a number.
+        TrainingError: The loss is not finite.
     """
     paddle.seed(config.seed)
     random = np.random.default_rng(config.seed)
-    num_people, num_movies = everyone.histories.shape
+    num_users, num_movies = users.histories.shape
     model = TasteModel(num_movies, DEMOGRAPHIC_SIZES)
-    num_steps = min(max(num_people // 4, config.least_steps), config.steps)
-    step_size = min(config.people, -(-num_people // 12))
-    rate = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
-    optimizer = paddle.optimizer.AdamW(rate, parameters=model.parameters(), weight_decay=config.weight_decay)
-    for _ in tqdm(range(num_steps), "taste", unit="step", disable=None, leave=False):
-        rows = random.choice(num_people, step_size, replace=False)
-        people = draw_people(everyone, rows, config, random)
-        loss = model.loss(model(people.histories, people.demographics), people.targets)
+    num_steps = min(max(num_users // 4, config.min_steps), config.max_steps)
+    batch_size = min(config.batch_size, -(-num_users // 12))
+    schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
+    optimizer = paddle.optimizer.AdamW(schedule, parameters=model.parameters(), weight_decay=config.weight_decay)
+    for _ in tqdm(range(num_steps), "taste model", unit="step", disable=None, leave=False):
+        batch = draw_batch(users, random.choice(num_users, batch_size, replace=False), config, random)
+        loss = model.loss(model(batch.histories, batch.demographics), batch.targets)
         if not np.isfinite(float(loss)):
-            raise TrainingError("got NaN loss, training the taste failed")
+            raise TrainingError("got NaN loss, training the taste model failed")
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
-        rate.step()
-    return model.history.numpy(), model.target.numpy(), model.demographics.numpy()
+        schedule.step()
+    return model
 
 
 def fit_content(
     tables: np.ndarray, movies: MovieFeatures, counts: np.ndarray, vocabularies: Vocabularies, config: TasteConfig
 ) -> np.ndarray:
-    """Learns to tell a known movie's rows from its genres and words, for the movies that are not known.
+    """Regresses the embeddings of movies with ratings on genres and words, for movies without.
 
-    Ridge regression; each movie weighs as many ratings as it has, up to `known_from`.
+    Ridge regression, solved by conjugate gradients; the weight of a movie grows with its ratings.
 
     Args:
-        tables: float32[movie indices, width]
-        movies: All movies.
-        counts: int64[movie indices], how many ratings each has.
-        vocabularies: What the movies were encoded with.
-        config: How to regularise.
+        tables: float32[movie indices, dim], the embeddings
+        movies: The features of all movies.
+        counts: int64[movie indices], the numbers of ratings
+        vocabularies: The vocabularies that encoded the movies.
+        config: The regularization.
 
     Returns:
-        float32[genres + words, width], see `Taste`.
+        float32[genre indices + word indices, dim], see `MovieEmbeddings.by_content`.
     """
-    known = movies.take(np.flatnonzero(movies.movie_index >= NUM_RESERVED))
-    content = content_of(known, vocabularies)
-    weights = diags_array(np.minimum(counts[known.movie_index] / config.known_from, 1).astype(np.float32))
-    gram = (content.T @ weights @ content).tocsr()
-    right = content.T @ (weights @ tables[known.movie_index])
+    known = movies.select(np.flatnonzero(movies.movie_idx >= NUM_RESERVED))
+    content = encode_content(known, vocabularies)
+    weights = np.minimum(counts[known.movie_idx] / config.full_weight_ratings, 1).astype(np.float32)
+    weighted = diags_array(weights)
+    gram = (content.T @ weighted @ content).tocsr()
+    right = content.T @ (weighted @ tables[known.movie_idx])
 
     def normal_equations(flat: np.ndarray) -> np.ndarray:
         rows = flat.reshape(right.shape)
@@ -184,19 +191,12 @@ def fit_content(
     return contents
 
 
-def content_of(movies: MovieFeatures, vocabularies: Vocabularies) -> csr_array:
-    """Returns float32[movies, genre and word indices], 1 at each movie's genres and, behind these, its words."""
+def encode_content(movies: MovieFeatures, vocabularies: Vocabularies) -> csr_array:
+    """Returns float32[movies, genre indices + word indices], 1 at each genre and word of a movie."""
     num_genres = vocabularies.genres.size
-    genres = np.argwhere(movies.genre_index != PADDING)
-    words = np.argwhere(movies.word_index != PADDING)
+    genres = np.argwhere(movies.genre_idx != PADDING)
+    words = np.argwhere(movies.word_idx != PADDING)
     rows = np.concatenate([genres[:, 0], words[:, 0]])
-    columns = np.concatenate([movies.genre_index[*genres.T], num_genres + movies.word_index[*words.T]])
-    shape = len(movies.movie_index), num_genres + vocabularies.words.size
+    columns = np.concatenate([movies.genre_idx[*genres.T], num_genres + movies.word_idx[*words.T]])
+    shape = len(movies.movie_idx), num_genres + vocabularies.words.size
     return csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape)
-
-
-def demographic_columns(demographics: np.ndarray) -> csr_array:
-    """Returns float32[people, 33], 1 at what is known of their gender, age and occupation, given int64[people, 3]."""
-    row, column = np.nonzero(demographics)
-    places = row, DEMOGRAPHIC_STARTS[column] + demographics[row, column]
-    return csr_array((np.ones(len(row), np.float32), places), (len(demographics), sum(DEMOGRAPHIC_SIZES)))

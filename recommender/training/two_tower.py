@@ -1,4 +1,4 @@
-"""Trains the fusion model: the configuration, one step, the loop with validation and early stopping."""
+"""Trains the fusion model: configuration, batches with dropout of ids, one step, the loop with early stopping."""
 
 import math
 from collections.abc import Callable
@@ -9,90 +9,81 @@ import numpy as np
 from tqdm import tqdm
 
 from recommender.data.dataset import Dataset
-from recommender.data.features import (
-    DEMOGRAPHIC_SIZES,
-    NUM_ANONYMOUS,
-    NUM_RESERVED,
-    MovieFeatures,
-    Vocabularies,
-    anonymous_row,
-)
-from recommender.errors import RecommenderError
-from recommender.evaluation.metrics import RatingMetrics, Ratings, predict_scores, rating_metrics
+from recommender.data.features import MovieFeatures, Vocabularies, demographic_profile_row
+from recommender.evaluation.metrics import RatingMetrics, rating_metrics
+from recommender.models.embed import embed_movies, embed_profiles
 from recommender.models.paddle_setup import F, distributed, paddle
 from recommender.models.two_tower import EMBEDDING_STD, FusionModel
-from recommender.training.svd_init import spectral_start
-
-
-class TrainingError(RecommenderError):
-    """Training cannot go on."""
+from recommender.scoring import predict_ratings
+from recommender.training.processes import TrainingError, mean_over_processes
+from recommender.training.svd_init import svd_init
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What decides the outcome of training; chosen on validation rows of ml-1m."""
+    """Hyper-parameters of the fusion model, chosen on validation rows of ml-1m."""
 
     epochs: int = 7
+    """Upper bound; see `patience`."""
     batch_size: int = 1 << 17
-    """At most; see `fit`."""
+    """Upper bound; see `with_batch_size_for`."""
     learning_rate: float = 0.006
-    """Adam's, at the start; it falls linearly to zero over the epochs."""
+    """Adam's initial learning rate; it falls linearly to 0 over the epochs."""
     l2: float = 3e-4
-    """L2 regularisation of the id and word embeddings."""
-    newest_share: float = 0.01
-    """How much the weights after a step count in the mean of those after all steps, which is the model."""
-    anonymous_share: float = 0.1
-    """Share of the ratings whose user the model is not told, so that it learns an unknown user."""
-    hidden_share: float = 0.1
-    """Share of the anonymous users' genders, ages and occupations that it is not told either."""
-    unknown_movie_share: float = 0.03
-    """Share of the ratings whose movie's id it is not told, so that it learns an unknown movie."""
+    """L2 regularization of the id and word embeddings."""
+    ema_alpha: float = 0.01
+    """EMA coefficient (1 - decay) of the weights; the averaged weights are the model."""
+    user_id_dropout: float = 0.1
+    """Share of the ratings whose user is replaced by a demographic profile, which trains the unknown user."""
+    demographic_dropout: float = 0.1
+    """Share of these profiles' genders, ages and occupations that are replaced by "unknown"."""
+    movie_id_dropout: float = 0.03
+    """Share of the ratings whose movie id is replaced by "unknown"."""
     validation_share: float = 0.01
-    """Share of the training rows that only choose the best epoch."""
+    """Share of the training rows that are held back to choose the best epoch."""
     patience: int = 2
-    """Stop after so many epochs in a row without a better validation RMSE."""
-    most_steps: int = 200
-    """An epoch of few ratings."""
+    """Number of epochs without a better validation RMSE after which training stops."""
+    max_steps_per_epoch: int = 200
     seed: int = 0
 
     def num_validation(self, num_ratings: int) -> int:
-        """Returns how many of the ratings do not teach, but choose the best epoch."""
+        """Returns the number of validation rows among the training rows."""
         return max(1, int(num_ratings * self.validation_share))
 
-    def fit(self, num_ratings: int) -> "TrainConfig":
-        """Returns this configuration with batches that are small enough for so many ratings.
+    def with_batch_size_for(self, num_ratings: int) -> "TrainConfig":
+        """Returns this configuration with a batch size for a number of ratings.
 
-        Batches grow a little faster than the data: n ratings are learnt in 1700 / n^0.2 steps an epoch, 110 on ml-1m.
-        So the towers, which run once a distinct person and movie in a batch, and Adam, which updates all rows of all
-        tables in every step, cost little more a rating where there are many of them.
+        The batch size grows a little faster than the data: an epoch has 1700 / n^0.2 steps, 110 for ml-1m. So the cost
+        of a step that does not depend on its ratings, Adam's update of all rows and the towers' passes over distinct
+        rows, stays small per rating on large data.
 
         Raises:
-            TrainingError: There are too few.
+            TrainingError: There are too few ratings.
         """
         num_train = num_ratings - self.num_validation(num_ratings)
         if num_train <= 0:
             raise TrainingError("too few ratings to learn from; train on at least some hundreds")
-        num_steps = min(self.most_steps, 1700 / num_train**0.2)
+        num_steps = min(self.max_steps_per_epoch, 1700 / num_train**0.2)
         return replace(self, batch_size=min(self.batch_size, math.ceil(num_train / num_steps)))
 
 
 class Batch(NamedTuple):
-    """Some ratings, as the model reads them: each tower runs once a distinct person and movie."""
+    """Ratings with their distinct profiles and movies, so that each tower runs once per distinct row."""
 
-    people: np.ndarray
-    """int64[distinct people, 4]"""
+    profiles: np.ndarray
+    """int64[distinct profiles, 4]"""
     movies: MovieFeatures
-    """Of the distinct movies."""
-    person_row: np.ndarray
-    """int64[ratings], each rating's row of `people`"""
+    """Features of the distinct movies."""
+    profile_row: np.ndarray
+    """int64[ratings], rows of `profiles`"""
     movie_row: np.ndarray
-    """int64[ratings], each rating's row of `movies`"""
+    """int64[ratings], rows of `movies`"""
     rating: np.ndarray
     """float32[ratings], stars"""
 
 
 class Epoch(NamedTuple):
-    """One line of the training log. Losses are mean squared errors, in stars squared."""
+    """One line of the training log; losses are mean squared errors, in stars squared."""
 
     number: int
     train_loss: float
@@ -100,161 +91,149 @@ class Epoch(NamedTuple):
     validation: RatingMetrics
 
 
-class Trained(NamedTuple):
-    """The model of the best epoch, and how it came about."""
+class TrainResult(NamedTuple):
+    """The model after its best epoch, and the training log."""
 
     model: FusionModel
     best: Epoch
     epochs: list[Epoch]
 
 
-def set_device(device: str) -> int:
-    """Chooses where to train, `cpu` or `gpu`, and joins the other processes of `paddle.distributed.launch`, if any.
-
-    Returns:
-        This process' rank; the one of rank 0 is to do what needs doing once, and then calls `wait_for_all`.
-
-    Raises:
-        TrainingError: This Paddle cannot use a GPU.
-    """
-    if device == "gpu" and not paddle.is_compiled_with_cuda():
-        raise TrainingError("this paddlepaddle has no GPU support; install paddlepaddle-gpu or use --device cpu")
-    paddle.set_device(device)
-    if distributed.get_world_size() > 1:
-        distributed.init_parallel_env()
-    return int(distributed.get_rank())
-
-
-def wait_for_all() -> None:
-    """Waits until all processes are here: what the first one has downloaded, the others can read."""
-    if distributed.get_world_size() > 1:
-        distributed.barrier()
-
-
-def create_model(num_users: int, vocabularies: Vocabularies) -> FusionModel:
-    """Creates an untrained model with room for some users and everything in the vocabularies."""
-    return FusionModel(
-        num_users=NUM_RESERVED + num_users,
-        demographic_sizes=DEMOGRAPHIC_SIZES,
-        num_movies=vocabularies.movies.size,
-        num_genres=vocabularies.genres.size,
-        num_words=vocabularies.words.size,
-    )
-
-
-@paddle.no_grad()
-def embed_people(user_tower: Callable[..., paddle.Tensor], people: np.ndarray, batch_size: int = 1 << 14) -> np.ndarray:
-    """Returns float32[people, 200], unit length: what a user tower, live or loaded, makes of the rows of `people`."""
-    batches = [people[start : start + batch_size] for start in range(0, len(people), batch_size)]
-    return np.concatenate([user_tower(paddle.to_tensor(batch)).numpy() for batch in batches])
-
-
-@paddle.no_grad()
-def embed_movies(
-    movie_tower: Callable[..., paddle.Tensor], movies: MovieFeatures, batch_size: int = 1 << 14
+def drop_user_ids(
+    profile_row: np.ndarray, profiles: np.ndarray, config: TrainConfig, random: np.random.Generator
 ) -> np.ndarray:
-    """Returns float32[movies, 200], unit length: what a movie tower, live or loaded, makes of the features."""
-    rows = range(len(movies.movie_index))
-    batches = [movies.take(np.array(rows[start : start + batch_size])) for start in rows[::batch_size]]
-    return np.concatenate([movie_tower(*map(paddle.to_tensor, batch)).numpy() for batch in batches])
+    """Returns int64[ratings]: the user's row or, with probability `user_id_dropout`, a demographic profile's.
 
-
-def hide_people(
-    person_row: np.ndarray, people: np.ndarray, config: TrainConfig, random: np.random.Generator
-) -> np.ndarray:
-    """Returns int64[ratings], each rating's row of `people`: the user, or now and then someone less known.
-
-    An anonymous person has the user's gender, age and occupation, each hidden now and then.
+    The demographic profile has the user's gender, age and occupation, each "unknown" with `demographic_dropout`.
     """
-    anonymous = np.flatnonzero(random.random(len(person_row)) < config.anonymous_share)
-    demographics = people[person_row[anonymous], 1:]
-    shown = random.random(demographics.shape) >= config.hidden_share
-    person_row = person_row.copy()
-    person_row[anonymous] = anonymous_row(*(demographics * shown).T)
-    return person_row
+    dropped = np.flatnonzero(random.random(len(profile_row)) < config.user_id_dropout)
+    demographics = profiles[profile_row[dropped], 1:]
+    kept = random.random(demographics.shape) >= config.demographic_dropout
+    profile_row = profile_row.copy()
+    profile_row[dropped] = demographic_profile_row(*(demographics * kept).T)
+    return profile_row
 
 
 def draw_batch(dataset: Dataset, rows: np.ndarray, config: TrainConfig, random: np.random.Generator) -> Batch:
-    """Looks up some ratings' people and movies, of which some are hidden, and numbers the distinct ones."""
-    person_row = hide_people(dataset.ratings.person_row[rows], dataset.people, config, random)
-    people, person_row = np.unique(person_row, return_inverse=True)
-    movie_row = dataset.ratings.movie_row[rows]
-    is_hidden = random.random(len(rows)) < config.unknown_movie_share
-    shown, shown_row = np.unique(movie_row[~is_hidden], return_inverse=True)
-    hidden, hidden_row = np.unique(movie_row[is_hidden], return_inverse=True)
-    distinct_row = np.empty(len(rows), np.int64)
-    distinct_row[~is_hidden] = shown_row
-    distinct_row[is_hidden] = len(shown) + hidden_row
-    parts = zip(dataset.movies.take(shown), dataset.hidden_movies.take(hidden), strict=True)
+    """Returns some ratings as a batch, with dropout of user ids, demographics and movie ids."""
+    ratings = dataset.ratings.select(rows)
+    profiles, profile_row = np.unique(
+        drop_user_ids(ratings.profile_row, dataset.profiles, config, random), return_inverse=True
+    )
+    without_id = random.random(len(rows)) < config.movie_id_dropout
+    with_id, with_id_row = np.unique(ratings.movie_row[~without_id], return_inverse=True)
+    no_id, no_id_row = np.unique(ratings.movie_row[without_id], return_inverse=True)
+    movie_row = np.empty(len(rows), np.int64)
+    movie_row[~without_id] = with_id_row
+    movie_row[without_id] = len(with_id) + no_id_row
+    features = dataset.movies.select(with_id), dataset.movies.select(no_id).without_ids()
     return Batch(
-        dataset.people[people],
-        MovieFeatures(*map(np.concatenate, parts)),
-        person_row,
-        distinct_row,
-        dataset.ratings.rating[rows].astype(np.float32),
+        dataset.profiles[profiles],
+        MovieFeatures(*map(np.concatenate, zip(*features, strict=True))),
+        profile_row,
+        movie_row,
+        ratings.rating.astype(np.float32),
     )
 
 
-def train_step(model: FusionModel, optimizer: paddle.optimizer.Optimizer, batch: Batch) -> float:
-    """Takes one step.
+def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, batch: Batch) -> float:
+    """Takes one step of gradient descent.
 
     Returns:
-        The loss, in stars squared.
+        The mean squared error, in stars squared.
 
     Raises:
-        TrainingError: The loss is not a number.
+        TrainingError: The loss is not finite.
     """
-    score = model(
-        paddle.to_tensor(batch.people), tuple(map(paddle.to_tensor, batch.movies)), batch.person_row, batch.movie_row
-    )
-    loss = F.mse_loss(score, paddle.to_tensor(batch.rating))
+    movies = tuple(map(paddle.to_tensor, batch.movies))
+    predicted = model(paddle.to_tensor(batch.profiles), movies, batch.profile_row, batch.movie_row)
+    loss = F.mse_loss(predicted, paddle.to_tensor(batch.rating))
     value = float(loss)
     if not np.isfinite(value):
         raise TrainingError("got NaN loss, training failed; try a smaller --learning-rate")
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
-    optimizer._learning_rate.step()
     return value
 
 
 def validate(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> RatingMetrics:
-    """Judges a model on some rows of the ratings; everyone is themselves there, nothing is hidden."""
-    person_row, movie_row, rating = (column[rows] for column in dataset.ratings)
-    user_vectors = embed_people(model.user_tower, dataset.people)
+    """Evaluates a model on some rows of the ratings, without dropout."""
+    ratings = dataset.ratings.select(rows)
+    user_vectors = embed_profiles(model.user_tower, dataset.profiles)
     movie_vectors = embed_movies(model.movie_tower, dataset.movies)
-    return rating_metrics(predict_scores(user_vectors, movie_vectors, person_row, movie_row), rating)
+    predicted = predict_ratings(user_vectors, movie_vectors, ratings.profile_row, ratings.movie_row)
+    return mean_over_processes(rating_metrics(predicted, ratings.rating))
 
 
-def create_optimizer(model: FusionModel, config: TrainConfig, num_steps: int) -> paddle.optimizer.Optimizer:
-    """Creates Adam, whose learning rate falls to zero over `num_steps` steps of `train_step`."""
+def create_optimizer(
+    model: FusionModel, config: TrainConfig, num_steps: int
+) -> tuple[paddle.optimizer.Optimizer, paddle.optimizer.lr.LRScheduler]:
+    """Returns Adam and its schedule, which falls to 0 over `num_steps` steps."""
     user, movie = model.user_tower, model.movie_tower
-    large = [table.weight for table in (user.branches[0][0], movie.id_branch[0], movie.word_embedding)]
+    large = [table.weight for table in (user.id_branch.embedding, movie.id_branch.embedding, movie.word_embedding)]
     names = {weight.name for weight in large}
     rest = [weight for weight in model.parameters() if weight.name not in names]
-    return paddle.optimizer.Adam(
-        paddle.optimizer.lr.PolynomialDecay(config.learning_rate, num_steps, end_lr=0.0),
-        parameters=[{"params": large, "weight_decay": paddle.regularizer.L2Decay(config.l2)}, {"params": rest}],
-    )
+    schedule = paddle.optimizer.lr.PolynomialDecay(config.learning_rate, num_steps, end_lr=0.0)
+    regularized = {"params": large, "weight_decay": paddle.regularizer.L2Decay(config.l2)}
+    return paddle.optimizer.Adam(schedule, parameters=[regularized, {"params": rest}]), schedule
 
 
-def start_from_ratings(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> None:
-    """Gives the ids that have ratings among some rows embeddings that tell them apart, see `spectral_start`."""
-    person_row, movie_row, rating = (column[rows] for column in dataset.ratings)
-    indices = dataset.people[person_row, 0], dataset.movies.movie_index[movie_row]
-    tables = model.user_tower.branches[0][0].weight, model.movie_tower.id_branch[0].weight
-    starts = spectral_start(Ratings(*indices, rating), *(len(table) for table in tables))
-    for table, index, start in zip(tables, indices, starts, strict=True):
-        weights, known = table.numpy(), np.unique(index)
-        weights[known, : start.shape[1]] = EMBEDDING_STD * start[known]
+def init_from_svd(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> None:
+    """Initializes the id embeddings of the users and movies that occur in some rows, see `svd_init`."""
+    ratings = dataset.ratings.select(rows)
+    indices = dataset.profiles[ratings.profile_row, 0], dataset.movies.movie_idx[ratings.movie_row]
+    tables = model.user_tower.id_branch.embedding.weight, model.movie_tower.id_branch.embedding.weight
+    factors = svd_init(*indices, ratings.rating, *map(len, tables))
+    for table, index, values in zip(tables, indices, factors, strict=True):
+        weights, present = table.numpy(), np.unique(index)
+        weights[present, : values.shape[1]] = EMBEDDING_STD * values[present]
         table.set_value(weights)
 
 
 @paddle.no_grad()
-def average_weights(averaged: FusionModel, model: FusionModel, newest_share: float) -> None:
-    """Moves a mean of all the weights that a model has had towards those that it has."""
+def update_ema(averaged: FusionModel, model: FusionModel, alpha: float) -> None:
+    """Moves each averaged weight by `alpha` of its distance to the model's weight."""
     for mean, weight in zip(averaged.parameters(), model.parameters(), strict=True):
-        mean.lerp_(weight, newest_share)
+        mean.lerp_(weight, alpha)
+
+
+class _Trainer:
+    """The state of a training: models, optimizer, schedule, EMA coefficient, random generators."""
+
+    def __init__(self, dataset: Dataset, vocabularies: Vocabularies, config: TrainConfig) -> None:
+        paddle.seed(config.seed)
+        self.rank, self.num_processes = distributed.get_rank(), distributed.get_world_size()
+        self.shuffler = np.random.default_rng(config.seed)
+        self.random = np.random.default_rng((config.seed, self.rank))
+        order = self.shuffler.permutation(len(dataset.ratings.rating))
+        num_validation = config.num_validation(len(order))
+        self.validation_rows, self.train_rows = order[:num_validation], order[num_validation:]
+        self.batch_size = max(self.num_processes, config.with_batch_size_for(len(order)).batch_size)
+        # Every process has a row in the last batch too.
+        self.starts = range(0, len(self.train_rows) - self.num_processes + 1, self.batch_size)
+        self.dataset, self.config = dataset, config
+        self.model, self.averaged = (FusionModel(dataset.num_users, vocabularies) for _ in range(2))
+        init_from_svd(self.model, dataset, self.train_rows)
+        self.alpha = 1.0
+        self.optimizer, self.schedule = create_optimizer(self.model, config, config.epochs * len(self.starts))
+        self.parallel = paddle.DataParallel(self.model) if self.num_processes > 1 else self.model
+
+    def run_epoch(self, number: int) -> Epoch:
+        """Trains for one epoch and validates the averaged weights."""
+        self.shuffler.shuffle(self.train_rows)
+        loss = 0.0
+        progress = {"desc": f"epoch {number}/{self.config.epochs}", "unit": "batch", "leave": False}
+        for start in tqdm(self.starts, **progress, disable=True if self.rank else None):
+            batch_rows = self.train_rows[start : start + self.batch_size][self.rank :: self.num_processes]
+            rows = np.sort(batch_rows)  # Neighbours in memory are faster to gather.
+            batch = draw_batch(self.dataset, rows, self.config, self.random)
+            loss += train_step(self.parallel, self.optimizer, batch) * len(rows) * self.num_processes
+            self.schedule.step()
+            update_ema(self.averaged, self.model, self.alpha)
+            self.alpha = max(self.alpha / (1 + self.alpha), self.config.ema_alpha)
+        validation = validate(self.averaged, self.dataset, self.validation_rows)
+        return Epoch(number, loss / len(self.train_rows), validation.rmse**2, validation)
 
 
 def train_model(
@@ -262,67 +241,32 @@ def train_model(
     vocabularies: Vocabularies,
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> Trained:
-    """Trains a model and returns it as it was after its best epoch.
+) -> TrainResult:
+    """Trains a fusion model and returns it as it was after its best epoch.
 
     The same seed gives the same model on the same machine. Under `paddle.distributed.launch` each process takes its
     share of every batch, and all end with the same model.
 
     Args:
-        dataset: The training rows; a part of them is set aside for validation.
-        vocabularies: What the dataset was encoded with.
-        config: How to train; batches are no larger than `TrainConfig.fit` allows.
-        on_epoch: Called after every epoch.
+        dataset: The training rows, of which `validation_share` are held back.
+        vocabularies: The vocabularies that encoded the dataset.
+        config: The hyper-parameters.
+        on_epoch: A function called after every epoch.
 
     Raises:
-        TrainingError: The loss is not a number, or there are too few ratings.
+        TrainingError: The loss is not finite, or there are too few ratings.
     """
-    paddle.seed(config.seed)
-    rank, num_ranks = distributed.get_rank(), distributed.get_world_size()
-    shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, rank))
-    order = shuffler.permutation(len(dataset.ratings.rating))
-    num_validation = config.num_validation(len(order))
-    validation_rows, train_rows = order[:num_validation], order[num_validation:]
-    batch_size = max(num_ranks, config.fit(len(order)).batch_size)
-    starts = range(0, len(train_rows) - num_ranks + 1, batch_size)  # Everyone has a row in the last batch too.
-
-    model, averaged = (create_model(len(dataset.people) - NUM_ANONYMOUS, vocabularies) for _ in range(2))
-    start_from_ratings(model, dataset, train_rows)
-    newest_share = 1.0
-    optimizer = create_optimizer(model, config, config.epochs * len(starts))
-    parallel = paddle.DataParallel(model) if num_ranks > 1 else model
+    trainer = _Trainer(dataset, vocabularies, config)
     epochs: list[Epoch] = []
-    best = None
     best_weights: dict[str, np.ndarray] = {}
     for number in range(1, config.epochs + 1):
-        shuffler.shuffle(train_rows)
-        loss = 0.0
-        quiet = True if rank else None
-        for start in tqdm(starts, f"epoch {number}/{config.epochs}", unit="batch", disable=quiet, leave=False):
-            rows = np.sort(train_rows[start : start + batch_size][rank::num_ranks])  # Near one another in memory.
-            batch = draw_batch(dataset, rows, config, random)
-            loss += train_step(parallel, optimizer, batch) * len(rows) * num_ranks
-            average_weights(averaged, model, newest_share)
-            newest_share = max(newest_share / (1 + newest_share), config.newest_share)
-        validation = _agree(validate(averaged, dataset, validation_rows))
-        epoch = Epoch(number, loss / len(train_rows), validation.rmse**2, validation)
-        epochs.append(epoch)
-        if best is None or epoch.validation.rmse < best.validation.rmse:
-            best_weights = {name: weight.numpy().copy() for name, weight in averaged.state_dict().items()}
-            best = epoch
-        on_epoch(epoch)
+        epochs.append(trainer.run_epoch(number))
+        best = min(epochs, key=lambda epoch: epoch.validation.rmse)
+        if best.number == number:
+            best_weights = {name: weight.numpy().copy() for name, weight in trainer.averaged.state_dict().items()}
+        on_epoch(epochs[-1])
         if number - best.number >= config.patience:
             break
-    assert best is not None
-    averaged.set_state_dict(best_weights)
-    averaged.eval()
-    return Trained(averaged, best, epochs)
-
-
-def _agree(metrics: RatingMetrics) -> RatingMetrics:
-    """Returns the mean over all processes: they must not differ, by a rounding error even, in when to stop."""
-    if distributed.get_world_size() > 1:
-        mean = paddle.to_tensor(metrics, dtype="float64")
-        distributed.all_reduce(mean)
-        metrics = RatingMetrics(*(mean / distributed.get_world_size()).tolist())
-    return metrics
+    trainer.averaged.set_state_dict(best_weights)
+    trainer.averaged.eval()
+    return TrainResult(trainer.averaged, best, epochs)

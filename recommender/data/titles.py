@@ -1,0 +1,114 @@
+"""Title text: name and year, normalized words, lookup keys, names as people read them."""
+
+import re
+import unicodedata
+
+ARTICLES = ("the", "a", "an", "la", "le", "les", "l'", "il", "lo", "el", "los", "las", "der", "die", "das")
+
+_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
+_TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
+_BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
+_ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
+_INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_LETTERS = str.maketrans(
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ł": "l",
+        "ħ": "h",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
+_UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_ROMAN_NUMERALS = {"ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
+_NUMERALS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())} | {
+    word: str(value) for word, value in _ROMAN_NUMERALS.items()
+}
+_SPELLINGS = {
+    "colour": "color",
+    "colours": "colors",
+    "grey": "gray",
+    "theatre": "theater",
+    "vol": "volume",
+    "pt": "part",
+}
+
+
+def split_title(title: str) -> tuple[str, int | None]:
+    """Splits `Toy Story (1995)` into name and year; the year is None where the title has none.
+
+    The blank before the year may be missing, as in movie 1001 of ml-1m. A year alone is a name.
+    """
+    match = _TITLE_AND_YEAR.fullmatch(title)
+    return (match[1], int(match[2])) if match else (title, None)
+
+
+def display_name(name: str) -> str:
+    """Returns a name with its article in front: `Shining, The` is `The Shining`, also before a name in brackets."""
+    main, bracket, rest = name.partition(" (")
+    return _article_first(main) + bracket + rest
+
+
+def display_title(title: str) -> str:
+    """Returns a title as people write it: `The Shining (1980)`."""
+    name, year = split_title(title)
+    return display_name(name) + (f" ({year})" if year else "")
+
+
+def alternative_names(title: str) -> list[str]:
+    """Returns the main name without its year, then the names in brackets: `Postino, Il`, `The Postman`."""
+    name, _ = split_title(title.strip())
+    others = [_ALSO_KNOWN_AS.sub("", other) for other in _BRACKETS.findall(name)]
+    return [_BRACKETS.sub(" ", name).strip(), *others]
+
+
+def normalize_words(name: str) -> list[str]:
+    """Splits a name into lower-case words without accents and leading article; `The Godfather: Part II` ends in 2."""
+    text = _without_accents(_article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and "))
+    words = [_SPELLINGS.get(word, word) for word in _split_words(_INSIDE_WORDS.sub("", text))]
+    words = [_NUMERALS.get(word, word) for word in words]
+    return words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words
+
+
+def title_key(title: str) -> str:
+    """Returns the key that all spellings of a title share: `Matrix, The (1999)` and `the matrix` both give `matrix`."""
+    return "".join(normalize_words(alternative_names(title)[0]))
+
+
+def _article_first(name: str) -> str:
+    match = _TRAILING_ARTICLE.fullmatch(name)
+    if match is None:
+        return name
+    return match[2] + ("" if match[2].endswith("'") else " ") + match[1]
+
+
+def _without_accents(text: str) -> str:
+    """Removes marks from letters of the scripts in which people leave them out; in others they are letters.
+
+    Source: a Japanese or Thai mark makes another word; Latin, Greek, Hebrew and Arabic ones are optional in typing.
+    """
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    is_optional = False
+    for char in unicodedata.normalize("NFKD", text):
+        if unicodedata.combining(char) == 0:
+            is_optional = unicodedata.name(char, "").startswith(_UNACCENTED_SCRIPTS)
+        elif is_optional or char in "\u0308\u0301":  # Of Cyrillic letters only the dots of yo and the stress.
+            continue
+        kept.append(char)
+    return unicodedata.normalize("NFKC", "".join(kept))
+
+
+def _split_words(text: str) -> list[str]:
+    """Splits at everything but letters, digits and the marks that belong to letters, as in Hindi and Thai."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    kept = [char if char.isalnum() or unicodedata.category(char) in ("Mn", "Mc") else " " for char in text]
+    return "".join(kept).split()
