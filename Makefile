@@ -10,13 +10,18 @@ endef
 
 .PHONY: demo test test-server test-server-faults test-server-rest test-ml1m lint clean
 
-demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it can be had.
+demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it is there or can be downloaded.
 	@if $(BIN)/python -m recommender.data.download; then data=data/ml-1m; else data=data/sample; \
 	  printf '\n*** No MovieLens 1M: this demo runs on data/sample, whose ratings are INVENTED. ***\n\n'; fi; \
 	set -ex; \
 	$(BIN)/python train.py --data-dir $$data; \
 	$(BIN)/python get_movies_data.py -f movies_origin.txt; \
 	$(BIN)/python infer_milvus.py -a 0 -g 1 -j 10 -i
+	@printf '%s\n' '' 'Try next, after: . $(BIN)/activate' \
+	  '  python infer_milvus.py --like alien --like "blade runner" --why' \
+	  '  python infer_milvus.py --ratings data/sample/my_ratings.csv -k 10' \
+	  '  python infer_milvus.py -a 30 -g F --genre comedy --by picks' \
+	  '  python infer_milvus.py --help'
 
 test: $(VENV)/installed-dev lint  ## Everything that needs no download.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -40,13 +45,14 @@ test-server-rest:
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV)
 
 $(VENV)/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say which: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "error: paddlepaddle needs Python 3.11, 3.12 or 3.13, on Linux x86-64, macOS ARM or Windows; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(call install,requirements.txt)
 	touch $@

@@ -56,14 +56,16 @@ def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
 def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
     width = max(60, shutil.get_terminal_size().columns)
+    indent = " " * INDENT
     has_pick = "pick" in columns
     lines = [f"{'Top':>3}  {'Id':>6}  {'Score':>5}  {'Pick' if has_pick else '':>5}  Title".rstrip()]
     for row in rows:
         year = f" ({row['year']})" if row["year"] else ""
         pick = f"{row['pick']:.2f}" if has_pick else ""
-        title = display_title(row["title"] + year)
-        lines.append(f"{row['top']:>3}  {row['movie_id']:>6}  {row['score']:>5.2f}  {pick:>5}  {title}")
+        numbers = f"{row['top']:>3}  {row['movie_id']:>6}  {row['score']:>5.2f}  {pick:>5}  "
+        lines += textwrap.wrap(
+            display_title(row["title"] + year), width, initial_indent=numbers, subsequent_indent=indent
+        )
         if "why" in columns:
-            indent = " " * INDENT
             lines += textwrap.wrap(row["why"], width, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)

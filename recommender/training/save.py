@@ -146,7 +146,7 @@ def _save_data(version: Path, data: ModelData) -> dict[str, str]:
     checksums = {path.name: file_checksum(path) for path in sorted(version.iterdir())}
     _write(version / CURVE, data.training_curve)
     for path in version.iterdir():
-        with path.open("rb") as file:
+        with path.open("rb+") as file:  # Windows syncs files that are open for writing only.
             os.fsync(file.fileno())
     sync_folder(version)
     return checksums
