@@ -110,7 +110,7 @@ def predict_one(
     vector = rating_vector(model, profile, profile_vector, movie_vectors)
     print(f"{profile.description} on {movie_id} {found.movie.title}, in stars")
     print(f"predicted, through Milvus\t{found.predicted_rating:.4f}")
-    print(f"predicted, by Paddle\t\t{predict_rating(profile, vector, movie_vectors[movie_id]):.4f}")
+    print(f"predicted, by Paddle\t\t{predict_rating(model, profile, vector, movie_vectors[movie_id]):.4f}")
     if options.user is not None:
         print(f"actual\t\t\t\t{actual_rating(model, options.user, movie_id)}")
 
@@ -121,7 +121,7 @@ def actual_rating(model: SavedModel, user_id: int, movie_id: int) -> str:
     rated = ratings[ratings["movie_id"] == movie_id]
     if len(rated) == 0:
         return "not rated"
-    return f"{rated[0]['rating']} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
+    return f"{rated[0]['rating']:g} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
 
 
 def recommend_many(model: SavedModel, collection: MovieCollection, options: QueryOptions) -> None:

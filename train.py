@@ -17,8 +17,9 @@ import numpy as np
 from recommender.cli.arguments import MODEL_FOLDER, MOVIES_ORIGIN, PipelinePaths, create_parser, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.data.dataset import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.data.download import ensure_movielens
-from recommender.data.movielens import DEFAULT_DATA_DIR, MovieLens, format_movies, read_movielens
+from recommender.data.download import ensure_downloaded
+from recommender.data.movielens import MovieLens, format_movies
+from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.errors import Step
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings
 from recommender.evaluation.metrics import RankingMetrics, RatingMetrics
@@ -109,8 +110,7 @@ def train(options: TrainOptions) -> None:
     rank = init_device(options.device)
     if rank == 0:
         check_output(options.output)
-        if options.data_dir == DEFAULT_DATA_DIR:
-            ensure_movielens()
+        ensure_downloaded(options.data_dir)
     barrier()
     data = read_movielens(options.data_dir)
     catalogue = format_movies(data.movies).encode()
@@ -156,6 +156,7 @@ def finish_model(
     )
     metadata = {
         "notice": data.notice,
+        "data": {"has_demographics": data.has_demographics, "min_rating": float(data.ratings.rating.min())},
         "config": dataclasses.asdict(config),
         "taste_config": dataclasses.asdict(taste_config),
         "metrics": to_metadata(result, ratings, rankings),

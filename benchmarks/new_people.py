@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from baselines import demographic_predictions, ease_weights
 from rankings import Judged, Scorer, judge_all, liked, popularity, print_judged, select
+from recommender.inference.fold_in import Deviations, fit_deviations
 
 from recommender.data.dataset import Split, split_and_encode
 from recommender.data.features import NUM_ANONYMOUS, UNKNOWN, anonymous_row
@@ -18,7 +19,6 @@ from recommender.evaluation.metrics import (
     rating_cells,
     rating_metrics,
 )
-from recommender.inference.fold_in import Deviations, fit_deviations
 from recommender.inference.recommend import WEIGHTS
 from recommender.inference.user_vectors import Taste
 from recommender.training.taste import TasteConfig, embed_tastes, train_taste

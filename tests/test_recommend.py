@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import SAMPLE
+from recommender.inference.fold_in import NOISE
 
 from recommender.cli.arguments import MODEL_FOLDER
 from recommender.data.dataset import split_and_encode
@@ -11,7 +12,6 @@ from recommender.data.movielens import Movie, read_movielens
 from recommender.index.build import build_index, embed_catalogue
 from recommender.index.collection import MovieIndex
 from recommender.index.connection import Milvus
-from recommender.inference.fold_in import NOISE
 from recommender.inference.model_folder import ModelError, load_model
 from recommender.inference.recommend import STARS_WEIGHT, Wish, known_of, person_of, recommend
 from recommender.inference.user_vectors import parts_of, vector_of

@@ -18,7 +18,7 @@ from recommender.data.movielens import MovieLens
 
 RELEVANCE_THRESHOLD = 4
 """Stars from which a movie counts as liked, and as relevant in a ranking."""
-RATING_DTYPE = np.dtype([("movie_id", "<i4"), ("rating", "i1"), ("held_out", "?")])
+RATING_DTYPE = np.dtype([("movie_id", "<i4"), ("rating", "<f4"), ("held_out", "?")])
 """One rating of a user's history; `held_out` marks a test row, which training did not see."""
 
 
@@ -30,7 +30,7 @@ class Ratings(NamedTuple):
     movie_row: np.ndarray
     """int32[ratings]"""
     rating: np.ndarray
-    """int8[ratings] or float[ratings], stars"""
+    """float[ratings], stars"""
 
     def select(self, rows: np.ndarray) -> "Ratings":
         """Returns some of the ratings, given as indices or as a mask."""

@@ -139,11 +139,13 @@ def encode_profiles(users: Sequence[User], has_ratings: np.ndarray) -> np.ndarra
     """
     demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_DEMOGRAPHIC_PROFILES).T
     anonymous = np.column_stack([np.full(NUM_DEMOGRAPHIC_PROFILES, UNKNOWN), demographics])
-    genders = tuple(GENDERS)
-    known = [
-        (NUM_RESERVED + row, 1 + genders.index(user.gender), 1 + AGE_CODES.index(user.age), 1 + user.occupation)
-        for row, user in enumerate(users)
-    ]
+    known = [(NUM_RESERVED + row, *_encode_demographics(user)) for row, user in enumerate(users)]
     registered = np.array(known).reshape(-1, anonymous.shape[1])
     registered[~has_ratings, 0] = UNKNOWN
     return np.concatenate([anonymous, registered]).astype(np.int64)
+
+
+def _encode_demographics(user: User) -> tuple[int, int, int]:
+    if user.gender is None or user.age is None or user.occupation is None:
+        return (0, 0, 0)
+    return (1 + tuple(GENDERS).index(user.gender), 1 + AGE_CODES.index(user.age), 1 + user.occupation)

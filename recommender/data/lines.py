@@ -11,11 +11,11 @@ class DataError(RecommenderError):
     """A data file is missing or malformed. The message names the file, the line and the remedy."""
 
 
-def decode_lines(raw: bytes, file: str) -> list[str]:
+def decode_lines(raw: bytes, file: str, tabs: bool = False) -> list[str]:
     """Decodes a text file line by line: UTF-8, and Latin-1 where a line is not UTF-8.
 
     ml-1m is Latin-1, its re-encodings are UTF-8, and a file that was patched by hand may hold both. Lines end with LF
-    or CR LF; empty ones at the end do not count.
+    or CR LF; empty ones at the end do not count. `tabs` admits tabs.
 
     Raises:
         DataError: The file is empty, or a line holds a byte that is a control character either way.
@@ -29,7 +29,7 @@ def decode_lines(raw: bytes, file: str) -> list[str]:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
             text = line.decode("latin-1")
-        bad = CONTROL_CHARACTER.search(text)
+        bad = CONTROL_CHARACTER.search(text.replace("\t", " ") if tabs else text)
         if bad:
             raise line_error(file, number, f"control character {bad[0]!r}", "delete it, or save the file as UTF-8")
         lines.append(text)
@@ -46,23 +46,24 @@ def line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
     return DataError(f"{file}, line {number}: {problem}; {remedy}")
 
 
-def split_fields(line: str, layout: str, file: str, number: int) -> list[str]:
-    """Splits a line at `::`.
+def split_fields(line: str, layout: str, file: str, number: int, separator: str = "::") -> list[str]:
+    """Splits a line into fields.
 
     Args:
         line: The line.
         layout: The expected fields, such as `MovieID::Title::Genres`.
         file: The file's name, for messages.
         number: The line's number, from 1.
+        separator: What separates the fields.
 
     Raises:
         DataError: The line has another number of fields.
     """
     if not line.strip():
         raise line_error(file, number, "a blank line", "delete it")
-    fields = line.split("::")
-    expected = layout.split("::")
+    fields = line.split(separator)
+    expected = layout.split(separator)
     if len(fields) != len(expected):
         problem = f"{pluralize(len(fields), 'field')} instead of {len(expected)}"
-        raise line_error(file, number, problem, f"a line reads {layout}")
+        raise line_error(file, number, problem, f"a line reads {layout}".replace("\t", " (tab) "))
     return fields

@@ -1,6 +1,7 @@
 """Writes and reads movies_data.txt, the encoded catalogue.
 
-A line is `id::word index,...,(YEAR)::genre index,...::title::genres`. The first three fields are the original demo's,
+A line is `id::word index,...,(YEAR)::genre index,...::title::genres`, and for releases with links
+`::IMDb id::TMDB id`. The first three fields are the original demo's,
 whose readers drop the year at the end of the second. The last line is `# crc32` and the checksum of the lines before.
 """
 
@@ -11,11 +12,12 @@ from typing import NamedTuple
 
 from recommender.data.features import UNKNOWN, Vocabularies, encode_genres, encode_title
 from recommender.data.lines import DataError
-from recommender.data.movielens import Movie, parse_movie
+from recommender.data.movielens import Movie, catalogue_fields, parse_movie
 from recommender.errors import Step
 from recommender.files import atomic_write, read_bytes
 
-NUM_FIELDS = 5
+NUM_FIELDS = (5, 7)
+"""Without and with IMDb id and TMDB id."""
 
 
 class OovCounts(NamedTuple):
@@ -62,9 +64,9 @@ def read_movies_data(path: Path, vocabularies: Vocabularies) -> list[Movie]:
     movies = []
     for number, line in enumerate(lines.removesuffix("\n").split("\n"), 1):
         fields = line.split("::")
-        if len(fields) != NUM_FIELDS:
-            raise error(f", line {number}: {len(fields)} fields instead of {NUM_FIELDS}")
-        movie = parse_movie(fields[0], fields[3], fields[4], file=str(path), number=number)
+        if len(fields) not in NUM_FIELDS:
+            raise error(f", line {number}: {len(fields)} fields instead of {NUM_FIELDS[0]}")
+        movie = parse_movie(fields[0], *fields[3:], file=str(path), number=number)
         if _format_line(movie, vocabularies) != line:
             raise error(f", line {number}: not encoded for this model")
         movies.append(movie)
@@ -76,8 +78,7 @@ def _format_line(movie: Movie, vocabularies: Vocabularies) -> str:
         str(movie.movie_id),
         ",".join([*map(str, encode_title(movie, vocabularies)), f"({movie.year or ''})"]),
         ",".join(map(str, encode_genres(movie, vocabularies))),
-        movie.title,
-        "|".join(movie.genres),
+        *catalogue_fields(movie),
     ]
     return "::".join(fields)
 

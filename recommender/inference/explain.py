@@ -86,9 +86,8 @@ def _folded_in_parts(model: SavedModel, collection: "MovieCollection", profile: 
     if profile.new_ratings:
         stored = collection.fetch(profile.new_ratings)
         rated = np.array([split_vectors(stored[movie_id].vector)[0] for movie_id in profile.new_ratings])
-        stars = np.fromiter(profile.new_ratings.values(), float)
         rows = [list(profile.history).index(movie_id) for movie_id in profile.new_ratings]
-        parts[rows] = model.user_prior.contributions(own_vector, rated, stars)
+        parts[rows] = model.user_prior.contributions(own_vector, rated, profile.stars(model))
     return parts
 
 

@@ -69,6 +69,16 @@ class SavedModel:
         """A sentence about the training data to show with every answer, or ""."""
         return str(self.manifest.get("notice", ""))
 
+    @property
+    def has_demographics(self) -> bool:
+        """Whether the model knows gender, age and occupation; without, those profiles are not trained."""
+        return bool(self.manifest["data"]["has_demographics"])
+
+    @property
+    def min_rating(self) -> float:
+        """The lowest rating in the training data, in stars."""
+        return float(self.manifest["data"]["min_rating"])
+
     @cached_property
     def vocabularies(self) -> Vocabularies:
         """The vocabularies that encode movies for this model."""
@@ -135,6 +145,11 @@ class SavedModel:
         for suffix in ("json", "pdiparams"):
             self._verified_path(f"{name}.{suffix}")
         return self.folder / name
+
+    def refuse_demographics(self) -> None:
+        """Raises a ModelError for a query by gender, age or occupation."""
+        problem = "this model was trained on data without age, gender and job; leave out -a, -g and -j"
+        raise ModelError(f"{problem}, or train on ml-1m or ml-100k")
 
     def profile_row(self, user_id: int) -> int:
         """Returns the profile row of a user of the training data.

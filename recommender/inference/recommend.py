@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.data.movielens import RATINGS, Movie
+from recommender.data.movielens import Movie
 from recommender.inference.explain import Contributions, Reason, split_query
 from recommender.inference.model_folder import SavedModel
 from recommender.inference.user_vectors import RANKING_WEIGHTS, UserProfile, join_vectors, load_history, split_vectors
@@ -79,17 +79,17 @@ def recommend(
         for profile, user, hits in zip(batch, vectors, found, strict=True):
             movies = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
             parts = split_query(model, collection, profile, query.ranking) if query.explain else None
-            yield [_to_recommendation(profile, user, movie, parts) for movie in movies]
+            yield [_to_recommendation(model, profile, user, movie, parts) for movie in movies]
 
 
 def _to_recommendation(
-    profile: UserProfile, user: UserVectors, stored: "StoredMovie", parts: Contributions | None
+    model: SavedModel, profile: UserProfile, user: UserVectors, stored: "StoredMovie", parts: Contributions | None
 ) -> Recommendation:
     rating_vector, taste_vector = split_vectors(stored.vector)
     return Recommendation(
         stored.movie,
         stored.num_ratings,
-        predict_rating(profile, user.rating, rating_vector),
+        predict_rating(model, profile, user.rating, rating_vector),
         float(user.taste @ taste_vector),
         parts.reasons(stored.vector) if parts else [],
     )
@@ -118,10 +118,10 @@ def rating_vector(
     if not profile.new_ratings:
         return profile_vector
     rated = np.array([movie_vectors[movie_id] for movie_id in profile.new_ratings])
-    return model.user_prior.posterior_mean(profile_vector, rated, np.fromiter(profile.new_ratings.values(), float))
+    return model.user_prior.posterior_mean(profile_vector, rated, profile.stars(model))
 
 
-def predict_rating(profile: UserProfile, user_vector: np.ndarray, movie_vector: np.ndarray) -> float:
-    """Returns the predicted rating in stars; with new ratings it is clipped to 1..5, as the vector may be longer."""
+def predict_rating(model: SavedModel, profile: UserProfile, user_vector: np.ndarray, movie_vector: np.ndarray) -> float:
+    """Returns the predicted rating in stars; with new ratings it is clipped, as the vector may be longer than 1."""
     rating = COSINE_SCALE * float(user_vector @ movie_vector)
-    return min(max(rating, RATINGS[0]), RATINGS[-1]) if profile.new_ratings else rating
+    return min(max(rating, model.min_rating), COSINE_SCALE) if profile.new_ratings else rating

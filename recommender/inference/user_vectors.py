@@ -170,10 +170,21 @@ class UserProfile:
     def from_demographics(
         cls, model: "SavedModel", gender: int | None = None, age: int | None = None, occupation: int | None = None
     ) -> "UserProfile":
-        """Returns the profile of a new user; each label is numbered from 0, and None is unknown."""
+        """Returns the profile of a new user; each label is numbered from 0, and None is unknown.
+
+        Raises:
+            ModelError: The training data have no demographics, so that these profiles are not trained.
+        """
+        if not model.has_demographics and (gender, age, occupation) != (None, None, None):
+            model.refuse_demographics()
         indices = [0 if label is None else 1 + label for label in (gender, age, occupation)]
         row = int(demographic_profile_row(*np.array(indices)))
         return cls(row, _describe(model, row))
+
+    def stars(self, model: "SavedModel") -> np.ndarray:
+        """Returns float[ratings], the new ratings on the scale of the training data."""
+        stars = np.fromiter(self.new_ratings.values(), float)
+        return np.where(stars < model.min_rating, model.min_rating, stars)
 
     def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
         """Returns the profile with new ratings, stars by movie id; NaN for a movie that was seen and not rated."""
@@ -269,4 +280,6 @@ def demographic_labels(model: "SavedModel", row: int) -> list[tuple[str, int]]:
 
 
 def _describe(model: "SavedModel", row: int) -> str:
+    if not model.has_demographics:
+        return UNKNOWN_LABELS[0]
     return ", ".join(label for label, _ in demographic_labels(model, row))

@@ -28,7 +28,8 @@ def svd_init(
         rows with few ratings weigh less, and the damped mean. The factors have standard deviation 1, as has the mean,
         or 0 where all ratings agree; rows without ratings are 0.
     """
-    residual = rating - rating.mean()
+    residual = rating.astype(np.float64)
+    residual -= residual.mean()
     movie_mean = damped_mean(residual, movie_row, num_movies, MEAN_DAMPING)
     residual -= movie_mean[movie_row]
     user_mean = damped_mean(residual, user_row, num_users, MEAN_DAMPING)
