@@ -66,7 +66,7 @@ def recommend_one(model: SavedModel, collection: MovieCollection, options: Query
     if options.why and not has_reasons(model, profile, options.by):
         raise RecommenderError(f"nothing stated determines the order by {options.by}; leave out --why")
     found = next(recommend(model, collection, [profile], build_query(collection, options)))
-    columns = output_columns(options.by, options.why)
+    columns = output_columns(options.by, options.why, model.has_links)
     rows = [to_row(rank, recommendation) for rank, recommendation in enumerate(found)]
     if options.format == "json":
         print(format_json(columns, rows))
@@ -128,7 +128,7 @@ def recommend_many(model: SavedModel, collection: MovieCollection, options: Quer
     """Writes the best movies for each of many users to a CSV file, atomically."""
     profiles = resolve_profiles(model, collection, options)
     results = recommend(model, collection, list(profiles.values()), build_query(collection, options))
-    columns = [name for name in output_columns(options.by, options.why) if name not in VERBOSE_COLUMNS]
+    columns = [name for name in output_columns(options.by, options.why, model.has_links) if name not in VERBOSE_COLUMNS]
     columns = ["user_id", *columns]
     num_short = 0
     output = options.output or STANDARD_STREAM

@@ -156,7 +156,11 @@ def finish_model(
     )
     metadata = {
         "notice": data.notice,
-        "data": {"has_demographics": data.has_demographics, "min_rating": float(data.ratings.rating.min())},
+        "data": {
+            "has_demographics": data.has_demographics,
+            "has_links": data.has_links,
+            "min_rating": float(data.ratings.rating.min()),
+        },
         "config": dataclasses.asdict(config),
         "taste_config": dataclasses.asdict(taste_config),
         "metrics": to_metadata(result, ratings, rankings),

@@ -10,7 +10,8 @@ from typing import Any, TextIO
 from recommender.data.titles import display_title
 from recommender.inference.recommend import Recommendation
 
-COLUMNS = ("top", "movie_id", "title", "year", "genres", "num_ratings", "score", "pick", "why")
+COLUMNS = ("top", "movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "num_ratings", "score", "pick", "why")
+LINK_COLUMNS = {"imdb_id", "tmdb_id"}
 VERBOSE_COLUMNS = {"year", "genres", "num_ratings"}
 """Columns that the CSV of many users leaves out."""
 ORIGINAL_HEADINGS = ("Top", "Ids", "Title", "Score")
@@ -18,9 +19,10 @@ INDENT = 26
 """Width of the columns in front of a title."""
 
 
-def output_columns(ranking: str, explain: bool) -> list[str]:
-    """Returns the names of the columns; `pick` only where it counts in the ranking."""
+def output_columns(ranking: str, explain: bool, has_links: bool) -> list[str]:
+    """Returns the names of the columns: `pick` where it counts in the ranking, ids where the data set has them."""
     left_out = ({"pick"} if ranking == "stars" else set()) | (set() if explain else {"why"})
+    left_out |= set() if has_links else LINK_COLUMNS
     return [name for name in COLUMNS if name not in left_out]
 
 
@@ -29,7 +31,8 @@ def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
     why = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
     movie, genres = found.movie, "|".join(found.movie.genres)
     scores = round(found.predicted_rating, 4), round(found.taste_score, 4)
-    values = (rank, movie.movie_id, movie.name, movie.year, genres, found.num_ratings, *scores, why)
+    movie_values = movie.movie_id, movie.name, movie.year, genres, movie.imdb_id or None, movie.tmdb_id or None
+    values = (rank, *movie_values, found.num_ratings, *scores, why)
     return dict(zip(COLUMNS, values, strict=True))
 
 

@@ -78,6 +78,11 @@ class MovieLens(NamedTuple):
         """Whether gender, age and occupation of the users are known."""
         return any(user.gender is not None for user in self.users)
 
+    @property
+    def has_links(self) -> bool:
+        """Whether IMDb ids of the movies are known."""
+        return any(movie.imdb_id for movie in self.movies)
+
 
 def parse_movies(raw: bytes, file: str) -> list[Movie]:
     """Parses movies.dat or movies_origin.txt; `file` names it in messages.

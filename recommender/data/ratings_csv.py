@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from recommender.data.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
-from recommender.data.movielens import MAX_ID, MAX_TITLE_CHARACTERS
+from recommender.data.movielens import MAX_TITLE_CHARACTERS, parse_id
 from recommender.data.titles import split_title
 from recommender.errors import pluralize
 
@@ -17,6 +17,9 @@ COLUMNS = {
     "user": "user",
     "userid": "user",
     "movieid": "movie_id",
+    "const": "imdb_id",
+    "imdbid": "imdb_id",
+    "tmdbid": "tmdb_id",
     "title": "title",
     "name": "title",
     "year": "year",
@@ -38,11 +41,14 @@ class FilmReference(NamedTuple):
     title: str
     """The title without its year."""
     year: int | None
+    imdb_id: str = ""
+    """Such as `tt0114709`, where the file has one."""
+    tmdb_id: int = 0
 
     def __str__(self) -> str:
-        if self.movie_id is not None:
-            return f"id:{self.movie_id}"
-        return f"{self.title} ({self.year})" if self.year else self.title
+        if self.title:
+            return f"{self.title} ({self.year})" if self.year else self.title
+        return self.imdb_id or (f"TMDB {self.tmdb_id}" if self.tmdb_id else f"id:{self.movie_id}")
 
 
 class CsvRating(NamedTuple):
@@ -72,8 +78,9 @@ class _Row(NamedTuple):
 def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> RatingsCsv:
     """Parses a CSV file with a header, separated by commas, semicolons or tabs.
 
-    Needed are a title or a MovieLens id, and with `many_users` a user. Without a column of ratings the films count as
-    seen. Ratings are out of 10 in IMDb's column, and of a user who gives more than 5; all others are out of 5.
+    Needed are a title or an id of MovieLens, IMDb or TMDB, and with `many_users` a user. Without a column of ratings
+    the films count as seen. Ratings are out of 10 in IMDb's column, and of a user who gives more than 5; all others
+    are out of 5.
 
     Args:
         raw: The file's content.
@@ -165,7 +172,7 @@ def _find_columns(header: Sequence[str], file: str, many_users: bool) -> dict[st
             raise DataError(f"{file}: columns {other!r} and {name!r} both mean {meaning}; delete or rename one")
         if meaning:
             columns[meaning] = position
-    missing = [] if "movie_id" in columns or "title" in columns else ["title"]
+    missing = [] if {"movie_id", "title", "imdb_id", "tmdb_id"} & columns.keys() else ["title"]
     missing += ["user"] if many_users and "user" not in columns else []
     if missing:
         layout = "user,title,year,rating" if many_users else "title,year,rating"
@@ -210,11 +217,17 @@ def _parse_user(row: _Row, file: str) -> str:
 
 
 def _parse_film(row: _Row, file: str) -> FilmReference:
-    movie_id, title, year = (row.cells[name] for name in ("movie_id", "title", "year"))
+    movie_id, title, year, imdb_id, tmdb_id = (
+        row.cells[name] for name in ("movie_id", "title", "year", "imdb_id", "tmdb_id")
+    )
     if movie_id:
-        if not (movie_id.isascii() and movie_id.isdigit() and len(movie_id) <= 10 and 1 <= int(movie_id) <= MAX_ID):
-            raise line_error(file, row.line, f"movie id {movie_id[:40]!r}", f"it is a whole number from 1 to {MAX_ID}")
-        return FilmReference(int(movie_id), "", None)
+        return FilmReference(parse_id(movie_id, "movie id", file, row.line), "", None)
+    if imdb_id and not re.fullmatch(r"(tt)?[0-9]{6,10}", imdb_id):
+        raise line_error(file, row.line, f"IMDb id {imdb_id[:40]!r}", "it reads tt0114709, or the cell is empty")
+    imdb = f"tt{imdb_id.removeprefix('tt'):>07}" if imdb_id else ""
+    tmdb = parse_id(tmdb_id, "TMDB id", file, row.line) if tmdb_id else 0
+    if not title and (imdb or tmdb):
+        return FilmReference(None, "", None, imdb, tmdb)
     if not title or len(title) > MAX_TITLE_CHARACTERS:
         problem = f"a title of {len(title)} characters" if title else "no title"
         raise line_error(file, row.line, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
@@ -223,7 +236,7 @@ def _parse_film(row: _Row, file: str) -> FilmReference:
     name, title_year = split_title(title)
     if year and title_year and int(year) != title_year:
         raise line_error(file, row.line, f"{title!r} and year {year}", "correct one of the two years")
-    return FilmReference(None, name, int(year) if year else title_year)
+    return FilmReference(None, name, int(year) if year else title_year, imdb, tmdb)
 
 
 def _parse_number(row: _Row, file: str) -> float:

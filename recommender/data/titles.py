@@ -5,7 +5,7 @@ import unicodedata
 
 ARTICLES = ("the", "a", "an", "la", "le", "les", "l'", "il", "lo", "el", "los", "las", "der", "die", "das")
 
-_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})\)\s*")
+_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)\s*")
 _TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
@@ -43,7 +43,8 @@ _SPELLINGS = {
 def split_title(title: str) -> tuple[str, int | None]:
     """Splits `Toy Story (1995)` into name and year; the year is None where the title has none.
 
-    The blank before the year may be missing, as in movie 1001 of ml-1m. A year alone is a name.
+    The blank before the year may be missing, as in movie 1001 of ml-1m. Of a series, `(2006-2007)` or `(2016-)`, the
+    first year counts. A year alone is a name.
     """
     match = _TITLE_AND_YEAR.fullmatch(title)
     return (match[1], int(match[2])) if match else (title, None)

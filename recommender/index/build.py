@@ -23,6 +23,7 @@ from recommender.inference.user_vectors import join_vectors
 INSERT_BATCH = 1000
 """Rows per message: about 2 MB, of the 64 MB that gRPC allows."""
 MAX_VARCHAR_BYTES = 65_535
+MAX_IMDB_ID = 16
 MAX_CHECKED = 10_000
 FLAT_MAX_ROWS = 50_000
 """Movies up to which a server's index is FLAT, which is exact; beyond it is HNSW, which is approximate and fast.
@@ -120,6 +121,8 @@ def _create_collection(
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
     schema.add_field("title_key", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
     schema.add_field("genres", DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
+    schema.add_field("imdb_id", DataType.VARCHAR, max_length=MAX_IMDB_ID)
+    schema.add_field("tmdb_id", DataType.INT64)
     schema.add_field("year", DataType.INT32)
     schema.add_field("num_ratings", DataType.INT32)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
@@ -153,6 +156,8 @@ def _to_row(movie: Movie, num_ratings: int, vector: np.ndarray) -> dict[str, Any
         "title": movie.title,
         "title_key": title_key(movie.title),
         "genres": "|".join(movie.genres),
+        "imdb_id": movie.imdb_id,
+        "tmdb_id": movie.tmdb_id,
         "year": movie.year or UNKNOWN_YEAR,
         "num_ratings": int(num_ratings),
         "vector": vector,

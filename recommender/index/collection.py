@@ -150,13 +150,22 @@ class MovieCollection:
         return {movie_id: self._fetched[movie_id] for movie_id in wanted & self._fetched.keys()}
 
     def _get(self, movie_ids: list[int]) -> dict[int, StoredMovie]:
-        fields = ["id", "title", "genres", "num_ratings", "vector"]
+        fields = ["id", "title", "genres", "imdb_id", "tmdb_id", "num_ratings", "vector"]
         rows = self.connection.client.get(self._name, ids=movie_ids, output_fields=fields)
         return {row["id"]: _stored_movie(row) for row in rows}
 
     def titles(self) -> list[Title]:
         """Returns the titles of all movies."""
         return self._read(lambda: self._query_titles(""))
+
+    def movie_ids_by(self, field: str, values: Iterable[str | int]) -> dict[str | int, int]:
+        """Returns movie ids by `id`, `imdb_id` or `tmdb_id`; values that no movie has are left out."""
+        unique = list(dict.fromkeys(values))
+        found: dict[str | int, int] = {}
+        for start in range(0, len(unique), READ_BATCH):
+            condition = is_in(field, unique[start : start + READ_BATCH])
+            found |= {row[field]: row["id"] for row in self._query(filter=condition, output_fields=["id", field])}
+        return found
 
     def titles_with_ids(self, movie_ids: Iterable[int]) -> list[Title]:
         """Returns the titles of those movies that have one of some ids."""
@@ -189,8 +198,10 @@ class MovieCollection:
 
     def count(self, filter: str) -> int:
         """Returns the number of movies that a filter admits."""
-        query = partial(self.connection.client.query, filter=filter, output_fields=["count(*)"])
-        return int(self._read(lambda: query(self._name))[0]["count(*)"])
+        return int(self._query(filter=filter, output_fields=["count(*)"])[0]["count(*)"])
+
+    def _query(self, **options: Any) -> list[dict[str, Any]]:
+        return self._read(lambda: list(self.connection.client.query(self._name, **options)))
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted, each in one spelling."""
@@ -259,7 +270,7 @@ class MovieCollection:
 
 
 def _stored_movie(row: dict[str, Any]) -> StoredMovie:
-    movie = Movie(row["id"], row["title"], tuple(row["genres"].split("|")))
+    movie = Movie(row["id"], row["title"], tuple(row["genres"].split("|")), row["imdb_id"], row["tmdb_id"])
     return StoredMovie(movie, row["num_ratings"], np.array(row["vector"], np.float32))
 
 

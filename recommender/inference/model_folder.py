@@ -75,6 +75,11 @@ class SavedModel:
         return bool(self.manifest["data"]["has_demographics"])
 
     @property
+    def has_links(self) -> bool:
+        """Whether the data set has IMDb and TMDB ids."""
+        return bool(self.manifest["data"]["has_links"])
+
+    @property
     def min_rating(self) -> float:
         """The lowest rating in the training data, in stars."""
         return float(self.manifest["data"]["min_rating"])

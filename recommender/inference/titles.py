@@ -262,9 +262,8 @@ def find_movie(collection: "MovieCollection", text: str) -> Title:
 def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -> FilmMatches:
     """Matches the films of a file with the movies of a collection."""
     unique = list(dict.fromkeys(films))
-    ids = {film.movie_id for film in unique if film.movie_id is not None}
-    available = {title.movie_id for title in collection.titles_with_ids(ids)}
-    by_title = [film for film in unique if film.movie_id is None]
+    by_id = _match_ids(collection, unique)
+    by_title = [film for film in unique if film not in by_id and film.title]
     keys = {film: title_key(film.title) for film in by_title}
     with_key = TitleMatcher(collection.titles_with_keys(keys.values()))
     matches = {film: with_key.match(film) for film in by_title}
@@ -275,8 +274,8 @@ def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -
     result = FilmMatches({}, {}, {})
     for film in unique:
         match = matches.get(film, TitleMatch([], None))
-        if film.movie_id is not None and film.movie_id in available:
-            result.movie_ids[film] = film.movie_id
+        if film in by_id:
+            result.movie_ids[film] = by_id[film]
         elif match.kind is None:
             result.unmatched[film] = match.titles
         elif len(match.titles) == 1:
@@ -284,3 +283,13 @@ def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -
         else:
             result.ambiguous[film] = match.titles
     return result
+
+
+def _match_ids(collection: "MovieCollection", films: Sequence[FilmReference]) -> dict[FilmReference, int]:
+    """Returns the movie ids of the films that have a MovieLens, IMDb or TMDB id of the collection."""
+    matched: dict[FilmReference, int] = {}
+    for field, attribute in (("tmdb_id", "tmdb_id"), ("imdb_id", "imdb_id"), ("id", "movie_id")):
+        values = {film: getattr(film, attribute) for film in films if getattr(film, attribute)}
+        movie_ids = collection.movie_ids_by(field, values.values())
+        matched |= {film: movie_ids[value] for film, value in values.items() if value in movie_ids}
+    return matched
