@@ -7,6 +7,7 @@ ARTICLES = ("the", "a", "an", "la", "le", "les", "l'", "il", "lo", "el", "los", 
 
 _TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)\s*")
 _TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
+_SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|['\u2019]s\s")
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
 _INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
@@ -27,8 +28,11 @@ _LETTERS = str.maketrans(
 _UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _ROMAN_NUMERALS = {"ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
-_NUMERALS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())} | {
-    word: str(value) for word, value in _ROMAN_NUMERALS.items()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMERALS = {
+    **{word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())},
+    **{word: str(10 * value) for value, word in enumerate(_TENS.split(), 2)},
+    **{word: str(value) for word, value in _ROMAN_NUMERALS.items()},
 }
 _SPELLINGS = {
     "colour": "color",
@@ -37,6 +41,8 @@ _SPELLINGS = {
     "theatre": "theater",
     "vol": "volume",
     "pt": "part",
+    "dr": "doctor",
+    "mr": "mister",
 }
 
 
@@ -65,16 +71,24 @@ def display_title(title: str) -> str:
 def alternative_names(title: str) -> list[str]:
     """Returns the main name without its year, then the names in brackets: `Postino, Il`, `The Postman`."""
     name, _ = split_title(title.strip())
-    others = [_ALSO_KNOWN_AS.sub("", other) for other in _BRACKETS.findall(name)]
+    brackets = [_ALSO_KNOWN_AS.sub("", bracket) for bracket in _BRACKETS.findall(name)]
+    others = [other for bracket in brackets for other in bracket.split("/")]
     return [_BRACKETS.sub(" ", name).strip(), *others]
 
 
 def normalize_words(name: str) -> list[str]:
     """Splits a name into lower-case words without accents and leading article; `The Godfather: Part II` ends in 2."""
-    text = _without_accents(_article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and "))
+    text = _without_accents(
+        _article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and ").replace("+", " and ")
+    )
     words = [_SPELLINGS.get(word, word) for word in _split_words(_INSIDE_WORDS.sub("", text))]
     words = [_NUMERALS.get(word, word) for word in words]
     return words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words
+
+
+def segment_keys(name: str) -> list[str]:
+    """Returns the keys of the parts of a name: `Mad Max: Fury Road` has two, `National Lampoon's Vacation` as well."""
+    return ["".join(normalize_words(segment)) for segment in _SEGMENT_END.split(name)]
 
 
 def title_key(title: str) -> str:

@@ -9,7 +9,14 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
 from recommender.data.ratings_csv import FilmReference
-from recommender.data.titles import alternative_names, display_title, normalize_words, split_title, title_key
+from recommender.data.titles import (
+    alternative_names,
+    display_title,
+    normalize_words,
+    segment_keys,
+    split_title,
+    title_key,
+)
 from recommender.errors import RecommenderError
 
 if TYPE_CHECKING:
@@ -23,6 +30,9 @@ MAX_TYPOS = ((4, 1), (8, 2))
 """Pairs of a word length and the number of typos allowed from that length on; a first letter must be right."""
 YEAR_TOLERANCE = 1
 """Services differ by a year for films that were first shown abroad or at a festival."""
+
+FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode".split())
+"""Words that a name may lack."""
 
 Names = list[list[str]]
 """The names of one movie, main name first, each as normalized words."""
@@ -115,7 +125,7 @@ class TitleMatcher:
         kinds = self._whole_names(["".join(names[0])])
         if film.year is not None:
             others = self._whole_names(["".join(words) for words in names[1:]])
-            kinds = (*kinds, *others, *self._parts_in_year(names[0], film.year), self._typos(names[0]))
+            kinds = (*kinds, *others, self._typos(names[0]), *self._kinds_in_year(film))
         return self._best(kinds, film.year) or TitleMatch(self._similar(names[0]), None)
 
     def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:
@@ -148,13 +158,25 @@ class TitleMatcher:
         main = [row for row in rows if self._keys[row][0] in keys]
         return (MatchKind.NAME, main), (MatchKind.OTHER_NAME, rows)
 
-    def _parts_in_year(self, words: list[str], year: int) -> tuple[tuple[MatchKind, list[int]], ...]:
-        """Returns the movies of a year whose name is a part of the words or contains them, numerals aside."""
-        in_year = [row for row, own_year in enumerate(self._years) if own_year == year]
-        equal = [row for row in in_year if any(_is_same_but_numerals(name, words) for name in self._names[row])]
-        longer = [row for row in in_year if any(_is_proper_part(words, name) for name in self._names[row])]
-        shorter = [row for row in in_year if any(_is_proper_part(name, words) for name in self._names[row])]
-        return (MatchKind.PART, equal), (MatchKind.PART, longer), (MatchKind.PART, shorter)
+    def _kinds_in_year(self, film: FilmReference) -> Iterator[tuple[MatchKind, list[int]]]:
+        """Yields the movies of the film's year with similar content words, a common part, or words in the same order."""
+        words = normalize_words(alternative_names(film.title)[0])
+        in_year = [row for row, year in enumerate(self._years) if year == film.year]
+
+        def where(matches: Callable[[list[str]], bool]) -> tuple[MatchKind, list[int]]:
+            return MatchKind.PART, [row for row in in_year if any(map(matches, self._names[row]))]
+
+        yield where(lambda name: _have_same_content(name, words))
+        yield where(lambda name: _is_part(words, name))
+        yield where(lambda name: _is_part(name, words))
+        segments = {"".join(words), *segment_keys(film.title)}
+        yield MatchKind.PART, [row for row in in_year if not segments.isdisjoint(self._segments(row))]
+        yield where(lambda name: _are_in_order(words, name) or _are_in_order(name, words))
+
+    def _segments(self, row: int) -> set[str]:
+        """Returns the keys that a movie shares with names that have one segment more or less."""
+        main = alternative_names(self._titles[row].title)[0]
+        return {self._keys[row][0], *segment_keys(main)[1:]} - {""}
 
     def _typos(self, words: list[str]) -> tuple[MatchKind, list[int]]:
         """Returns the movies of which a name has the same words with typos, or the same letters with few."""
@@ -190,14 +212,22 @@ def _contains(name: Sequence[str], words: Sequence[str]) -> bool:
     return f" {' '.join(words)} " in f" {' '.join(name)} "
 
 
-def _is_proper_part(words: Sequence[str], name: Sequence[str]) -> bool:
+def _is_part(words: Sequence[str], name: Sequence[str]) -> bool:
     return 2 <= len(words) < len(name) and _contains(name, words)
 
 
-def _is_same_but_numerals(name: Sequence[str], words: Sequence[str]) -> bool:
-    """Returns whether one of two names has numerals that the other lacks: `Star Trek II: ...`, `Star Trek: ...`."""
-    text, other = ([word for word in one if not word.isdigit()] for one in (name, words))
-    return len(text) > 1 and text == other and (text == list(name) or other == list(words))
+def _are_in_order(words: Sequence[str], name: Sequence[str]) -> bool:
+    return 3 <= len(words) < len(name) and _in_order(name, words, str.__eq__)
+
+
+def _have_same_content(name: Sequence[str], words: Sequence[str]) -> bool:
+    """Returns whether two names differ in typos, words like `the` and numerals that one of them lacks, at most."""
+    content, other = ([word for word in one if word not in FUNCTION_WORDS] for one in (name, words))
+    numbers, other_numbers = ([word for word in one if word.isdigit()] for one in (content, other))
+    if numbers and other_numbers and numbers != other_numbers:
+        return False
+    content, other = ([word for word in one if not word.isdigit()] for one in (content, other))
+    return len(content) > 1 and _is_same_with_typos(content, other)
 
 
 def _begins(candidate: str, word: str) -> bool:
