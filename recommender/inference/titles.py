@@ -119,14 +119,10 @@ class TitleMatcher:
     def match(self, film: FilmReference) -> TitleMatch:
         """Returns the movies that a film in a file refers to; stricter than `find`, as nobody checks each line.
 
-        A whole name matches. With a year, so does a part of two words or more, and a name with typos.
+        A whole name matches. With a year, so does a name with typos, and one with similar words in the same year.
         """
-        names = [normalize_words(name) for name in alternative_names(film.title)]
-        kinds = self._whole_names(["".join(names[0])])
-        if film.year is not None:
-            others = self._whole_names(["".join(words) for words in names[1:]])
-            kinds = (*kinds, *others, self._typos(names[0]), *self._kinds_in_year(film))
-        return self._best(kinds, film.year) or TitleMatch(self._similar(names[0]), None)
+        words = normalize_words(alternative_names(film.title)[0])
+        return self._best(self._strict_kinds(film, words), film.year) or TitleMatch(self._similar(words), None)
 
     def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:
         """Returns the first kind of match with a movie of the right year."""
@@ -138,7 +134,9 @@ class TitleMatcher:
         return None
 
     def _year_distance(self, row: int, year: int) -> int:
-        return abs((self._years[row] or 0) - year)
+        """Returns the difference in years; a movie without a year counts as one year off."""
+        own_year = self._years[row]
+        return YEAR_TOLERANCE if own_year is None else abs(own_year - year)
 
     def _kinds(self, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
         """Yields the rows of the movies that match in each way, the best way first."""
@@ -149,7 +147,7 @@ class TitleMatcher:
         yield MatchKind.PART, self._where(lambda names: any(_contains(name, words) for name in names))
         by_beginnings = self._where(lambda names: any(_in_order(name, words, _begins) for name in names))
         yield MatchKind.WORD_BEGINNINGS, by_beginnings
-        yield self._typos(words)
+        yield self._typos(words, range(len(self._titles)))
         with_typos = self._where(lambda names: any(_in_order(name, words, _is_typo) for name in names))
         yield MatchKind.PART_WITH_TYPOS, with_typos
 
@@ -158,10 +156,16 @@ class TitleMatcher:
         main = [row for row in rows if self._keys[row][0] in keys]
         return (MatchKind.NAME, main), (MatchKind.OTHER_NAME, rows)
 
-    def _kinds_in_year(self, film: FilmReference) -> Iterator[tuple[MatchKind, list[int]]]:
-        """Yields the movies of the film's year with similar content words, a common part, or words in the same order."""
-        words = normalize_words(alternative_names(film.title)[0])
-        in_year = [row for row, year in enumerate(self._years) if year == film.year]
+    def _strict_kinds(self, film: FilmReference, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
+        """Yields whole names; with a year also typos and, in that year, similar words, parts and word order."""
+        yield from self._whole_names(["".join(words)])
+        if film.year is None:
+            return
+        others = alternative_names(film.title)[1:]
+        yield from self._whole_names(["".join(normalize_words(name)) for name in others])
+        near = [row for row, year in enumerate(self._years) if year and abs(year - film.year) <= YEAR_TOLERANCE]
+        yield self._typos(words, near)
+        in_year = [row for row in near if self._years[row] == film.year]
 
         def where(matches: Callable[[list[str]], bool]) -> tuple[MatchKind, list[int]]:
             return MatchKind.PART, [row for row in in_year if any(map(matches, self._names[row]))]
@@ -178,13 +182,16 @@ class TitleMatcher:
         main = alternative_names(self._titles[row].title)[0]
         return {self._keys[row][0], *segment_keys(main)[1:]} - {""}
 
-    def _typos(self, words: list[str]) -> tuple[MatchKind, list[int]]:
+    def _typos(self, words: list[str], rows: Iterable[int]) -> tuple[MatchKind, list[int]]:
         """Returns the movies of which a name has the same words with typos, or the same letters with few."""
         key = "".join(words)
-        near = process.extract(key, list(self._rows), scorer=OSA.distance, score_cutoff=_allowed_typos(key), limit=None)
-        rows = {row for other, _, _ in near if _is_typo(other, key) for row in self._rows[other]}
-        rows.update(self._where(lambda names: any(_is_same_with_typos(name, words) for name in names)))
-        return MatchKind.TYPO, sorted(rows)
+        allowed = _allowed_typos(key)
+
+        def matches(row: int) -> bool:
+            by_key = any(abs(len(other) - len(key)) <= allowed and _is_typo(other, key) for other in self._keys[row])
+            return by_key or any(_is_same_with_typos(name, words) for name in self._names[row])
+
+        return MatchKind.TYPO, [row for row in rows if matches(row)]
 
     def _where(self, matches: Callable[[Names], bool]) -> list[int]:
         return [row for row, names in enumerate(self._names) if matches(names)]
