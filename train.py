@@ -32,16 +32,30 @@ from recommender.training.curve import plot_training_curve
 from recommender.training.processes import TrainingError, barrier, init_device
 from recommender.training.save import ModelData, ServingArrays, check_output, save_model
 from recommender.training.taste import TasteConfig, taste_vectors, train_taste
-from recommender.training.two_tower import Epoch, TrainConfig, TrainResult, train_model
+from recommender.training.two_tower import Epoch, TrainConfig, TrainResult, default_epochs, train_model
 
-EXAMPLES = """\
+
+def _releases() -> str:
+    lines = [f"  {'release':<16}{'movies':>8}{'to':>6}{'ratings':>12}{'MB':>6}"]
+    for name, release in RELEASES.items():
+        ratings = f"{release.num_ratings:,}"
+        lines.append(f"  {name:<16}{release.num_movies:>8,}{release.last_year:>6}{ratings:>12}{release.megabytes:>6}")
+    return "\n".join(lines)
+
+
+EXAMPLES = f"""\
 examples:
   python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
+  python train.py --data-dir data/ml-latest-small  films to 2018; the release is downloaded if it is not there
   python train.py --data-dir ~/ml-1m.zip --epochs 4 --output quick.model
   python train.py --data-dir data/sample --output sample.model --movies-origin sample.txt
                                                    the small, invented data set that comes with the project
   python -m paddle.distributed.launch --nproc_per_node 2 train.py
                                                    several processes, each with a share of every batch
+
+MovieLens releases, recognized by their files, in a folder or as a zip:
+{_releases()}
+Only ml-100k and ml-1m have age, gender and job of the users; with others, infer_milvus.py refuses -a, -g and -j.
 
 environment: OMP_NUM_THREADS sets the number of threads, 1 by default; more are slower on some machines.
 
@@ -55,6 +69,8 @@ class TrainOptions:
     data_dir: Path
     output: Path
     movies_origin: Path
+    epochs: int | None
+    """None for `default_epochs`."""
     config: TrainConfig
     device: str
 
@@ -69,40 +85,23 @@ def parse_args(argv: list[str] | None) -> TrainOptions:
     parser = create_parser(__doc__, EXAMPLES)
     defaults = TrainConfig()
     add = parser.add_argument
-    add(
-        "--data-dir",
-        type=path_arg,
-        default=DEFAULT_DATA_DIR,
-        help="folder with users.dat, movies.dat, ratings.dat, or ml-1m.zip",
-    )
+    data_dir = "folder or zip of a release; downloaded if missing (default: %(default)s)"
+    add("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR, help=data_dir)
     add("--output", type=path_arg, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
-    add(
-        "--movies-origin",
-        type=path_arg,
-        default=MOVIES_ORIGIN,
-        metavar="FILE",
-        help="catalogue for step two (default: %(default)s)",
-    )
-    add(
-        "--epochs",
-        "--num_epochs",
-        type=number_arg(int, 1),
-        default=defaults.epochs,
-        help="at most (default: %(default)s)",
-    )
+    origin = "catalogue for step two (default: %(default)s)"
+    add("--movies-origin", type=path_arg, default=MOVIES_ORIGIN, metavar="FILE", help=origin)
+    epochs = "at most (default: 7, on more than 2 million ratings fewer)"
+    add("--epochs", "--num_epochs", type=number_arg(int, 1), help=epochs)
     add("--batch-size", type=number_arg(int, 1), default=defaults.batch_size, help="ratings per step, at most")
-    add(
-        "--learning-rate",
-        type=number_arg(float, 1e-6, 10),
-        default=defaults.learning_rate,
-        help="(default: %(default)s)",
-    )
+    rate = number_arg(float, 1e-6, 10)
+    add("--learning-rate", type=rate, default=defaults.learning_rate, help="(default: %(default)s)")
     add("--seed", type=number_arg(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
     args = parser.parse_args(argv)
-    config = TrainConfig(args.epochs, args.batch_size, args.learning_rate, seed=args.seed)
-    return TrainOptions(args.data_dir, args.output, args.movies_origin, config, "gpu" if args.use_gpu else args.device)
+    config = TrainConfig(defaults.epochs, args.batch_size, args.learning_rate, seed=args.seed)
+    device = "gpu" if args.use_gpu else args.device
+    return TrainOptions(args.data_dir, args.output, args.movies_origin, args.epochs, config, device)
 
 
 def train(options: TrainOptions) -> None:
@@ -120,7 +119,9 @@ def train(options: TrainOptions) -> None:
     split = split_and_encode(data, held_out)
     if len(split.test.rating) == 0:
         raise TrainingError("too few ratings: none falls to the test; train on at least some hundreds")
-    config = options.config.with_batch_size_for(len(split.train.ratings.rating))
+    num_ratings = len(split.train.ratings.rating)
+    epochs = options.epochs or default_epochs(num_ratings)
+    config = dataclasses.replace(options.config, epochs=epochs).with_batch_size_for(num_ratings)
     print_plan(split, config)
     result = train_model(split.train, split.vocabularies, config, print_epoch)
     if rank == 0:

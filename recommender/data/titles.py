@@ -3,11 +3,14 @@
 import re
 import unicodedata
 
-ARTICLES = ("the", "a", "an", "la", "le", "les", "l'", "il", "lo", "el", "los", "las", "der", "die", "das")
+ARTICLES = (
+    "the a an la le les l' un une il lo i gli uno una el los las os as um uma der die das ein eine det den de het"
+).split()
+"""Articles that MovieLens moves behind the name."""
 
 _TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)\s*")
 _TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
-_SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|['\u2019]s\s")
+_SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|['\u2019]s\s|s['\u2019]\s")
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
 _INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
@@ -22,6 +25,7 @@ _LETTERS = str.maketrans(
         "þ": "th",
         "ł": "l",
         "ħ": "h",
+        "♥": "heart",
         "\N{LATIN SMALL LETTER DOTLESS I}": "i",
     }
 )

@@ -10,6 +10,8 @@ from recommender.scoring import top_k_indices
 
 USER_BATCH = 1 << 8
 MAX_RANKED_USERS = 10_000
+MAX_RANKED_SCORES = 100_000_000
+"""Upper bound on users x movies that are ranked, as each takes time."""
 
 Ranking = Callable[[np.ndarray], np.ndarray]
 """Scores all movies for some profiles: int64[profiles] rows to float[profiles, movies]."""
@@ -99,12 +101,12 @@ def evaluate_rankings(
         num_movies: The number of movies.
 
     Returns:
-        The metrics of each ranking, over at most `MAX_RANKED_USERS` users spread evenly; empty where nobody likes a
-        test row.
+        The metrics of each ranking, on large data over some users spread evenly; empty where nobody likes a test row.
     """
     liked = test.select(test.rating >= RELEVANCE_THRESHOLD)
     users = np.unique(liked.profile_row)
-    users = users[:: max(1, -(-len(users) // MAX_RANKED_USERS))]
+    max_users = min(MAX_RANKED_USERS, MAX_RANKED_SCORES // num_movies)
+    users = users[:: max(1, -(-len(users) // max_users))]
     rows: dict[str, list[np.ndarray]] = {name: [] for name in rankings}
     for start in range(0, len(users), USER_BATCH):
         batch = users[start : start + USER_BATCH]

@@ -173,14 +173,12 @@ class TitleMatcher:
         yield where(lambda name: _have_same_content(name, words))
         yield where(lambda name: _is_part(words, name))
         yield where(lambda name: _is_part(name, words))
-        segments = {"".join(words), *segment_keys(film.title)}
-        yield MatchKind.PART, [row for row in in_year if not segments.isdisjoint(self._segments(row))]
+        key, segments = "".join(words), segment_keys(film.title)
+        yield (MatchKind.PART, [row for row in in_year if key in self._segments(row) or self._keys[row][0] in segments])
         yield where(lambda name: _are_in_order(words, name) or _are_in_order(name, words))
 
-    def _segments(self, row: int) -> set[str]:
-        """Returns the keys that a movie shares with names that have one segment more or less."""
-        main = alternative_names(self._titles[row].title)[0]
-        return {self._keys[row][0], *segment_keys(main)[1:]} - {""}
+    def _segments(self, row: int) -> list[str]:
+        return segment_keys(alternative_names(self._titles[row].title)[0])
 
     def _typos(self, words: list[str], rows: Iterable[int]) -> tuple[MatchKind, list[int]]:
         """Returns the movies of which a name has the same words with typos, or the same letters with few."""

@@ -67,6 +67,14 @@ class TrainConfig:
         return replace(self, batch_size=min(self.batch_size, math.ceil(num_train / num_steps)))
 
 
+def default_epochs(num_ratings: int) -> int:
+    """Returns the number of epochs for a number of ratings: 7 up to 2 million, 3 from 20 million on.
+
+    On more ratings an epoch has more of them per embedding, and longer training gains less.
+    """
+    return round(min(7.0, max(3.0, 7 * (2e6 / max(num_ratings, 1)) ** 0.37)))
+
+
 class Batch(NamedTuple):
     """Ratings with their distinct profiles and movies, so that each tower runs once per distinct row."""
 
