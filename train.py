@@ -17,7 +17,7 @@ import numpy as np
 from recommender.cli.arguments import MODEL_FOLDER, MOVIES_ORIGIN, PipelinePaths, create_parser, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.data.dataset import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.data.download import ensure_downloaded
+from recommender.data.download import RELEASES, ensure_downloaded
 from recommender.data.movielens import MovieLens, format_movies
 from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.errors import Step
