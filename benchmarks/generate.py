@@ -61,7 +61,7 @@ def write_users(path: Path, count: int, random: np.random.Generator) -> None:
 
 
 def write_ratings(folder: Path, layout: str, movies: int, users: int, count: int, random: np.random.Generator) -> None:
-    """Writes ratings.dat, or ratings.csv with half stars: each pair of user and movie at most once, so it may fall a little short of `count`."""
+    """Writes ratings.dat, or ratings.csv with half stars: each pair at most once, so a little fewer than `count`."""
     weights = rank_weights(movies, random)
     quality = random.normal(3.5, 0.4, movies)
     tastes, kinds = random.normal(size=(users, TASTES)), random.normal(size=(movies, TASTES))
