@@ -74,7 +74,7 @@ def refuse_overwriting(parser: argparse.ArgumentParser, output: Path | None, inp
 
 def path_arg(text: str) -> Path:
     """Argparse type of a file or folder; `~` is the home folder."""
-    return Path(text).expanduser()
+    return Path(os.path.expanduser(text))  # Path's own method fails where there is no such user.
 
 
 def text_arg(argument: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from recommender.data.features import UNKNOWN, Vocabularies, encode_genres, encode_title
 from recommender.data.lines import DataError
 from recommender.data.movielens import Movie, catalogue_fields, parse_movie
-from recommender.errors import Step
+from recommender.errors import Step, pluralize
 from recommender.files import atomic_write, read_bytes
 
 NUM_FIELDS = (5, 7)
@@ -65,7 +65,7 @@ def read_movies_data(path: Path, vocabularies: Vocabularies) -> list[Movie]:
     for number, line in enumerate(lines.removesuffix("\n").split("\n"), 1):
         fields = line.split("::")
         if len(fields) not in NUM_FIELDS:
-            raise error(f", line {number}: {len(fields)} fields instead of {NUM_FIELDS[0]}")
+            raise error(f", line {number}: {pluralize(len(fields), 'field')} instead of {NUM_FIELDS[0]}")
         movie = parse_movie(fields[0], *fields[3:], file=str(path), number=number)
         if _format_line(movie, vocabularies) != line:
             raise error(f", line {number}: not encoded for this model")

@@ -145,7 +145,7 @@ def _column_key(name: str) -> str:
 
 def _read_header(text: str, file: str) -> tuple[str, list[str]]:
     """Returns the delimiter and the column names; the delimiter is the one that gives the most known names."""
-    first_line = text.lstrip("\r\n").partition("\n")[0]
+    first_line = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0][: csv.field_size_limit()]
     headers = {delimiter: next(csv.reader([first_line], delimiter=delimiter), []) for delimiter in DELIMITERS}
 
     def num_known(delimiter: str) -> int:

@@ -30,6 +30,8 @@ _LETTERS = str.maketrans(
     }
 )
 _UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
+_OPTIONAL_IN_CYRILLIC = {"\u0435\u0308", *(vowel + "\u0301" for vowel in "аеиоуыэюяєі")}
+"""The dots of yo and the stress; other marks make another letter, such as ї."""
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _ROMAN_NUMERALS = {"ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -119,7 +121,7 @@ def _without_accents(text: str) -> str:
     for char in unicodedata.normalize("NFKD", text):
         if unicodedata.combining(char) == 0:
             is_optional = unicodedata.name(char, "").startswith(_UNACCENTED_SCRIPTS)
-        elif is_optional or char in "\u0308\u0301":  # Of Cyrillic letters only the dots of yo and the stress.
+        elif is_optional or "".join(kept[-1:]) + char in _OPTIONAL_IN_CYRILLIC:
             continue
         kept.append(char)
     return unicodedata.normalize("NFKC", "".join(kept))

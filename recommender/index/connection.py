@@ -67,7 +67,7 @@ _UNAVAILABLE_HINTS = {
 }
 """The same for errors that may pass."""
 _SYSTEM_ERROR = re.compile(
-    r"\[Errno \d+\] ?([^:'\"]+)|(Read-only file system|No space left on device|Too many open files)"
+    r"\[Errno \d+\] ?([^:'\")]+)|(Read-only file system|No space left on device|Too many open files)"
 )
 """Errors of the operating system, which rebuilding the collection does not fix."""
 

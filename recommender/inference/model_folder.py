@@ -89,6 +89,9 @@ class SavedModel:
         """The vocabularies that encode movies for this model."""
         try:
             tokens = json.loads(self._verified_path("vocabularies.json").read_text("utf-8"))
+            for name, kind in zip(Vocabularies._fields, (str, str, int), strict=True):
+                if {type(token) for token in tokens[name]} != {kind}:
+                    raise TypeError(f"{name} are not of type {kind.__name__}")
             return Vocabularies(*(Vocabulary(tokens[name]) for name in Vocabularies._fields))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(f"{self.folder / 'vocabularies.json'}: damaged: {error!r}", Step.TRAIN) from error
@@ -242,7 +245,7 @@ def load_model(folder: Path) -> SavedModel:
         unlisted = {path.name for path in (folder / name).iterdir()} - {*files, CURVE}
         if unlisted:
             path = folder / name / min(unlisted)
-            raise ModelError(f"{path}: not part of the model; delete this file, or if you miss others", Step.TRAIN)
+            raise ModelError(f"{path}: not part of the model; delete it, or replace the model", Step.TRAIN)
     return SavedModel(folder / name, manifest)
 
 

@@ -186,7 +186,9 @@ class TitleMatcher:
         allowed = _allowed_typos(key)
 
         def matches(row: int) -> bool:
-            by_key = any(abs(len(other) - len(key)) <= allowed and _is_typo(other, key) for other in self._keys[row])
+            by_key = any(
+                key and abs(len(other) - len(key)) <= allowed and _is_typo(other, key) for other in self._keys[row]
+            )
             return by_key or any(_is_same_with_typos(name, words) for name in self._names[row])
 
         return MatchKind.TYPO, [row for row in rows if matches(row)]

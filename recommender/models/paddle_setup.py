@@ -16,6 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 logging.getLogger().addHandler(logging.NullHandler())  # Otherwise Paddle adds a handler to the root logger.
 os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ["FLAGS_enable_pir_api"] = "1"  # noqa: SIM112  With 0 in the environment, `paddle.jit.save` fails.
 warnings.filterwarnings("ignore", message="No ccache found")
 warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
 
