@@ -94,6 +94,11 @@ def fail(
     return errors[0]
 
 
+def milvus_environment(options: dict[str, Any]) -> dict[str, str]:
+    """Returns the environment variables that stand for arguments of `MilvusConnection`."""
+    return {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in options.items()}
+
+
 def load_everything(model: SavedModel) -> None:
     """Loads and verifies all files of a model, which no single query does."""
     from recommender.models.embed import load_tower
@@ -135,6 +140,6 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def served(trained: Path, new_place: Callable[[], dict[str, Any]]) -> tuple[Path, dict[str, str]]:
     """The folder `trained`, and the environment in which its scripts find a collection, on Lite and on a server."""
-    environment = {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in new_place().items()}
+    environment = milvus_environment(new_place())
     succeed("infer_milvus.py", "-i", cwd=trained, **environment)
     return trained, environment

@@ -13,7 +13,7 @@ PASSWORD = "Milvus"
 
 
 class Config(MilvusServerConfig):
-    """Takes the port that a killed server had, which the original takes for occupied for another minute."""
+    """Reuses the port of a killed server, which the original considers occupied for another minute."""
 
     def try_bind_port(self, port: int) -> socket.socket | None:
         listener = socket.socket()
@@ -53,14 +53,14 @@ class Server:
         return self
 
     def start(self) -> None:
-        """Starts it, and returns when it says that it is healthy."""
+        """Starts the server and returns when it is healthy."""
         self._server.start()
 
     def __exit__(self, *_: object) -> None:
         self._server.stop()
 
     def kill(self) -> None:
-        """Ends it as kill -9 does."""
+        """Kills the server with SIGKILL."""
         self._server.server_proc.kill()
         self._server.server_proc.wait()
 
@@ -76,11 +76,11 @@ class Server:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of `MovieIndex`."""
+        """Arguments of `MilvusConnection`."""
         return {"uri": self.uri, "token": f"root:{PASSWORD}", "tls_ca": self.certificate}
 
     def new_place(self) -> dict[str, Any]:
-        """Makes a database, and returns the arguments of `MovieIndex` that lead to it."""
+        """Creates a database and returns arguments of `MilvusConnection` for it."""
         name = f"db{next(self._numbers)}"
         client = MilvusClient(self.uri, token=f"root:{PASSWORD}", server_pem_path=str(self.certificate))
         client.create_database(name)

@@ -1,19 +1,22 @@
+"""The movie collection on Milvus Lite and on a server: build, search, filters, reads, swapped alias."""
+
 import time
 
 import numpy as np
 import pytest
 
 from recommender.data.movielens import Movie
-from recommender.evaluation.metrics import exact_top_k
-from recommender.index.build import Catalogue, build_index
-from recommender.index.collection import ALIAS, LABEL, Label, MovieIndex
-from recommender.index.connection import Milvus, MilvusError
-from recommender.inference.recommend import find_movie
+from recommender.index.build import Catalogue, build_collection
+from recommender.index.collection import ALIAS, MovieCollection
+from recommender.index.connection import DataType, MilvusConnection, MilvusError
+from recommender.index.filters import MovieFilter, all_of, is_in
+from recommender.index.metadata import METADATA_PROPERTY, CollectionMetadata
 from recommender.inference.titles import Title
+from recommender.scoring import exact_top_k
 
 
-def unit_vectors(count, seed=0, size=16):
-    vectors = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
+def unit_vectors(count, seed=0, dim=16):
+    vectors = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -21,184 +24,198 @@ def movies(count):
     return [Movie(3 * row + 1, f"Film {row} (19{row % 100:02})", ("Drama", "War")) for row in range(count)]
 
 
-def connect(place):
-    return Milvus(**place, create=True)
+def connect(options):
+    return MilvusConnection(**options, create=True)
 
 
 @pytest.fixture
-def milvus(new_place):
-    with connect(new_place()) as milvus:
-        yield milvus
+def connection(new_place):
+    with connect(new_place()) as connection:
+        yield connection
 
 
-def build(milvus, catalogue, vectors, fingerprint, num_ratings=None, **options):
+def build(connection, catalogue, vectors, fingerprint, num_ratings=None, **options):
     num_ratings = [100] * len(catalogue) if num_ratings is None else num_ratings
-    build_index(milvus, Catalogue(catalogue, vectors, num_ratings, fingerprint), **options)
+    build_collection(connection, Catalogue(catalogue, vectors, num_ratings, fingerprint), **options)
+
+
+def open_collection(connection, fingerprint="f1", dim=16):
+    return MovieCollection(connection, fingerprint, dim)
 
 
 def ids(hits):
     return [hit.movie_id for hit in hits]
 
 
-def collections(milvus):
-    return milvus.client.list_collections()
+def collection_names(connection):
+    return connection.client.list_collections()
 
 
-def test_search_equals_exact_search(milvus):
+def test_search_equals_exact_search(connection):
     """Also with vectors of any length, of which one need not be its own nearest."""
     lengths = np.random.default_rng(2).uniform(0.2, 3, (2345, 1)).astype(np.float32)
     catalogue, vectors, queries = movies(2345), lengths * unit_vectors(2345), 4 * unit_vectors(30, seed=1)
-    build(milvus, catalogue, vectors, "f1")
-    index = MovieIndex(milvus, "f1", 16)
-    assert index.count == 2345
+    build(connection, catalogue, vectors, "f1")
+    collection = open_collection(connection)
+    assert collection.num_movies == 2345
     rows, products = exact_top_k(queries, vectors, 10)
-    for hits, expected, similarity in zip(index.search(queries, 10), rows, products, strict=True):
+    for hits, expected, product in zip(collection.search(queries, 10), rows, products, strict=True):
         assert ids(hits) == [catalogue[row].movie_id for row in expected]
-        np.testing.assert_allclose([hit.product for hit in hits], similarity, atol=1e-4)
+        np.testing.assert_allclose([hit.product for hit in hits], product, atol=1e-4)
 
 
-def test_approximate_index_finds_nearly_all(milvus):
+def test_approximate_index_finds_nearly_all(connection):
     catalogue, vectors, queries = movies(2345), unit_vectors(2345), unit_vectors(30, seed=1)
-    if not milvus.is_server:
-        with pytest.raises(MilvusError, match="HNSW on Milvus Lite misses movies"):
-            build(milvus, catalogue, vectors, "f1", index_type="HNSW")
+    if not connection.is_server:
+        with pytest.raises(MilvusError, match="HNSW on Milvus Lite misses movies; it needs a server"):
+            build(connection, catalogue, vectors, "f1", index_type="HNSW")
         return
-    build(milvus, catalogue, vectors, "f1", index_type="HNSW")
-    index = MovieIndex(milvus, "f1", 16)
+    build(connection, catalogue, vectors, "f1", index_type="HNSW")
+    collection = open_collection(connection)
     rows, _ = exact_top_k(queries, vectors, 10)
-    found = index.search(queries, 10)
+    found = collection.search(queries, 10)
     assert [len(hits) for hits in found] == [10] * 30
     best = [{catalogue[row].movie_id for row in query} for query in rows]
     assert np.mean([len(expected & set(ids(hits))) for expected, hits in zip(best, found, strict=True)]) >= 9.9
-    assert [ids(hits) for hits in index.search(queries[:2], 10, "id == 301")] == [[301], [301]]
+    assert [ids(hits) for hits in collection.search(queries[:2], 10, "id == 301")] == [[301], [301]]
 
 
-def test_fewer_movies_than_asked_for(milvus):
-    build(milvus, movies(3), unit_vectors(3), "f1")
-    assert len(MovieIndex(milvus, "f1", 16).search(unit_vectors(1), 10)[0]) == 3
+def test_few_movies_with_equal_vectors(connection):
+    """All are found, though a search for one's own vector may return its twin; fewer than asked for are no error."""
+    build(connection, movies(4), np.repeat(unit_vectors(2), 2, axis=0), "f1")
+    assert sorted(ids(open_collection(connection).search(unit_vectors(1), 10)[0])) == [1, 4, 7, 10]
 
 
-def test_movies_with_equal_vectors_are_found(milvus):
-    build(milvus, movies(4), np.repeat(unit_vectors(2), 2, axis=0), "f1")
-    assert MovieIndex(milvus, "f1", 16).count == 4
-
-
-def test_titles_are_stored_literally(milvus):
-    titles = ["a'b\"c", "back\\slash", "50% off", 'id > 0 or title == "x"', "😀" * 500, "年 Léon"]
-    build(milvus, [Movie(row, title, ("Drama",)) for row, title in enumerate(titles)], unit_vectors(6), "f1")
-    index = MovieIndex(milvus, "f1", 16)
-    assert [index.fetch([row])[row].movie.title for row in range(6)] == titles
-    assert sorted(index.titles()) == [Title(row, title, 100) for row, title in enumerate(titles)]
-
-
-ALPHABETS = [
-    "Æon Flux (2005)",
-    "七人の侍 (1954)",
-    "기생충 (2019)",
-    "Левиафан (2014)",
-    "Ζορμπάς (1964)",
-    "ואלס עם באשיר (2008)",
-]
-
-
-def test_titles_in_any_alphabet_are_found(milvus):
-    build(milvus, [Movie(row, title, ("Drama",)) for row, title in enumerate(ALPHABETS)], unit_vectors(6), "f1")
-    index = MovieIndex(milvus, "f1", 16)
-    for row, title in enumerate(ALPHABETS):
-        assert find_movie(index, title).movie_id == row
-        assert find_movie(index, title[:-7]).movie_id == row
-
-
-def test_rebuild_replaces_and_leaves_one_collection(milvus):
+def test_rebuild_replaces_and_leaves_one_collection(connection):
     for count in (5, 8):
-        build(milvus, movies(count), unit_vectors(count), f"f{count}")
-        assert MovieIndex(milvus, f"f{count}", 16).count == count
-    assert len(collections(milvus)) == 1
+        build(connection, movies(count), unit_vectors(count), f"f{count}")
+        assert open_collection(connection, f"f{count}").num_movies == count
+    assert len(collection_names(connection)) == 1
 
 
-def test_refused_vectors_leave_the_old_collection(milvus):
-    build(milvus, movies(5), unit_vectors(5), "f1")
-    for bad in (np.nan, 0.0):
+def test_refused_vectors_leave_the_old_collection(connection):
+    build(connection, movies(5), unit_vectors(5), "f1")
+    for bad in (np.nan, np.inf, 0.0):
         vectors = unit_vectors(6)
         vectors[3] = bad
-        with pytest.raises(MilvusError, match=r"zero or not a number; run: python train.py"):
-            build(milvus, movies(6), vectors, "f2")
-    assert MovieIndex(milvus, "f1", 16).count == 5
+        with pytest.raises(MilvusError, match=r"a vector is zero or not finite; run: python train.py$"):
+            build(connection, movies(6), vectors, "f2")
+    assert open_collection(connection).num_movies == 5
+    assert len(collection_names(connection)) == 1
 
 
-def test_failed_insert_leaves_the_old_collection(milvus):
-    build(milvus, movies(5), unit_vectors(5), "f1")
-    too_long = [Movie(1, "x" * 70_000, ("Drama",))]
-    with pytest.raises(MilvusError, match="the one before, if any, is untouched"):
-        build(milvus, too_long, unit_vectors(1), "f2")
-    assert MovieIndex(milvus, "f1", 16).count == 5
-    half_built = set(collections(milvus))
-    build(milvus, movies(4), unit_vectors(4), "f3")
-    left = len(collections(milvus))
-    assert left == (2 if milvus.is_server else 1), f"on a server somebody may be building it: {half_built}"
+TOO_LONG = [Movie(1, "x" * 70_000, ("Drama",))]
+UNCHANGED = "cannot build the collection; the current one, if any, is unchanged"
 
 
-def test_other_collections_are_left_alone(milvus):
+def test_failed_build_drops_its_own_collection(connection):
+    """Milvus refuses a title of 70,000 characters after the collection has been created."""
+    with pytest.raises(MilvusError, match=UNCHANGED):
+        build(connection, TOO_LONG, unit_vectors(1), "f2")
+    assert collection_names(connection) == []
+    build(connection, movies(5), unit_vectors(5), "f1")
+    [current] = collection_names(connection)
+    with pytest.raises(MilvusError, match=UNCHANGED):
+        build(connection, TOO_LONG, unit_vectors(1), "f2")
+    assert collection_names(connection) == [current]
+    assert open_collection(connection).num_movies == 5
+
+
+def test_build_that_loses_movies_is_refused(tmp_path):
+    """Milvus Lite keeps one of two rows with the same id."""
+    with connect({"uri": str(tmp_path / "movies.db")}) as connection:
+        build(connection, movies(5), unit_vectors(5), "f1")
+        with pytest.raises(MilvusError, match=r": 4 of 5 movies arrived; run: python infer_milvus.py -i$"):
+            build(connection, [*movies(4), movies(1)[0]], unit_vectors(5), "f2")
+        assert open_collection(connection).num_movies == 5
+        assert len(collection_names(connection)) == 1
+
+
+def create_foreign_collection(connection, name):
+    """Creates a collection as another program might; without an index, for which pymilvus waits half a second."""
+    schema = connection.client.create_schema()
+    schema.add_field("key", DataType.INT64, is_primary=True)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=4)
+    connection.client.create_collection(name, schema=schema)
+
+
+def test_other_collections_are_left_alone(connection):
     """Whatever their names, unless this program has marked them as its own and nobody can be building them."""
-    backup, abandoned, in_the_making = (f"{ALIAS}_{name}" for name in ("backup_2024", "abandoned", "in_the_making"))
-    for name, age in ((backup, None), (abandoned, 100 * 3600), (in_the_making, 0)):
-        milvus.client.create_collection(name, dimension=4)
+    backup, abandoned, unfinished = (f"{ALIAS}_{name}" for name in ("backup_2024", "abandoned", "unfinished"))
+    for name, age in ((backup, None), (abandoned, 100 * 3600), (unfinished, 0)):
+        create_foreign_collection(connection, name)
         if age is not None:
-            label = Label("f0", 0, [], time.time() - age, {})
-            milvus.client.alter_collection_properties(name, {LABEL: label.write()})
-    build(milvus, movies(5), unit_vectors(5), "f1")
-    kept = {backup, in_the_making} if milvus.is_server else {backup}
-    assert {name for name in collections(milvus) if name.startswith(f"{ALIAS}_") and name[-1] in "4dg"} >= kept
-    assert abandoned not in collections(milvus)
+            metadata = CollectionMetadata("f0", 0, [], time.time() - age, {})
+            connection.client.alter_collection_properties(name, {METADATA_PROPERTY: metadata.to_property()})
+    build(connection, movies(5), unit_vectors(5), "f1")
+    names = set(collection_names(connection))
+    kept = {backup, unfinished} if connection.is_server else {backup}
+    assert names & {backup, abandoned, unfinished} == kept
+    assert len(names) == len(kept) + 1
 
 
-def test_nothing_indexed_yet(milvus):
+def test_no_collection_yet(connection):
     with pytest.raises(MilvusError, match=r"there are no movies here yet; run: python infer_milvus.py -i$"):
-        MovieIndex(milvus, "f1", 16)
+        open_collection(connection)
 
 
-def test_collection_of_another_model(milvus):
-    build(milvus, movies(5), unit_vectors(5), "f1")
-    for fingerprint, size in (("f2", 16), ("f1", 8)):
-        with pytest.raises(MilvusError, match=r"another model; run: python infer_milvus.py -i$"):
-            MovieIndex(milvus, fingerprint, size)
+def test_collection_of_another_model(connection):
+    """Another fingerprint, another dimension, no metadata, damaged metadata."""
+    message = r"the collection was built with a different model; run: python infer_milvus.py -i$"
+    build(connection, movies(5), unit_vectors(5), "f1")
+    for fingerprint, dim in (("f2", 16), ("f1", 8)):
+        with pytest.raises(MilvusError, match=message):
+            open_collection(connection, fingerprint, dim)
+    assert open_collection(connection).num_movies == 5
+    for damaged in ("", "00000000[]", "x"):
+        connection.client.alter_collection_properties(collection_names(connection)[0], {METADATA_PROPERTY: damaged})
+        with pytest.raises(MilvusError, match=message):
+            open_collection(connection)
 
 
-def test_lost_rows_are_noticed(milvus):
-    build(milvus, movies(5), unit_vectors(5), "f1")
-    milvus.client.delete(ALIAS, ids=[4])
+def test_lost_rows_are_noticed(connection):
+    build(connection, movies(5), unit_vectors(5), "f1")
+    connection.client.delete(ALIAS, ids=[4])
     with pytest.raises(MilvusError, match=r"4 movies instead of 5.*; run: python infer_milvus.py -i$"):
-        MovieIndex(milvus, "f1", 16)
+        open_collection(connection)
 
 
-def test_foreign_collection_is_not_touched(milvus):
-    milvus.client.create_collection(ALIAS, dimension=4)
+def test_foreign_collection_is_not_touched(connection):
+    create_foreign_collection(connection, ALIAS)
     with pytest.raises(MilvusError, match="foreign collection"):
-        build(milvus, movies(5), unit_vectors(5), "f1")
-    assert collections(milvus) == [ALIAS]
+        build(connection, movies(5), unit_vectors(5), "f1")
+    assert collection_names(connection) == [ALIAS]
 
 
 @pytest.mark.server
-def test_replaced_collection_is_read_no_more(server):
-    """An index that was opened before is answered by the successor, if that is of the same model."""
-    with connect(server.new_place()) as milvus:
-        build(milvus, movies(5), unit_vectors(5), "f1")
-        index = MovieIndex(milvus, "f1", 16)
-        build(milvus, movies(8), unit_vectors(8), "f1")
-        assert len(index.search(unit_vectors(1), 10)[0]) == 8
-        build(milvus, movies(8), unit_vectors(8), "f2")
-        with pytest.raises(MilvusError, match="another model"):
-            index.search(unit_vectors(1), 10)
+def test_replaced_collection_is_not_read(server):
+    """A collection that was opened before is answered by its successor, if that is of the same model."""
+    with connect(server.new_place()) as connection:
+        build(connection, movies(5), unit_vectors(5), "f1")
+        collection = open_collection(connection)
+        assert len(collection.fetch(range(1, 30))) == 5
+        build(connection, movies(8), unit_vectors(8), "f1")
+        assert len(collection.search(unit_vectors(1), 10)[0]) == 8
+        assert len(collection.fetch(range(1, 30))) == 8
+        build(connection, movies(8), unit_vectors(8), "f2")
+        with pytest.raises(MilvusError, match="a different model"):
+            collection.search(unit_vectors(1), 10)
 
 
-@pytest.mark.parametrize("leave_out", [[], [()], [(), (), ()]])
-def test_misuse_is_no_fault_of_milvus(filled, leave_out):
-    with pytest.raises(ValueError, match="2 vectors, "):
-        filled.search(unit_vectors(2), 3, leave_out=leave_out)
+@pytest.mark.parametrize("exclude_ids", [[], [()], [(), (), ()]])
+def test_wrong_number_of_excluded_sets(random_collection, exclude_ids):
+    with pytest.raises(ValueError, match="2 finite vectors expected, "):
+        random_collection.search(unit_vectors(2), 3, exclude_ids=exclude_ids)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_vectors_that_are_not_finite(random_collection, bad):
+    with pytest.raises(ValueError, match="1 finite vectors expected"):
+        random_collection.search(np.full((1, 16), bad, np.float32), 3)
 
 
 def random_catalogue():
-    """500 films over all decades and genres, some without a year, and how often each was rated."""
+    """Returns 500 films over all decades and genres, some without a year, and their numbers of ratings."""
     random = np.random.default_rng(2)
     genres = ["Comedy", "Drama", "Film-Noir", "War"]
     catalogue = [
@@ -213,89 +230,129 @@ def random_catalogue():
 
 
 @pytest.fixture(scope="module")
-def filled(new_place):
-    """An index of `random_catalogue`."""
-    with connect(new_place()) as milvus:
+def random_collection(new_place):
+    """A collection of `random_catalogue`."""
+    with connect(new_place()) as connection:
         catalogue, num_ratings = random_catalogue()
-        build(milvus, catalogue, unit_vectors(500), "f1", num_ratings)
-        yield MovieIndex(milvus, "f1", 16)
+        build(connection, catalogue, unit_vectors(500), "f1", num_ratings)
+        yield open_collection(connection)
 
 
 FILTERS = [
-    {},
-    {"genres": ["War"]},
-    {"genres": ["War", "Film-Noir"]},
-    {"years": (1990, 1999)},
-    {"years": (1990, None)},
-    {"years": (None, 1930)},
-    {"min_ratings": 50},
-    {"genres": ["Comedy"], "years": (1950, 1960), "min_ratings": 20},
-    {"years": (2050, None)},
+    MovieFilter(),
+    MovieFilter(("War",)),
+    MovieFilter(("War", "Film-Noir")),
+    MovieFilter(first_year=1990, last_year=1999),
+    MovieFilter(first_year=1990),
+    MovieFilter(last_year=1930),
+    MovieFilter(min_ratings=50),
+    MovieFilter(("Comedy",), 1950, 1960, 20),
+    MovieFilter(first_year=2050),
 ]
 
 
-@pytest.mark.parametrize("wanted", FILTERS, ids=str)
-@pytest.mark.parametrize("leave_out", [0, 3, 120])
-def test_filters_agree_with_a_naive_loop(filled, wanted, leave_out):
-    vectors, queries = unit_vectors(500), unit_vectors(4, seed=1)
+def admits(movie_filter, movie, num_ratings):
+    """Returns what a filter means, in Python."""
+    has_span = movie_filter.first_year is not None or movie_filter.last_year is not None
+    return (
+        (not movie_filter.genres or bool(set(movie_filter.genres) & set(movie.genres)))
+        and (not has_span or movie.year is not None)
+        and (movie.year or 0) >= (movie_filter.first_year or 0)
+        and (movie.year or 0) <= (movie_filter.last_year or 9999)
+        and num_ratings >= movie_filter.min_ratings
+    )
+
+
+@pytest.mark.parametrize("movie_filter", FILTERS, ids=str)
+@pytest.mark.parametrize("num_excluded", [0, 3, 120])
+@pytest.mark.parametrize("num_queries", [1, 4])
+def test_filters_agree_with_a_naive_loop(random_collection, movie_filter, num_excluded, num_queries):
+    vectors, queries = unit_vectors(500), unit_vectors(num_queries, seed=1)
     catalogue, num_ratings = random_catalogue()
     random = np.random.default_rng(3)
-    hidden = [set(random.choice(500, leave_out, replace=False).tolist()) for _ in queries]
-    first, last = wanted.get("years", (None, None))
-    for query, hits, left_out in zip(
-        queries, filled.search(queries, 10, filled.where(**wanted), hidden), hidden, strict=True
-    ):
+    exclude_ids = [set(random.choice(500, num_excluded, replace=False).tolist()) for _ in queries]
+    found = random_collection.search(queries, 10, random_collection.build_filter(movie_filter), exclude_ids)
+    for query, hits, excluded in zip(queries, found, exclude_ids, strict=True):
         expected = [
             catalogue[row].movie_id
             for row in np.argsort(-(vectors @ query))
-            if catalogue[row].movie_id not in left_out
-            and (not wanted.get("genres") or set(wanted["genres"]) & set(catalogue[row].genres))
-            and (first is None or (catalogue[row].year or 0) >= first)
-            and (last is None or 0 < (catalogue[row].year or 0) <= last)
-            and num_ratings[row] >= wanted.get("min_ratings", 0)
+            if catalogue[row].movie_id not in excluded and admits(movie_filter, catalogue[row], num_ratings[row])
         ]
         assert ids(hits) == expected[:10]
 
 
-def test_fetch(filled):
+@pytest.mark.parametrize("movie_filter", FILTERS, ids=str)
+def test_counts(random_collection, movie_filter):
+    pairs = list(zip(*random_catalogue(), strict=True))
+    expected = sum(admits(movie_filter, *pair) for pair in pairs)
+    assert random_collection.count(random_collection.build_filter(movie_filter)) == expected
+    without_minimum = MovieFilter(movie_filter.genres, movie_filter.first_year, movie_filter.last_year)
+    num_below = sum(admits(without_minimum, *pair) for pair in pairs) - expected
+    assert random_collection.count_below_min_ratings(movie_filter) == num_below
+
+
+def test_fetch(random_collection):
     vectors = unit_vectors(500)
     catalogue, num_ratings = random_catalogue()
-    for wanted in ([7, 1, 7], range(1, 501), []):
-        stored = filled.fetch(wanted)
-        assert stored.keys() == set(wanted)
+    for movie_ids in ([7, 1, 7], range(1, 501), []):
+        stored = random_collection.fetch(movie_ids)
+        assert stored.keys() == set(movie_ids)
         for movie_id, (movie, count, vector) in stored.items():
             assert (movie, count) == (catalogue[movie_id - 1], num_ratings[movie_id - 1])
             np.testing.assert_allclose(vector, vectors[movie_id - 1], atol=1e-6)
-    with pytest.raises(MilvusError, match=r"no movie has the id 0$"):
-        filled.fetch([1, 0])
 
 
-def test_genres(filled):
-    assert filled.genres() == ["Comedy", "Drama", "Film-Noir", "War"]
+def test_ids_that_are_not_there_are_left_out(random_collection):
+    assert random_collection.fetch([0, 1, 501]).keys() == {1}
+    assert [title.movie_id for title in random_collection.titles_with_ids([0, 2, 501])] == [2]
 
 
-def test_two_spellings_of_a_genre_are_one(milvus):
+def test_titles(random_collection):
+    catalogue, num_ratings = random_catalogue()
+    expected = [Title(movie.movie_id, movie.title, count) for movie, count in zip(catalogue, num_ratings, strict=True)]
+    assert sorted(random_collection.titles()) == expected
+    assert random_collection.titles_with_ids([3, 3]) == [expected[2]]
+    assert sorted(random_collection.titles_with_keys(["film0", "film7", "none"])) == [expected[0], expected[7]]
+    many = [f"film{number}" for number in range(3000)]
+    assert sorted(random_collection.titles_with_keys(many)) == expected, "in several messages"
+
+
+def test_genres(random_collection):
+    assert random_collection.genres() == ["Comedy", "Drama", "Film-Noir", "War"]
+
+
+@pytest.mark.parametrize(
+    ("text", "genre"),
+    [("War", "War"), ("war", "War"), ("film noir", "Film-Noir"), ("FILMNOIR", "Film-Noir"), ("comdy", "Comedy")],
+)
+def test_genres_are_found_in_any_spelling(random_collection, text, genre):
+    assert random_collection.resolve_genre(text) == genre
+    filters = (random_collection.build_filter(MovieFilter((name,))) for name in (text, genre))
+    assert next(filters) == next(filters)
+
+
+@pytest.mark.parametrize("text", ['War" or "', "", "Horror", "%"])
+def test_unknown_genre_names_the_known_ones(random_collection, text):
+    with pytest.raises(MilvusError) as caught:
+        random_collection.build_filter(MovieFilter(("War", text)))
+    assert str(caught.value) == f"no genre {text!r}; choose one of: Comedy, Drama, Film-Noir, War"
+
+
+def test_two_spellings_of_a_genre_are_one(connection):
     catalogue = [
-        Movie(1, "A", ("Drama",)),
-        Movie(2, "B", ("drama", "War")),
-        Movie(3, "C", ("DRAMA",)),
+        Movie(1, "A", ("Sci-Fi",)),
+        Movie(2, "B", ("sci fi", "War")),
+        Movie(3, "C", ("SCI-FI",)),
         Movie(4, "D", ("War",)),
     ]
-    build(milvus, catalogue, unit_vectors(4), "f1")
-    index = MovieIndex(milvus, "f1", 16)
-    assert [genre.casefold() for genre in index.genres()] == ["drama", "war"]
-    for spelling in ("Drama", "drama"):
-        assert sorted(ids(index.search(unit_vectors(1), 4, index.where(genres=[spelling]))[0])) == [1, 2, 3]
+    build(connection, catalogue, unit_vectors(4), "f1")
+    collection = open_collection(connection)
+    assert [genre.casefold().replace("-", " ") for genre in collection.genres()] == ["sci fi", "war"]
+    for spelling in ("Sci-Fi", "scifi"):
+        condition = collection.build_filter(MovieFilter((spelling,)))
+        assert sorted(ids(collection.search(unit_vectors(1), 4, condition)[0])) == [1, 2, 3]
 
 
-def test_unknown_genre_names_the_known_ones(filled):
-    with pytest.raises(MilvusError, match=r"no genre 'War\" or \"'; choose one of: Comedy, Drama, Film-Noir, War"):
-        filled.where(genres=["War", 'War" or "'])
-
-
-def test_count_where(filled):
-    catalogue, num_ratings = random_catalogue()
-    wars = [row for row, movie in enumerate(catalogue) if "War" in movie.genres]
-    assert filled.count_where(filled.where()) == 500
-    assert filled.count_where(filled.where(["War"])) == len(wars)
-    assert filled.count_where(filled.where(["War"], min_ratings=50)) == sum(num_ratings[row] >= 50 for row in wars)
+def test_conditions_can_be_joined(random_collection):
+    condition = all_of(is_in("id", [1, 2, 3]), "", random_collection.build_filter(MovieFilter(min_ratings=0)))
+    assert random_collection.count(condition) == 3

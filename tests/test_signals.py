@@ -1,67 +1,171 @@
-"""Ctrl-C and SIGTERM at any moment: one line, exit code 130 or 143, and all as it was."""
+"""INT, TERM and HUP at random moments of each command: everything is as before, or everything is new.
+
+Two data sets are trained in turn into the same places, so that each run would change whatever it writes.
+"""
 
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, TRIALS, start_script, succeed
+from conftest import SAMPLE, TRIALS, load_everything, run_process, run_script, start_script, succeed
 
-from recommender.cli.arguments import MODEL_FOLDER
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN
+from recommender.cli.process import SIGNALS
 from recommender.inference.model_folder import load_model
 
-COMMANDS = {
-    "train.py": ("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", 7),
-    "get_movies_data.py": ("get_movies_data.py", "-f", "movies_origin.txt"),
-    "infer_milvus.py -i": ("infer_milvus.py", "-i"),
-    "infer_milvus.py --users": ("infer_milvus.py", "--users", "all", "--output", "all.csv"),
-}
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 PYTHON_STARTS = 0.1
 """Seconds until a script's first line runs; before that, Python itself answers a signal."""
+ALL_USERS = Path("all.csv")
+TRAIN = ("train.py", "--epochs", 1, "--batch-size", 1000, "--data-dir")
+QUERY = ("infer_milvus.py", "-k", 300, "--min-ratings", 0, "--format", "csv", "--model")
+
+
+class Command(NamedTuple):
+    """A command, and what it reads and writes in its folder."""
+
+    args: tuple[object, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+
+COMMANDS = {
+    "train.py": Command(TRAIN, (), (MODEL_FOLDER, MOVIES_ORIGIN)),
+    "get_movies_data.py": Command(
+        ("get_movies_data.py", "-f", MOVIES_ORIGIN), (MODEL_FOLDER, MOVIES_ORIGIN), (MOVIES_DATA,)
+    ),
+    "infer_milvus.py -i": Command(("infer_milvus.py", "-i"), (MODEL_FOLDER, MOVIES_DATA), (Path(LITE_URI),)),
+    "infer_milvus.py --users": Command(
+        ("infer_milvus.py", "--users", "all", "-k", 2, "--output", ALL_USERS),
+        (MODEL_FOLDER, Path(LITE_URI)),
+        (ALL_USERS,),
+    ),
+}
+
+
+class World(NamedTuple):
+    """A data set, and a folder after all commands on it."""
+
+    data_dir: Path
+    folder: Path
+    answer: str
+    """The answer to `QUERY`."""
+
+    def args(self, name: str) -> tuple[object, ...]:
+        """Returns a command for this data set."""
+        args = COMMANDS[name].args
+        return (*args, self.data_dir) if args is TRAIN else args
+
+    def wrote(self, folder: Path, output: Path) -> bool:
+        """Returns whether an output in a folder is that of this data set."""
+        if output == MODEL_FOLDER:
+            return load_model(folder / output).fingerprint == load_model(self.folder / output).fingerprint
+        if output == Path(LITE_URI):
+            done = run_script(*QUERY, self.folder / MODEL_FOLDER, cwd=folder)
+            return (done.returncode, done.stdout) == (0, self.answer)
+        return (folder / output).read_bytes() == (self.folder / output).read_bytes()
+
+
+def write_other_data(folder: Path) -> Path:
+    """Writes a second data set, derived from the sample: two movies of three, with other ids and titles."""
+    folder.mkdir()
+    shutil.copy(SAMPLE / "users.dat", folder)
+    movies = [line.split(b"::", 1) for line in (SAMPLE / "movies.dat").read_bytes().splitlines()]
+    new_ids = {movie_id: b"%d" % (7000 + row) for row, (movie_id, _) in enumerate(movies) if row % 3}
+    lines = [b"%b::Other %b\n" % (new_ids[movie_id], rest) for movie_id, rest in movies if movie_id in new_ids]
+    (folder / "movies.dat").write_bytes(b"".join(lines))
+    ratings = [line.split(b"::", 2) for line in (SAMPLE / "ratings.dat").read_bytes().splitlines()]
+    lines = [b"%b::%b::%b\n" % (user, new_ids[movie], rest) for user, movie, rest in ratings if movie in new_ids]
+    (folder / "ratings.dat").write_bytes(b"".join(lines))
+    return folder
+
+
+class Undisturbed(NamedTuple):
+    """A command that no signal stopped."""
+
+    seconds: float
+    errors: list[str]
+    """Lines on standard error."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The commands that were run to their end, by name."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory, undisturbed):
+    """Two data sets, and the folders after all commands on them."""
+    found = []
+    for data_dir in (SAMPLE, write_other_data(tmp_path_factory.mktemp("data") / "other")):
+        world = World(data_dir, tmp_path_factory.mktemp("world"), "")
+        for name in COMMANDS:
+            started = time.monotonic()
+            done = succeed(*world.args(name), cwd=world.folder, run=run_process if found else run_script)
+            undisturbed[name] = Undisturbed(time.monotonic() - started, done.stderr.splitlines())
+        answer = succeed(*QUERY, MODEL_FOLDER, cwd=world.folder).stdout
+        found.append(world._replace(answer=answer))
+    return found
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder over whatever is there."""
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)
+
+
+def versions(folder: Path) -> set[Path]:
+    return set((folder / MODEL_FOLDER).glob("files-*"))
 
 
 @pytest.mark.parametrize(
-    ("command", "times"),
+    ("name", "trials"),
     [
-        ("train.py", 2),
-        ("infer_milvus.py -i", 2),
-        *(pytest.param(command, TRIALS, marks=pytest.mark.server) for command in COMMANDS),
+        *(pytest.param(name, 2 if name in ("train.py", "infer_milvus.py -i") else 1) for name in COMMANDS),
+        *(pytest.param(name, TRIALS, marks=pytest.mark.server) for name in COMMANDS),
     ],
 )
-def test_signals_at_random_moments(trained, tmp_path, command, times):
-    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
-    command = COMMANDS[command]
-    (folder / "all.csv").write_text("as before")
-    expected = succeed("infer_milvus.py", cwd=folder).stdout
-    files = [folder / name for name in ("movies_origin.txt", "movies_data.txt", "all.csv", "movies.db")]
-    before = [path.exists() and path.read_bytes() for path in files]
-    fingerprint = load_model(folder / MODEL_FOLDER).fingerprint
-    names = {path.name for path in folder.iterdir()}
-    started = time.monotonic()
-    succeed(*command, cwd=shutil.copytree(folder, tmp_path / "whole"))
-    seconds = time.monotonic() - started
-    random = np.random.default_rng(times)
-    stopped = 0
-    for delay in random.uniform(PYTHON_STARTS, seconds, times):
-        number = random.choice([signal.SIGINT, signal.SIGTERM])
-        process = start_script(*command, cwd=folder)
-        time.sleep(delay)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-        assert "Traceback" not in errors
-        if process.returncode == 0:  # It was done before the signal came.
-            subprocess.run(["cp", "-r", f"{trained}/.", folder], check=True)
-            (folder / "all.csv").write_text("as before")
-            succeed("infer_milvus.py", "-i", cwd=folder)
-            continue
-        stopped += 1
-        assert process.returncode == 128 + number, f"after {delay:.3f} s: {errors}"
-        assert [line for line in errors.splitlines() if line.startswith("error: ")] == errors.splitlines()[-1:]
-        assert [path.exists() and path.read_bytes() for path in files] == before
-        assert load_model(folder / MODEL_FOLDER).fingerprint == fingerprint
-        assert {path.name for path in folder.iterdir()} == names
-    assert stopped
-    assert succeed("infer_milvus.py", cwd=folder).stdout == expected
+def test_signals_at_random_moments(worlds, undisturbed, tmp_path, name, trials):
+    folder = Path(shutil.copytree(worlds[0].folder, tmp_path / "folder"))
+    files = {path.name for path in folder.iterdir()}
+    random = np.random.default_rng(trials)
+    current = num_stopped = 0
+    for delay in random.uniform(PYTHON_STARTS, undisturbed[name].seconds, trials):
+        old, new = worlds[current], worlds[1 - current]
+        for path in COMMANDS[name].inputs:
+            copy(new.folder / path, folder / path)
+        versions_before = versions(folder)
+        number = SIGNALS[random.integers(len(SIGNALS))]
+        with start_script(*new.args(name), cwd=folder) as process:
+            time.sleep(delay)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        moment = f"signal {number} after {delay:.3f} s: {errors}"
+        is_new = [new.wrote(folder, path) for path in COMMANDS[name].outputs]
+        is_old = [old.wrote(folder, path) for path in COMMANDS[name].outputs]
+        assert all(is_new) or all(is_old), moment
+        assert all(new.wrote(folder, path) for path in COMMANDS[name].inputs), moment
+        assert {path.name for path in folder.iterdir()} == files, moment
+        assert not list(folder.rglob("*.partial")), moment
+        model = load_model(folder / MODEL_FOLDER)
+        load_everything(model)
+        assert versions(folder) == versions_before | {model.folder}, moment
+        if process.returncode == 0:
+            assert all(is_new), moment
+            assert errors.splitlines() == undisturbed[name].errors, moment
+        else:
+            num_stopped += 1
+            *others, last = errors.splitlines()
+            assert process.returncode == 128 + number, moment
+            assert last == f"error: {WORDS[number]}; nothing is left half-written", moment
+            assert set(others) <= set(undisturbed[name].errors), moment
+        current = 1 - current if all(is_new) else current
+    assert num_stopped

@@ -1,58 +1,68 @@
-import numpy as np
-import pytest
+"""The taste model: its vectors, its loss and their gradients, against dense products one by one."""
 
-from recommender.data.features import MovieFeatures, Vocabularies, Vocabulary
-from recommender.inference.user_vectors import DEMOGRAPHIC_STARTS, Taste, parts_of, vector_of, weights_of
+import numpy as np
+import paddle
+import pytest
+from scipy.sparse import csr_array
+
+from recommender.data.features import DEMOGRAPHIC_SIZES, EMBEDDING_DIM
+from recommender.models.taste import SparseMatmul, TasteModel
+from recommender.training.taste import encode_demographics
+
+NUM_USERS, NUM_MOVIES = 7, 30
 
 
 @pytest.fixture
-def taste():
-    random = np.random.default_rng(0)
-    shapes = ((6, 199), (6, 200), (4 + 5, 199), (4 + 5, 200), (33, 199))
-    taste = Taste(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
-    for content in (taste.history_content, taste.target_content):
-        content[[0, 4]] = 0  # Padding.
-    return taste
+def model():
+    paddle.seed(0)
+    return TasteModel(NUM_MOVIES, DEMOGRAPHIC_SIZES)
 
 
-VOCABULARIES = Vocabularies(Vocabulary("xyz"), Vocabulary("ab"), Vocabulary([10, 20, 30, 40]))
-MOVIES = MovieFeatures(
-    np.array([2, 1, 5, 1]), np.array([[2, 3], [3, 0], [2, 0], [2, 3]]), np.array([[2], [3], [4], [4]])
-)
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
 
 
-def test_known_movies_have_rows_and_unknown_ones_are_sums(taste):
-    rows = taste.target_of(MOVIES, VOCABULARIES)
-    expected = [
-        taste.target[2],
-        taste.target_content[3] + taste.target_content[4 + 3],
-        taste.target[5],
-        taste.target_content[2] + taste.target_content[3] + taste.target_content[4 + 4],
-    ]
-    np.testing.assert_allclose(rows, expected, atol=1e-6)
-    known = MOVIES.take(np.array([0, 2]))
-    np.testing.assert_array_equal(taste.history_of(known, VOCABULARIES), taste.history[[2, 5]])
+def sparse(random, density):
+    dense = random.normal(size=(NUM_USERS, NUM_MOVIES)) * (random.random((NUM_USERS, NUM_MOVIES)) < density)
+    return csr_array(dense.astype(np.float32))
 
 
-@pytest.mark.parametrize("demographics", [[0, 0, 0], [2, 0, 21], [1, 7, 1]])
-@pytest.mark.parametrize("weights", [[], [1.0], [1.0, 0.5, 0.5]])
-def test_a_person_is_the_sum_of_what_is_known_of_them(taste, weights, demographics):
-    history = taste.history[: len(weights)]
-    weights, demographics = np.array(weights, np.float32), np.array(demographics)
-    expected = np.zeros(199)
-    for row, weight in zip(history, weights, strict=True):
-        expected += row * weight / np.sqrt((weights**2).sum())
-    for start, index in zip((0, 3, 11), demographics, strict=True):
-        expected += taste.demographics[start + index] if index else 0
-    person = (history, weights, taste.demographics, demographics)
-    parts = parts_of(*person)
-    assert parts.shape == (len(weights) + 3, 199)
-    np.testing.assert_allclose(vector_of(*person), [*expected, 1], atol=1e-5)
+def test_sparse_product_and_its_gradient_are_those_of_a_dense_one(random):
+    matrix, weights = sparse(random, 0.3), random.normal(size=(NUM_USERS, 5)).astype(np.float32)
+    table = random.normal(size=(NUM_MOVIES, 5)).astype(np.float32)
+    tables = [paddle.to_tensor(table, stop_gradient=False) for _ in range(2)]
+    products = SparseMatmul.apply(tables[0], matrix), paddle.to_tensor(matrix.toarray()) @ tables[1]
+    for product in products:
+        (product * paddle.to_tensor(weights)).sum().backward()
+    np.testing.assert_allclose(products[0].numpy(), products[1].numpy(), atol=1e-5)
+    np.testing.assert_allclose(tables[0].grad.numpy(), tables[1].grad.numpy(), atol=1e-5)
 
 
-def test_demographics_do_not_overlap():
-    assert DEMOGRAPHIC_STARTS.tolist() == [0, 3, 11]
+def test_taste_vector_is_the_sum_of_embeddings_and_ends_in_one(model, random):
+    histories, demographic_idx = sparse(random, 0.3), random.integers(0, 3, (NUM_USERS, 3))
+    vectors = model(histories, encode_demographics(demographic_idx)).numpy()
+    inputs, demographics = model.input_embeddings.numpy(), model.demographic_embeddings.numpy()
+    assert vectors.shape == (NUM_USERS, EMBEDDING_DIM)
+    for history, indices, vector in zip(histories.toarray(), demographic_idx, vectors, strict=True):
+        expected = sum(weight * inputs[movie] for movie, weight in enumerate(history))
+        for offset, index in zip((0, 3, 11), indices, strict=True):
+            expected = expected + (demographics[offset + index] if index else 0)
+        np.testing.assert_allclose(vector, [*expected, 1], atol=1e-6)
 
 
-def test_liked_films_count_twice():
-    assert weights_of(np.array([1, 2, 3, 4, 5])).tolist() == [0.5, 0.5, 0.5, 1, 1]
+def test_loss_is_the_squared_error_over_all_movies(model, random):
+    """The identity of the trace, against all scores one by one; the gradients, too."""
+    histories, targets = sparse(random, 0.3), sparse(random, 0.2)
+    demographics = encode_demographics(random.integers(0, 3, (NUM_USERS, 3)))
+    loss = model.loss(model(histories, demographics), targets)
+    loss.backward()
+    tables = [paddle.to_tensor(table.numpy(), stop_gradient=False) for table in model.parameters()]
+    inputs, outputs, demographic_table = tables
+    dense = [paddle.to_tensor(matrix.toarray()) for matrix in (histories, demographics, targets)]
+    scores = (dense[0] @ inputs + dense[1] @ demographic_table) @ outputs[:, :-1].T + outputs[:, -1]
+    naive = ((scores - dense[2]) ** 2).sum() / NUM_USERS
+    naive.backward()
+    assert float(loss) == pytest.approx(float(naive), rel=1e-5)
+    for table, expected in zip(model.parameters(), tables, strict=True):
+        np.testing.assert_allclose(table.grad.numpy(), expected.grad.numpy(), atol=1e-5)

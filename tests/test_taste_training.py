@@ -1,33 +1,40 @@
+"""Training of the taste model: what users are encoded as, dropout, what is learnt of whom."""
+
 import dataclasses
 
 import numpy as np
-import paddle
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.data.dataset import Dataset
-from recommender.data.features import NUM_ANONYMOUS, NUM_RESERVED, UNKNOWN
-from recommender.data.movielens import Movie, User
-from recommender.errors import features
-from recommender.evaluation.metrics import Ratings
-from recommender.models.two_tower import TasteModel
-from recommender.training.taste import (
-    People,
-    TasteConfig,
-    demographic_columns,
-    draw_people,
-    embed_tastes,
-    encode_histories,
-    train_taste,
-    unit_rows,
+from recommender.data.dataset import Dataset, Ratings
+from recommender.data.features import (
+    NUM_DEMOGRAPHIC_PROFILES,
+    NUM_RESERVED,
+    build_vocabularies,
+    demographic_profile_row,
+    encode_movies,
+    encode_profiles,
 )
-from recommender.training.two_tower import TrainingError
+from recommender.data.movielens import Movie, User
+from recommender.training.processes import TrainingError
+from recommender.training.taste import (
+    TasteConfig,
+    UserBatch,
+    draw_batch,
+    encode_content,
+    encode_demographics,
+    encode_histories,
+    fit_content,
+    normalize_rows,
+    taste_vectors,
+    train_taste,
+)
 
-CONFIG = TasteConfig(least_steps=120)
+CONFIG = TasteConfig(min_steps=120)
 
 
 def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
-    """Women watch even films, men odd ones; a share of them, drawn at random, has been rated."""
+    """Women watch even movies, men odd ones; a share of them, drawn at random, has been rated."""
     users = [User(1 + user, "FM"[user % 2], 25, 0) for user in range(num_users)]
     words = ("Even", "Odd")
     movies = [Movie(1 + movie, f"{words[movie % 2]} {movie} (2000)", ("Drama",)) for movie in range(num_movies)]
@@ -38,103 +45,153 @@ def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
         for movie in range(num_movies)
         if (user + movie) % 2 == 0 and random.random() < share
     ]
-    person_row, movie_row = np.array(pairs).T
+    user_row, movie_row = np.array(pairs).T
     stars = np.array([rating(*pair) for pair in pairs])
-    vocabularies = features.build_vocabularies(movies, [movies[row].movie_id for row in set(movie_row)])
-    encoded = features.encode_movies(movies, vocabularies)
-    hidden = encoded._replace(movie_index=np.full(num_movies, UNKNOWN))
-    ratings = Ratings(NUM_ANONYMOUS + person_row, movie_row, stars)
-    return Dataset(ratings, features.encode_people(users), encoded, hidden), vocabularies
+    vocabularies = build_vocabularies(movies, [movies[row].movie_id for row in set(movie_row)])
+    ratings = Ratings(NUM_DEMOGRAPHIC_PROFILES + user_row, movie_row, stars)
+    profiles = encode_profiles(users, np.isin(np.arange(num_users), user_row))
+    return Dataset(ratings, profiles, encode_movies(movies, vocabularies)), vocabularies
 
 
-def sparse(random, shape, density):
-    dense = random.normal(size=shape) * (random.random(shape) < density)
-    return csr_array(dense.astype(np.float32))
+def output_vectors(taste, movies, vocabularies):
+    return taste.outputs.lookup(movies, vocabularies.genres.size)
 
 
-def test_loss_is_the_squared_error_over_all_films():
-    """The identity of the trace, and the sparse products with their gradients, against all scores one by one."""
-    random = np.random.default_rng(0)
-    paddle.seed(0)
-    model = TasteModel(30, (3, 8, 22))
-    histories, targets = sparse(random, (7, 30), 0.3), sparse(random, (7, 30), 0.2)
-    demographics = demographic_columns(random.integers(0, 3, (7, 3)))
-    loss = model.loss(model(histories, demographics), targets)
-    loss.backward()
-    tables = [paddle.to_tensor(table.numpy(), stop_gradient=False) for table in model.parameters()]
-    history, target, demographic = tables
-    dense = [paddle.to_tensor(matrix.toarray()) for matrix in (histories, demographics, targets)]
-    scores = (dense[0] @ history + dense[1] @ demographic) @ target[:, :-1].T + target[:, -1]
-    naive = ((scores - dense[2]) ** 2).sum() / 7
-    naive.backward()
-    assert float(loss) == pytest.approx(float(naive), rel=1e-5)
-    for table, expected in zip(model.parameters(), tables, strict=True):
-        np.testing.assert_allclose(table.grad.numpy(), expected.grad.numpy(), atol=1e-5)
+def arrays_of(taste):
+    return [*taste.inputs, *taste.outputs, taste.demographics]
 
 
-def test_histories_and_aims():
+def test_history_weights_and_targets_of_users():
     stars = {0: 5, 2: 4, 4: 3, 6: 2, 8: 1}
     dataset, vocabularies = build(1, 10, share=1.1, rating=lambda user, movie: stars[movie])
-    histories, targets = encode_histories(dataset, vocabularies.movies.size)
-    index = dataset.movies.movie_index[[0, 2, 4, 6, 8]]
-    assert histories.toarray()[0, index].tolist() == [1, 1, 0.5, 0.5, 0.5]
-    assert targets.toarray()[0, index].tolist() == [1.5, 1, 0.5, 0, 0]
-    assert targets.nnz == 3
+    users = encode_histories(dataset, vocabularies.movies.size)
+    movie_idx = dataset.movies.movie_idx[[0, 2, 4, 6, 8]]
+    assert users.histories.toarray()[0, movie_idx].tolist() == [1, 1, 0.5, 0.5, 0.5]
+    assert users.targets.toarray()[0, movie_idx].tolist() == [1.5, 1, 0.5, 0, 0]
+    assert users.histories.nnz == 5
+    assert users.targets.nnz == 3
+    assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [0 + 2, 3 + 3, 11 + 1], "female, 25-34, other"
 
 
-def test_hidden_films_people_and_demographics():
+def test_unknown_demographics_have_no_embedding():
+    encoded = encode_demographics(np.array([[0, 0, 0], [2, 0, 21], [1, 7, 1]])).toarray()
+    assert encoded.shape == (3, 33)
+    assert [np.flatnonzero(row).tolist() for row in encoded] == [[], [2, 32], [1, 10, 12]]
+
+
+def test_dropout_of_movies_histories_and_demographics():
     random = np.random.default_rng(0)
     histories = csr_array(np.ones((400, 50), np.float32))
-    everyone = People(histories, demographic_columns(np.ones((400, 3), int)), histories)
-    config = TasteConfig(film_dropout=0.4, hidden_history_share=0.25, hidden_share=0.1)
-    drawn = draw_people(everyone, np.arange(400), config, random)
-    films = (drawn.histories.toarray() > 0).sum(1)
-    assert (films == 0).mean() == pytest.approx(0.25, abs=0.06)
-    assert films[films > 0].mean() / 50 == pytest.approx(0.6, abs=0.02)
-    np.testing.assert_allclose(np.linalg.norm(drawn.histories.toarray()[films > 0], axis=1), 1, atol=1e-6)
-    assert drawn.demographics.toarray().sum() == pytest.approx(400 * 3 * 0.9, rel=0.03)
-    assert drawn.targets.nnz == everyone.targets.nnz == histories.nnz, "nothing is hidden from the aims, or for good"
+    users = UserBatch(histories, encode_demographics(np.ones((400, 3), int)), histories)
+    config = TasteConfig(movie_dropout=0.4, history_dropout=0.25, demographic_dropout=0.1)
+    batch = draw_batch(users, np.arange(400), config, random)
+    num_movies = (batch.histories.toarray() > 0).sum(1)
+    assert (num_movies == 0).mean() == pytest.approx(0.25, abs=0.06)
+    assert num_movies[num_movies > 0].mean() / 50 == pytest.approx(0.6, abs=0.02)
+    np.testing.assert_allclose(np.linalg.norm(batch.histories.toarray()[num_movies > 0], axis=1), 1, atol=1e-6)
+    assert batch.demographics.toarray().sum() == pytest.approx(400 * 3 * 0.9, rel=0.03)
+    assert batch.targets.nnz == 400 * 50, "targets have no dropout"
+    assert (users.histories.toarray() == 1).all(), "the users themselves are unchanged"
+    assert users.demographics.toarray().sum() == 400 * 3
 
 
-def test_somebody_without_films_is_no_number_by_zero():
+def test_batch_has_the_users_of_its_rows():
+    cells = np.diag([1, 2, 3, 4]).astype(np.float32)
+    users = UserBatch(csr_array(cells), csr_array(10 * cells), csr_array(100 * cells))
+    config = TasteConfig(movie_dropout=0, history_dropout=0, demographic_dropout=0)
+    batch = draw_batch(users, np.array([3, 1]), config, np.random.default_rng(0))
+    assert batch.histories.toarray().tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
+    assert batch.demographics.toarray().tolist() == [[0, 0, 0, 40], [0, 20, 0, 0]]
+    assert batch.targets.toarray().tolist() == [[0, 0, 0, 400], [0, 200, 0, 0]]
+
+
+def test_rows_are_scaled_to_unit_length_and_empty_ones_stay_zero():
     histories = csr_array(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
-    assert unit_rows(histories).toarray().tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+    assert normalize_rows(histories).toarray().tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
 
 
 def test_learns_a_checkerboard_of_tastes():
-    """People are offered what others with their films watch, rated by them or not; new people by gender; new films."""
+    """Users get what others with their history watch; new users go by gender, new movies by their words."""
     dataset, vocabularies = build()
     taste = train_taste(dataset, vocabularies, CONFIG)
-    people = embed_tastes(dataset, vocabularies, taste)
-    scores = people @ taste.target_of(dataset.movies, vocabularies).T
+    vectors = taste_vectors(dataset, vocabularies, taste)
+    scores = vectors[NUM_DEMOGRAPHIC_PROFILES:] @ output_vectors(taste, dataset.movies, vocabularies).T
     same = np.add.outer(np.arange(60), np.arange(40)) % 2 == 0
-    first = np.argsort(-scores[NUM_ANONYMOUS:], axis=1)[:, :15]
+    first = np.argsort(-scores, axis=1)[:, :15]
     assert np.take_along_axis(same, first, axis=1).mean() > 0.99
-    men = people[features.anonymous_row(1, 3, 1)] @ taste.target_of(dataset.movies, vocabularies).T
+    men = vectors[demographic_profile_row(1, 3, 1)] @ output_vectors(taste, dataset.movies, vocabularies).T
     assert men[1::2].min() > men[::2].max()
-    unknown = taste.target_of(dataset.hidden_movies, vocabularies)
-    new_films = people[NUM_ANONYMOUS:] @ unknown.T
-    assert new_films[same].min() > new_films[~same].max(), "their titles say which they are"
+    by_content = output_vectors(taste, dataset.movies.without_ids(), vocabularies)
+    new_movies = vectors[NUM_DEMOGRAPHIC_PROFILES:] @ by_content.T
+    assert new_movies[same].min() > new_movies[~same].max(), "their titles say which they are"
+
+
+def test_taste_vectors_are_sums_of_embeddings():
+    stars = {0: 5, 2: 2}
+    dataset, vocabularies = build(2, 3, share=1.1, rating=lambda user, movie: stars.get(movie, 4))
+    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, min_steps=3))
+    vectors = taste_vectors(dataset, vocabularies, taste)
+    assert vectors.shape == (NUM_DEMOGRAPHIC_PROFILES + 2, 200)
+    woman = taste.demographics[[2, 3 + 3, 11 + 1]].sum(0)
+    liked, seen = taste.inputs.by_id[dataset.movies.movie_idx[[0, 2]]]
+    np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], [*woman, 1], atol=1e-6)
+    expected = woman + (liked + 0.5 * seen) / np.sqrt(1.25)
+    np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], [*expected, 1], atol=1e-6)
 
 
 def test_same_seed_same_model_other_seed_another():
     dataset, vocabularies = build(20, 10)
-    config = dataclasses.replace(CONFIG, least_steps=6)
+    config = dataclasses.replace(CONFIG, min_steps=6)
     first, second, other = (
         train_taste(dataset, vocabularies, dataclasses.replace(config, seed=seed)) for seed in (1, 1, 2)
     )
-    assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
-    assert not np.array_equal(first.target, other.target)
+    assert all(map(np.array_equal, arrays_of(first), arrays_of(second)))
+    assert not np.array_equal(first.outputs.by_id, other.outputs.by_id)
 
 
-def test_people_and_films_without_ratings_are_no_trouble():
+def test_users_and_movies_without_ratings_are_no_trouble():
     dataset, vocabularies = build(6, 8, share=0.1)
     rated = set(dataset.ratings.movie_row.tolist())
     assert len(rated) < 8
-    assert (dataset.movies.movie_index >= NUM_RESERVED).sum() == len(rated)
-    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, least_steps=6))
-    assert np.isfinite(embed_tastes(dataset, vocabularies, taste)).all()
-    assert np.isfinite(taste.target_of(dataset.movies, vocabularies)).all()
+    assert (dataset.movies.movie_idx >= NUM_RESERVED).sum() == len(rated)
+    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, min_steps=6))
+    assert np.isfinite(taste_vectors(dataset, vocabularies, taste)).all()
+    assert np.isfinite(output_vectors(taste, dataset.movies, vocabularies)).all()
+
+
+CONTENT_MOVIES = [
+    Movie(1, "Red Sun (2000)", ("Drama",)),
+    Movie(2, "Red Moon (2000)", ("War", "Drama")),
+    Movie(3, "Blue (2000)", ("War",)),
+    Movie(4, "Blue Sun (2000)", ("Drama",)),
+]
+
+
+def test_content_has_a_one_at_each_genre_and_word():
+    vocabularies = build_vocabularies(CONTENT_MOVIES, [1, 2, 3])
+    content = encode_content(encode_movies(CONTENT_MOVIES, vocabularies), vocabularies).toarray()
+    genres, words = {"drama": 2, "war": 3}, {"blue": 2, "moon": 3, "red": 4, "sun": 5}
+    for movie, row in zip(CONTENT_MOVIES, content, strict=True):
+        columns = [genres[genre.lower()] for genre in movie.genres]
+        columns += [4 + words[word] for word in movie.name.lower().split()]
+        assert np.flatnonzero(row).tolist() == sorted(columns)
+        assert row.max() == 1
+
+
+def test_content_embeddings_are_a_weighted_ridge_regression():
+    """Of the movies with ratings; the weight is 1 from `full_weight_ratings` on."""
+    vocabularies = build_vocabularies(CONTENT_MOVIES, [1, 2, 3])
+    movies = encode_movies(CONTENT_MOVIES, vocabularies)
+    tables = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    counts = np.array([0, 99, 5, 10, 40])  # By movie index: padding, unknown, movies 1, 2 and 3.
+    config = TasteConfig(content_l2=0.5, full_weight_ratings=20)
+    contents = fit_content(tables, movies, counts, vocabularies, config)
+    design = encode_content(movies, vocabularies).toarray()[:3]
+    weights = np.diag([0.25, 0.5, 1])
+    penalty = config.content_l2 * np.eye(design.shape[1])
+    expected = np.linalg.solve(design.T @ weights @ design + penalty, design.T @ weights @ tables[2:5])
+    np.testing.assert_allclose(contents, expected, atol=2e-3)
+    assert (contents[[0, 4]] == 0).all(), "padding"
 
 
 def test_nan_loss_is_an_error():

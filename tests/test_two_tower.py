@@ -1,102 +1,154 @@
+"""The towers, window by window in numpy, and the scaled cosine by both of its implementations."""
+
 import numpy as np
 import paddle
 import pytest
 
-from recommender.models.two_tower import VECTOR_SIZE, FusionModel
+from recommender.data.features import EMBEDDING_DIM, MovieFeatures, Vocabularies, Vocabulary
+from recommender.models.two_tower import FusionModel, ScaledCosine, normalize, scaled_cosine
+
+PROFILES = np.array([[2, 1, 1, 1], [3, 2, 7, 21], [1, 0, 0, 0]])
+MOVIES = MovieFeatures(
+    movie_idx=np.array([2, 3, 1, 4]),
+    genre_idx=np.array([[2, 3], [4, 0], [5, 0], [2, 0]]),
+    word_idx=np.array([[2, 3, 4], [1, 0, 0], [5, 6, 0], [8, 8, 8]]),
+)
+PROFILE_ROW, MOVIE_ROW = np.array([0, 2, 2, 1, 2]), np.array([3, 3, 0, 1, 3])
+"""Pairs of a profile and a movie; one occurs twice."""
+RATING = np.array([5, 1, 3, 4, 2], np.float32)
 
 
 @pytest.fixture(scope="module")
 def model():
     paddle.seed(0)
-    model = FusionModel(num_users=6, demographic_sizes=(3, 8, 22), num_movies=5, num_genres=6, num_words=9)
+    vocabularies = Vocabularies(words=Vocabulary("abcdefg"), genres=Vocabulary("wxyz"), movies=Vocabulary([1, 2, 3]))
+    model = FusionModel(4, vocabularies)
     model.eval()
     return model
-
-
-MOVIES = (
-    np.array([2, 3, 1, 4]),
-    np.array([[2, 3], [4, 0], [5, 0], [2, 0]]),
-    np.array([[2, 3, 4], [1, 0, 0], [5, 6, 0], [8, 8, 8]]),
-)
-PEOPLE = np.array([[2, 1, 1, 1], [3, 2, 7, 21], [1, 0, 0, 0]])
 
 
 def tensors(arrays):
     return tuple(map(paddle.to_tensor, arrays))
 
 
-def naive_tower(parts, combine):
-    hidden = np.tanh(np.concatenate(parts) @ combine.weight.numpy() + combine.bias.numpy())
-    return hidden / np.linalg.norm(hidden)
-
-
 def linear(layer, values):
     return values @ layer.weight.numpy() + layer.bias.numpy()
 
 
+def branch_output(branch, index):
+    return linear(branch.linear, branch.embedding.weight.numpy()[index])
+
+
+def tower_output(parts, output):
+    hidden = np.tanh(linear(output, np.concatenate(parts)))
+    return hidden / np.linalg.norm(hidden)
+
+
 def test_user_tower_agrees_with_numpy(model):
     tower = model.user_tower
-    vectors = tower(paddle.to_tensor(PEOPLE)).numpy()
-    assert vectors.shape == (3, VECTOR_SIZE)
-    branches = [(branch[0], branch[-1]) for branch in tower.branches]
-    for person, vector in zip(PEOPLE, vectors, strict=True):
-        parts = [
-            linear(layer, table.weight.numpy()[index]) for index, (table, layer) in zip(person, branches, strict=True)
-        ]
-        np.testing.assert_allclose(vector, naive_tower(parts, tower.combine), atol=1e-6)
+    vectors = tower(paddle.to_tensor(PROFILES)).numpy()
+    assert vectors.shape == (len(PROFILES), EMBEDDING_DIM)
+    branches = [tower.id_branch, *tower.demographic_branches]
+    for profile, vector in zip(PROFILES, vectors, strict=True):
+        parts = [branch_output(branch, index) for branch, index in zip(branches, profile, strict=True)]
+        assert [len(part) for part in parts] == [32, 16, 16, 16]
+        np.testing.assert_allclose(vector, tower_output(parts, tower.output), atol=1e-6)
 
 
 def test_movie_tower_agrees_with_numpy(model):
     """Word by word and window by window, where the tower gathers all windows at once."""
     tower = model.movie_tower
     vectors = tower(*tensors(MOVIES)).numpy()
-    words_table, genre_table = tower.word_embedding.weight.numpy(), tower.genre_embedding.weight.numpy()
+    word_table, genre_table = tower.word_embedding.weight.numpy(), tower.genre_embedding.weight.numpy()
     for movie, genres, words, vector in zip(*MOVIES, vectors, strict=True):
         title = np.zeros(32)
         padded = [0, *(word for word in words if word), 0]
         for i in range(1, len(padded) - 1):
-            title += np.tanh(linear(tower.convolution, words_table[padded[i - 1 : i + 2]].ravel()))
-        parts = [
-            linear(tower.id_branch[-1], tower.id_branch[0].weight.numpy()[movie]),
-            genre_table[[genre for genre in genres if genre]].sum(0),
-            title,
-        ]
-        np.testing.assert_allclose(vector, naive_tower(parts, tower.combine), atol=1e-6)
+            title += np.tanh(linear(tower.convolution, word_table[padded[i - 1 : i + 2]].ravel()))
+        genre_sum = genre_table[[genre for genre in genres if genre]].sum(0)
+        parts = [branch_output(tower.id_branch, movie), genre_sum, title]
+        np.testing.assert_allclose(vector, tower_output(parts, tower.output), atol=1e-6)
 
 
 def test_padding_does_not_change_a_movie(model):
-    movie, genres, words = MOVIES
-    wider = movie, np.pad(genres, ((0, 0), (0, 3))), np.pad(words, ((0, 0), (0, 5)))
+    movie_idx, genre_idx, word_idx = MOVIES
+    wider = movie_idx, np.pad(genre_idx, ((0, 0), (0, 3))), np.pad(word_idx, ((0, 0), (0, 5)))
     np.testing.assert_allclose(model.movie_tower(*tensors(wider)), model.movie_tower(*tensors(MOVIES)), atol=1e-6)
 
 
 def test_one_movie_is_embedded_as_among_many(model):
     together = model.movie_tower(*tensors(MOVIES)).numpy()
-    for row in range(4):
-        alone = model.movie_tower(*tensors(array[row : row + 1] for array in MOVIES)).numpy()
+    for row in range(len(together)):
+        alone = model.movie_tower(*tensors(MOVIES.select(np.array([row])))).numpy()
         np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
 
 
-def test_score_is_five_times_the_cosine(model):
-    person_row, movie_row = np.array([0, 2, 2, 1]), np.array([3, 3, 0, 1])
-    score = model(paddle.to_tensor(PEOPLE), tensors(MOVIES), person_row, movie_row).numpy()
-    users, movies = model.user_tower(paddle.to_tensor(PEOPLE)).numpy(), model.movie_tower(*tensors(MOVIES)).numpy()
+def test_first_predictions_are_about_the_mean_rating(model):
+    """Equal id weights of both towers and a common output bias; a cosine of random vectors would be about 0."""
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW).numpy()
+    assert (abs(predicted - 3.5) < 1.5).all()
+    user_tower, movie_tower = model.user_tower, model.movie_tower
+    assert (user_tower.id_branch.linear.weight == movie_tower.id_branch.linear.weight).all()
+    assert (user_tower.output.weight[:32] == movie_tower.output.weight[:32]).all()
+
+
+def test_predicted_rating_is_five_times_the_cosine(model):
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW).numpy()
+    users, movies = model.user_tower(paddle.to_tensor(PROFILES)).numpy(), model.movie_tower(*tensors(MOVIES)).numpy()
     np.testing.assert_allclose(np.linalg.norm(users, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(movies, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(score, 5 * (users[person_row] * movies[movie_row]).sum(1), atol=1e-5)
+    np.testing.assert_allclose(predicted, 5 * (users[PROFILE_ROW] * movies[MOVIE_ROW]).sum(1), atol=1e-5)
 
 
-def test_gradient_of_the_score_is_that_of_paddle(model):
-    """The sparse products, against a gather of both vectors of each rating; one pair is rated twice."""
-    person_row, movie_row = np.array([0, 2, 2, 1, 2]), np.array([3, 3, 0, 1, 3])
-    rating = paddle.to_tensor(np.array([5, 1, 3, 4, 2], np.float32))
+def test_gradient_of_the_model_is_that_of_its_towers(model):
+    """The sparse products, against a gather of both unit vectors of each pair."""
+    rating = paddle.to_tensor(RATING)
     weights = [weight for weight in model.parameters() if not weight.stop_gradient]
-    score = model(paddle.to_tensor(PEOPLE), tensors(MOVIES), person_row, movie_row)
-    gradients = paddle.grad(((score - rating) ** 2).mean(), weights)
-    users, movies = model.user_tower(paddle.to_tensor(PEOPLE)), model.movie_tower(*tensors(MOVIES))
-    rows = tensors((person_row, movie_row))
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW)
+    grads = paddle.grad(((predicted - rating) ** 2).mean(), weights)
+    users, movies = model.user_tower(paddle.to_tensor(PROFILES)), model.movie_tower(*tensors(MOVIES))
+    rows = tensors((PROFILE_ROW, MOVIE_ROW))
     naive = 5 * (paddle.gather(users, rows[0]) * paddle.gather(movies, rows[1])).sum(1)
     expected = paddle.grad(((naive - rating) ** 2).mean(), weights)
-    np.testing.assert_allclose(score.numpy(), naive.numpy(), atol=1e-5)
-    for gradient, other in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(gradient.numpy(), other.numpy(), atol=1e-5)
+    np.testing.assert_allclose(predicted.numpy(), naive.numpy(), atol=1e-5)
+    for grad, other in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(grad.numpy(), other.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1, 30])
+def test_both_implementations_of_the_scaled_cosine_agree(scale):
+    """`ScaledCosine` is for CPUs, `scaled_cosine` for GPUs; values and gradients, for vectors of any length."""
+    random = np.random.default_rng(0)
+    users, movies = scale * random.normal(size=(6, 200)), random.normal(size=(9, 200)) / scale
+    profile_row, movie_row = random.integers(6, size=50), random.integers(8, size=50)  # The last movie is in no pair.
+    rating = paddle.to_tensor(random.uniform(1, 5, 50).astype(np.float32))
+    results = []
+    for function, rows in (
+        (ScaledCosine.apply, (profile_row, movie_row)),
+        (scaled_cosine, tensors((profile_row, movie_row))),
+    ):
+        vectors = [paddle.to_tensor(array.astype(np.float32), stop_gradient=False) for array in (users, movies)]
+        predicted = function(*vectors, *rows)
+        ((predicted - rating) ** 2).sum().backward()
+        results.append([predicted.numpy(), *(tensor.grad.numpy() for tensor in vectors)])
+    for by_scipy, by_paddle in zip(*results, strict=True):
+        assert abs(by_paddle).max() > 0
+        np.testing.assert_allclose(by_scipy, by_paddle, rtol=1e-4, atol=1e-5 * abs(by_paddle).max())
+    unit_users, unit_movies = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (users, movies))
+    np.testing.assert_allclose(results[0][0], 5 * (unit_users[profile_row] * unit_movies[movie_row]).sum(1), atol=1e-5)
+
+
+def test_zero_vectors_have_finite_cosines_and_gradients():
+    for function, as_rows in ((ScaledCosine.apply, np.array), (scaled_cosine, paddle.to_tensor)):
+        vectors = [paddle.zeros([2, 200]) for _ in range(2)]
+        for tensor in vectors:
+            tensor.stop_gradient = False
+        predicted = function(*vectors, as_rows([0, 1]), as_rows([1, 0]))
+        predicted.sum().backward()
+        assert predicted.tolist() == [0, 0]
+        assert all(np.isfinite(tensor.grad.numpy()).all() for tensor in vectors)
+
+
+def test_normalize():
+    vectors = paddle.to_tensor([[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_allclose(normalize(vectors).numpy(), [[0.6, 0.8], [0, 0]], atol=1e-6)

@@ -19,7 +19,7 @@ INDENT = 26
 """Width of the columns in front of a title."""
 
 
-def output_columns(ranking: str, explain: bool, has_links: bool) -> list[str]:
+def output_columns(ranking: str, explain: bool, has_links: bool = False) -> list[str]:
     """Returns the names of the columns: `pick` where it counts in the ranking, ids where the data set has them."""
     left_out = ({"pick"} if ranking == "stars" else set()) | (set() if explain else {"why"})
     left_out |= set() if has_links else LINK_COLUMNS

@@ -58,7 +58,7 @@ class CsvRating(NamedTuple):
     """The user's name, "" in a file of one person's ratings."""
     film: FilmReference
     rating: float
-    """Stars, 0.5 to 5; 0.25 for half a point of ten; NaN for a film that was seen and not rated."""
+    """Stars, 0.5 to 5; NaN for a film that was seen and not rated."""
 
 
 class RatingsCsv(NamedTuple):
@@ -255,7 +255,7 @@ def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
     if not 0.5 <= number <= scale or number * 2 % 1:
         remedy = f"a rating is a number from 1 to {scale} in steps of a half, or the cell is empty"
         raise line_error(file, row.line, f"rating {row.cells['rating']!r}", remedy)
-    return number * 5 / scale
+    return max(0.5, number * 5 / scale)
 
 
 def _notes(

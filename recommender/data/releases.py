@@ -31,6 +31,9 @@ from recommender.files import read_bytes
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
 NOTICE = "notice.txt"
+RELEASE_FILES = (
+    "ratings.csv and movies.csv, or ratings.dat and movies.dat with users.dat or tags.dat, or u.data, u.item and u.user"
+)
 EXPECTED = "--data-dir takes the folder or the zip of a MovieLens release, see --help"
 
 GENRES_100K = (
@@ -110,8 +113,8 @@ def find_archive(data_dir: Path) -> Path | None:
     if data_dir.is_file():
         return data_dir
     has_files = any((data_dir / name).is_file() for name in ("ratings.dat", "ratings.csv", "u.data"))
-    inside = data_dir / f"{data_dir.name}.zip"
-    return inside if inside.is_file() and not has_files else None
+    archives = [] if has_files else sorted(data_dir.glob("ml-*.zip"))
+    return archives[0] if len(archives) == 1 else None
 
 
 def read_movielens(data_dir: Path) -> MovieLens:
@@ -130,13 +133,14 @@ def read_movielens(data_dir: Path) -> MovieLens:
     elif {"u.data", "u.item", "u.user"} <= files.names:
         movies = parse_movies_100k(*files.read("u.item"))
         users, layout, ratings_file = parse_users_100k(*files.read("u.user")), TABS, "u.data"
-    elif {"ratings.dat", "movies.dat"} <= files.names:
+    elif {"ratings.dat", "movies.dat", "users.dat"} <= files.names:
         movies = parse_movies(*files.read("movies.dat"))
-        users = parse_users_dat(*files.read("users.dat")) if "users.dat" in files.names else None
-        layout, ratings_file = (DAT_HALF_STARS if users is None else DAT), "ratings.dat"
+        users, layout, ratings_file = parse_users_dat(*files.read("users.dat")), DAT, "ratings.dat"
+    elif {"ratings.dat", "movies.dat", "tags.dat"} <= files.names:  # Only ml-10m has tags and no users.
+        movies = parse_movies(*files.read("movies.dat"))
+        users, layout, ratings_file = None, DAT_HALF_STARS, "ratings.dat"
     else:
-        releases = "ratings.dat and movies.dat, ratings.csv and movies.csv, or u.data, u.item and u.user"
-        raise DataError(f"{data_dir}: no MovieLens release here, which has {releases}; {EXPECTED}")
+        raise DataError(f"{data_dir}: no MovieLens release here, which has {RELEASE_FILES}; {EXPECTED}")
     raw, name = files.read(ratings_file)
     user_ids = None if users is None else [user.user_id for user in users]
     ratings = parse_ratings(raw, name, layout, user_ids, [movie.movie_id for movie in movies])

@@ -158,6 +158,8 @@ class TitleMatcher:
 
     def _strict_kinds(self, film: FilmReference, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
         """Yields whole names; with a year also typos and, in that year, similar words, parts and word order."""
+        if not words:
+            return
         yield from self._whole_names(["".join(words)])
         if film.year is None:
             return
