@@ -1,200 +1,217 @@
-"""How good the recommendations are, beside rivals: the tables of the README.
+"""Quality: predicted ratings and lists of the saved model, of models for new users and new movies, and of others.
 
     python train.py && python get_movies_data.py -f movies_origin.txt
     python benchmarks/evaluate.py --picture tradeoff.png
 
-Known people: the saved model ranks, for every user, all movies that they did not rate in training; relevant are the
-test rows with 4 stars or more. New people and new films, see new_people.py: models of their own, trained without them.
-Nothing is chosen on test rows.
+Ratings and rankings are of the saved model: it ranks, for every user, all movies that the user did not rate in
+training; relevant are the test rows of 4 stars or more. New users and new movies get models of their own, trained
+without them. Nothing is chosen on test rows.
+
+Columns of lists: NDCG@10 and recall@10 count relevant movies; "hits, stars" is the mean rating of these, "rated, stars"
+of all movies in the lists that the user rated in the test, "1-2 stars" the share of low ratings among them; "movies" is
+the number of different movies in all lists, "shared" how many of ten two users' lists have in common.
 """
 
+if __name__ == "__main__":
+    from machine import prepare
+
+    prepare()
+
 import argparse
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from baselines import ease_scores
 from machine import print_machine
-from new_people import new_films, new_people
-from rankings import Judged, Scorer, judge, judge_all, liked, popularity, print_judged
-from rivals import collab_predictions, tuned_als
-
-from recommender.cli.arguments import MODEL_FOLDER, Places, run
-from recommender.data.dataset import Split, split_and_encode
-from recommender.data.features import NUM_ANONYMOUS, VECTOR_SIZE
-from recommender.data.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
-from recommender.evaluation.metrics import (
-    MAX_SCORE,
-    Ratings,
-    baseline_predictions,
-    predict_scores,
-    rating_cells,
-    rating_metrics,
+from new_movies import evaluate_new_movies
+from new_users import evaluate_new_users
+from rankings import (
+    LISTS_NAME_WIDTH,
+    K,
+    ListMetrics,
+    evaluate_lists,
+    evaluate_top_lists,
+    liked,
+    most_popular,
+    print_lists,
+    weighted_sum,
 )
-from recommender.index.build import Catalogue, build_index, embed_catalogue
-from recommender.index.collection import MovieIndex
-from recommender.index.connection import Milvus
-from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import STARS_WEIGHT, WEIGHTS, Wish, person_of, recommend
-from recommender.training.taste import embed_tastes
+from rivals import collab_predictions, tune_als
+from tables import Table
 
-PARTS = ("ratings", "known", "people", "films")
-MIN_RATINGS = 50
-"""What infer_milvus.py asks of a film, by default, when it orders by stars."""
-CURVE = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1)
-"""Weights of the stars beside the picks."""
-SHOWN = ("0", "0.2", "0.5", "1", "stars only")
-"""Those that the picture names."""
+from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg, path_arg
+from recommender.cli.process import run_and_report, run_main
+from recommender.cli.query_options import DEFAULT_MIN_RATINGS
+from recommender.data.dataset import Ratings, Split, held_out_rows, split_and_encode
+from recommender.data.movielens import MovieLens
+from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.evaluation.evaluate import evaluate_ratings
+from recommender.evaluation.metrics import Ranking, interaction_mask, rating_metrics
+from recommender.index.build import Catalogue, build_collection, embed_catalogue
+from recommender.index.collection import MovieCollection
+from recommender.index.connection import MilvusConnection
+from recommender.inference.model_folder import SavedModel, load_model
+from recommender.inference.recommend import Query, recommend
+from recommender.inference.user_vectors import RANKING_WEIGHTS, STAR_WEIGHT, TasteParameters, UserProfile, split_vectors
+from recommender.scoring import COSINE_SCALE
+from recommender.training.taste import taste_vectors
+
+PARTS = ("ratings", "rankings", "new-users", "new-movies")
+STAR_WEIGHTS = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1)
+"""Weights of a predicted star beside the taste score."""
+ANNOTATED = ("0", "0.2", "0.5", "1", "stars only")
+"""Those that have a label in the picture."""
 EASE_GRADED = "EASE, 0.5 rated + 0.5 liked"
 
 
-class Known(NamedTuple):
-    """A saved model, and the data that it was trained and is judged on."""
+class Evaluated(NamedTuple):
+    """A saved model with the data that it was trained on and is evaluated on."""
 
     model: SavedModel
     split: Split
     catalogue: Catalogue
-    stars: np.ndarray
-    """float32[people, 200]"""
-    tastes: np.ndarray
-    """float32[people, 200]"""
+    user_vectors: tuple[np.ndarray, np.ndarray]
+    """float32[profiles, 200] twice, rating vectors and taste vectors"""
 
-    def scorer(self, stars_weight: float, taste_weight: float, min_ratings: int = 0) -> Scorer:
-        """Scores by the weighted sum of both inner products, as one search in Milvus does."""
-        shown = np.array(self.catalogue.num_ratings) >= min_ratings
+    @property
+    def movie_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32[movies, 200] twice."""
+        return split_vectors(self.catalogue.vectors)
 
-        def score(people: np.ndarray) -> np.ndarray:
-            questions = np.hstack([stars_weight * self.stars[people], taste_weight * self.tastes[people]])
-            return np.where(shown, questions @ self.catalogue.vectors.T, -np.inf)
+    def ranking(self, weights: tuple[float, float], min_ratings: int = 0) -> Ranking:
+        """Returns the ranking with some weights, of the movies that have enough training ratings."""
+        score = weighted_sum(weights, self.user_vectors, self.movie_vectors)
+        qualifies = np.array(self.catalogue.num_ratings) >= min_ratings
+        return lambda rows: np.where(qualifies, score(rows), -np.inf)
 
-        return score
 
-
-def load(data: MovieLens, folder: Path) -> Known:
+def load(data: MovieLens, folder: Path) -> Evaluated:
     """Loads a model that was trained on this data."""
     model = load_model(folder)
     split = split_and_encode(data, held_out_rows(len(data.ratings)))
-    tastes = embed_tastes(split.train, split.vocabularies, model.taste)
-    return Known(model, split, embed_catalogue(model, data.movies), model.arrays.user_vectors, tastes)
+    taste = TasteParameters(model.taste_inputs, model.taste_outputs, model.taste_demographics)
+    tastes = taste_vectors(split.train, split.vocabularies, taste)
+    return Evaluated(model, split, embed_catalogue(model, data.movies), (model.profile_vectors, tastes))
 
 
-def print_ratings(known: Known) -> None:
-    """Prints how far predicted ratings are from the test rows."""
-    train, test = known.split.train.ratings, known.split.test
-    movie_vectors = known.catalogue.vectors[:, :VECTOR_SIZE]
-    predictions = {
-        **baseline_predictions(train, test),
-        "CollabFNet": collab_predictions(train, test, len(known.stars), len(movie_vectors)),
-        "this model": predict_scores(known.stars, movie_vectors, test.person_row, test.movie_row),
-    }
-    print(f"\n{f'Ratings: {len(test.rating):,} test rows':<44}{'RMSE':>9}{'MAE':>9}")
-    for name, predicted in predictions.items():
-        rmse, mae = rating_metrics(predicted, test.rating)
-        print(f"{name:<44}{rmse:>9.4f}{mae:>9.4f}")
+def print_ratings(evaluated: Evaluated) -> None:
+    """Prints the errors of predicted ratings."""
+    split, num_movies = evaluated.split, len(evaluated.catalogue.movies)
+    metrics = evaluate_ratings(split, evaluated.user_vectors[0], evaluated.movie_vectors[0])
+    this_model = metrics.pop("this model")
+    predicted, note = collab_predictions(split.train.ratings, split.test, len(split.train.profiles), num_movies)
+    metrics["CollabFNet"] = rating_metrics(predicted, split.test.rating)
+    table = Table(f"Ratings: {len(split.test.rating):,} test rows", {"RMSE": ".4f", "MAE": ".4f"}, LISTS_NAME_WIDTH)
+    for name, values in metrics.items():
+        table.add(name, *values)
+    table.add("this model", *this_model)
+    print(f"Note: {note}", flush=True)
 
 
-def print_known(known: Known, picture: Path | None) -> None:
-    """Prints how good the lists of known people are."""
-    train, test = known.split.train.ratings, known.split.test
-    num_people, num_movies = known.split.train.people.shape[0], len(known.catalogue.movies)
-    rivals = rival_scorers(train, num_people, num_movies)
-    ours = {name: known.scorer(*weights) for name, weights in WEIGHTS.items()}
-    ours[f"stars, films with {MIN_RATINGS} ratings or more"] = known.scorer(*WEIGHTS["stars"], MIN_RATINGS)
-    judged = judge_all(ours | rivals, train, test, num_movies)
-    people = np.unique(liked(test).person_row)
-    for by in ("picks", "both"):
-        judged[f"{by}, through Milvus Lite"] = judge(lists_from_milvus(known, people, by), people, test, num_movies)
-    print(f"\nLists of {len(people):,} known people, of all films that they did not rate in training")
-    print_judged(judged)
+def print_rankings(evaluated: Evaluated, picture: Path | None) -> None:
+    """Prints the metrics of the lists of all users, and draws them."""
+    train, test, num_movies = evaluated.split.train.ratings, evaluated.split.test, len(evaluated.catalogue.movies)
+    others, note = other_rankings(train, len(evaluated.split.train.profiles), num_movies)
+    rankings = {name: evaluated.ranking(weights) for name, weights in RANKING_WEIGHTS.items()}
+    well_known = evaluated.ranking(RANKING_WEIGHTS["stars"], DEFAULT_MIN_RATINGS)
+    rankings[f"stars, movies with {DEFAULT_MIN_RATINGS} ratings or more"] = well_known
+    metrics = evaluate_top_lists(rankings | others, train, test, num_movies)
+    rows = np.unique(liked(test).profile_row)
+    for name in ("picks", "both"):
+        lists = lists_from_milvus(evaluated, rows, name)
+        metrics[f"{name}, through Milvus Lite"] = evaluate_lists(lists, rows, test, num_movies)
+    print_lists(f"Lists of {len(rows):,} users, of all movies that they did not rate in training", metrics)
+    print(f"Note: {note}", flush=True)
     if picture:
-        weights = {str(weight): known.scorer(MAX_SCORE * weight, 1) for weight in CURVE}
-        curve = judge_all(weights, train, test, num_movies) | {"stars only": judged["stars"]}
-        print("\nThe same, by the weight of a star")
-        print_judged(curve)
-        draw(curve, {name: judged[name] for name in rivals}, picture)
+        by_weight = {str(weight): evaluated.ranking((COSINE_SCALE * weight, 1)) for weight in STAR_WEIGHTS}
+        curve = evaluate_top_lists(by_weight, train, test, num_movies) | {"stars only": metrics["stars"]}
+        print_lists("The same lists by the weight of a predicted star beside the taste score", curve)
+        draw(curve, {name: metrics[name] for name in others}, picture)
 
 
-def rival_scorers(train: Ratings, num_people: int, num_movies: int) -> dict[str, Scorer]:
-    """Returns what else can rank films for known people."""
-    everyone, counts = np.arange(num_people), popularity(train, num_movies)
-    rated, likes = (rating_cells(ratings, everyone, num_movies) for ratings in (train, liked(train)))
+def other_rankings(train: Ratings, num_profiles: int, num_movies: int) -> tuple[dict[str, Ranking], str]:
+    """Returns the rankings of other methods for users of the training data, and a note on ALS."""
+    rows = np.arange(num_profiles)
+    rated, likes = (interaction_mask(ratings, rows, num_movies) for ratings in (train, liked(train)))
     ease_liked, ease_graded = ease_scores(likes), ease_scores(0.5 * rated + 0.5 * likes)
-    return {
-        "most popular": lambda people: np.broadcast_to(counts, (len(people), num_movies)),
-        "EASE, liked films": lambda people: ease_liked[people],
-        EASE_GRADED: lambda people: ease_graded[people],
-        "implicit ALS": tuned_als(train, num_people, num_movies),
+    als, note = tune_als(train, num_profiles, num_movies)
+    rankings: dict[str, Ranking] = {
+        "most popular": most_popular(train, num_movies),
+        "EASE, liked movies": lambda rows: ease_liked[rows],
+        EASE_GRADED: lambda rows: ease_graded[rows],
+        "implicit ALS": als,
     }
+    return rankings, note
 
 
-def lists_from_milvus(known: Known, people: np.ndarray, by: str) -> np.ndarray:
-    """Returns int64[people, 10], what Milvus Lite finds for users, without what they rated in training."""
-    model, row_of = known.model, {movie.movie_id: row for row, movie in enumerate(known.catalogue.movies)}
-    users = [person_of(model, int(user_id)) for user_id in known.split.user_ids[people - NUM_ANONYMOUS]]
-    with tempfile.TemporaryDirectory() as folder, Milvus(f"{folder}/movies.db", create=True) as milvus:
-        build_index(milvus, known.catalogue)
-        index = MovieIndex(milvus, model.fingerprint)
-        answers = recommend(model, index, users, Wish(by, 10))
-        return np.array([[row_of[one.movie.movie_id] for one in answer] for answer in answers])
+def lists_from_milvus(evaluated: Evaluated, profile_rows: np.ndarray, ranking: str) -> np.ndarray:
+    """Returns int64[profiles, 10], what Milvus Lite finds for users, without the movies that they rated in training."""
+    model = evaluated.model
+    row_of = {movie.movie_id: row for row, movie in enumerate(evaluated.catalogue.movies)}
+    first_user = len(evaluated.split.train.profiles) - evaluated.split.train.num_users
+    user_ids = evaluated.split.user_ids[profile_rows - first_user].tolist()
+    profiles = [UserProfile.from_user(model, user_id) for user_id in user_ids]
+    with tempfile.TemporaryDirectory() as folder, MilvusConnection(f"{folder}/movies.db", create=True) as connection:
+        build_collection(connection, evaluated.catalogue)
+        collection = MovieCollection(connection, model.fingerprint)
+        found = recommend(model, collection, profiles, Query(ranking, K))
+        return np.array([[row_of[one.movie.movie_id] for one in recommendations] for recommendations in found])
 
 
-def draw(curve: dict[str, Judged], rivals: dict[str, Judged], path: Path) -> None:
-    """Draws what is gained and lost by the weight of the stars, beside rivals."""
+def draw(curve: Mapping[str, ListMetrics], others: Mapping[str, ListMetrics], path: Path) -> None:
+    """Draws NDCG against the ratings of the listed movies, by the weight of a star, beside other methods."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot([one.rated_stars for one in curve.values()], [one.ndcg for one in curve.values()], "o-", color="tab:blue")
-    labels = {"0": "picks", str(STARS_WEIGHT): f"{STARS_WEIGHT} (both)"}
-    for name in SHOWN:
-        place = curve[name].rated_stars, curve[name].ndcg
-        axes.annotate(labels.get(name, name), place, (6, 5), textcoords="offset points", color="tab:blue")
-    for name, one in rivals.items():
+    points = {name: (metrics.list_rating, metrics.ndcg) for name, metrics in {**curve, **others}.items()}
+    axes.plot(*zip(*(points[name] for name in curve), strict=True), "o-", color="tab:blue")
+    labels = {"0": "picks", str(STAR_WEIGHT): f"{STAR_WEIGHT} (both)"}
+    for name in ANNOTATED:
+        label = labels.get(name, name)
+        axes.annotate(label, points[name], (6, 5), textcoords="offset points", color="tab:blue")
+    for name in others:
         offset, side = ((4, 8), "right") if name == EASE_GRADED else ((0, -15), "center")
-        axes.plot(one.rated_stars, one.ndcg, "s", color="tab:gray")
-        axes.annotate(name, (one.rated_stars, one.ndcg), offset, textcoords="offset points", ha=side)
-    axes.set(xlabel="mean rating of the films listed that the person rated, stars", ylabel="NDCG@10", ylim=(0, 0.36))
-    axes.margins(x=0.22)
-    axes.set_title("What people pick and how they rate it: this model by the weight of a star, and rivals", fontsize=10)
+        axes.plot(*points[name], "s", color="tab:gray")
+        axes.annotate(name, points[name], offset, textcoords="offset points", ha=side)
+    axes.set(xlabel="mean rating of the listed movies that the user rated, stars", ylabel="NDCG@10", ylim=(0, 0.36))
+    axes.margins(x=0.27)
+    axes.set_title("Lists of ten: this model by the weight of a predicted star, and other methods", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=200)
 
 
-def evaluate(data_dir: Path, folder: Path, parts: Sequence[str], splits: int, picture: Path | None) -> None:
-    """Prints the tables of some parts."""
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the tables that the options ask for."""
     print_machine("paddlepaddle", "pymilvus", "milvus-lite", "implicit")
-    data = read_movielens(data_dir)
-    if {"ratings", "known"} & set(parts):
-        known = load(data, folder)
-    if "ratings" in parts:
-        print_ratings(known)
-    if "known" in parts:
-        print_known(known, picture)
-    if "people" in parts:
-        new_people(data, splits)
-    if "films" in parts:
-        new_films(data)
+    data = read_movielens(args.data_dir)
+    if {"ratings", "rankings"} & set(args.only):
+        evaluated = load(data, args.model)
+    if "ratings" in args.only:
+        print_ratings(evaluated)
+    if "rankings" in args.only:
+        print_rankings(evaluated, args.picture)
+    if "new-users" in args.only:
+        evaluate_new_users(data, args.splits)
+    if "new-movies" in args.only:
+        evaluate_new_movies(data)
 
 
-def main() -> int:
-    """Prints all tables."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
-    parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
+    parser.add_argument("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR)
+    parser.add_argument("--model", type=path_arg, default=MODEL_FOLDER)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--splits", type=int, default=3, help="of new people, a training each")
-    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="where to draw picks against stars")
-    args = parser.parse_args()
-    work = (args.data_dir, args.model, args.only, args.splits, args.picture)
-    return run(lambda: evaluate(*work), Places(model=args.model))
+    parser.add_argument("--splits", type=number_arg(int, 1), default=3, help="splits of new users, a training each")
+    parser.add_argument("--picture", type=path_arg, metavar="FILE.png", help="where to draw NDCG against ratings")
+    args = parser.parse_args(argv)
+    return run_and_report(lambda: evaluate(args), PipelinePaths(model=args.model).command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

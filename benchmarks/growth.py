@@ -1,81 +1,103 @@
-"""What training costs on data of any size, part by part: seconds, and the most memory so far.
+"""The cost of training on data of any size, part by part.
 
     python benchmarks/generate.py big --movies 100000 --users 60000 --ratings 10000000
     python benchmarks/growth.py data/ml-1m big
 
-Each folder is looked at in a process of its own. The steps are some of an epoch, in batches as `train.py` makes them.
+Each folder is measured in a process of its own. Steps are some of an epoch, in batches as train.py makes them; GB is
+the peak of the process so far.
 """
+
+if __name__ == "__main__":
+    from machine import prepare
+
+    prepare()
 
 import argparse
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from machine import child_environment, print_machine
+from tables import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from machine import print_machine
-
-from recommender.data.dataset import split_and_encode
-from recommender.data.movielens import held_out_rows, read_movielens
+from recommender.cli.arguments import PipelinePaths, path_arg
+from recommender.cli.process import run_and_report, run_main
+from recommender.data.dataset import held_out_rows, split_and_encode
+from recommender.data.releases import read_movielens
+from recommender.models.two_tower import FusionModel
 from recommender.training.taste import TasteConfig, train_taste
 from recommender.training.two_tower import (
     TrainConfig,
-    average_weights,
-    create_model,
     create_optimizer,
     draw_batch,
-    start_from_ratings,
+    init_from_svd,
     train_step,
+    update_ema,
 )
 
-STEPS = 12
+NUM_STEPS = 12
+
+
+class Stopwatch:
+    """Adds a row to a table for each part."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._started = time.perf_counter()
+
+    def lap(self, part: str) -> float:
+        """Prints what the part took and returns its seconds; the next part begins."""
+        seconds = time.perf_counter() - self._started
+        self._table.add(part, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+        self._started = time.perf_counter()
+        return seconds
 
 
 def measure(folder: Path) -> None:
     """Prints what each part takes."""
-    started = time.perf_counter()
-
-    def tell(part: str) -> None:
-        nonlocal started
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{part:<44}{time.perf_counter() - started:>8.1f} s{memory:>7.2f} GB", flush=True)
-        started = time.perf_counter()
-
+    watch = Stopwatch(Table(str(folder), {"seconds": ".1f", "GB": ".2f"}))
     data = read_movielens(folder)
     split = split_and_encode(data, held_out_rows(len(data.ratings)))
     num_ratings = len(split.train.ratings.rating)
-    tell(f"{folder}: {num_ratings:,} ratings read")
-    config = TrainConfig().fit(num_ratings)
-    model, averaged = (create_model(len(split.user_ids), split.vocabularies) for _ in range(2))
-    start_from_ratings(model, split.train, np.arange(num_ratings))
-    tell("spectral start")
-    optimizer, random = create_optimizer(model, config, 10 * STEPS), np.random.default_rng(0)
-    rows = random.permutation(num_ratings)[: STEPS * config.batch_size].reshape(STEPS, -1)
-    for batch in rows:
-        train_step(model, optimizer, draw_batch(split.train, batch, config, random))
-        average_weights(averaged, model, config.newest_share)
-    speed = rows.size / (time.perf_counter() - started)
-    tell(f"{STEPS} steps of {config.batch_size:,}: {speed:,.0f} ratings/s")
-    train_taste(split.train, split.vocabularies, TasteConfig(steps=STEPS, least_steps=STEPS))
-    tell(f"{STEPS} of {TasteConfig().steps} steps of the taste")
+    watch.lap(f"read, {num_ratings:,} ratings for training")
+    config = TrainConfig().with_batch_size_for(num_ratings)
+    model, averaged = (FusionModel(split.train.num_users, split.vocabularies) for _ in range(2))
+    init_from_svd(model, split.train, np.arange(num_ratings))
+    watch.lap("models, initialized from an SVD")
+    optimizer, _ = create_optimizer(model, config, 10 * NUM_STEPS)
+    random = np.random.default_rng(0)
+    rows = random.permutation(num_ratings)[: NUM_STEPS * config.batch_size]
+    batches = np.array_split(rows, NUM_STEPS)
+    for batch in batches:
+        train_step(model, optimizer, draw_batch(split.train, np.sort(batch), config, random))
+        update_ema(averaged, model, config.ema_alpha)
+    seconds = watch.lap(f"{NUM_STEPS} steps of {len(batches[0]):,} ratings")
+    train_taste(split.train, split.vocabularies, TasteConfig(min_steps=NUM_STEPS, max_steps=NUM_STEPS))
+    watch.lap(f"{NUM_STEPS} steps of the taste model, of {TasteConfig().max_steps} at most")
+    print(f"{len(rows) / seconds:,.0f} ratings per second", flush=True)
 
 
-def main() -> None:
-    """Measures every folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="+")
-    folders = parser.parse_args().folder
+def measure_all(folders: Sequence[Path]) -> None:
+    """Measures one folder in this process, or each of several in a process of its own."""
     if len(folders) == 1:
         measure(folders[0])
         return
     print_machine("paddlepaddle")
     for folder in folders:
-        subprocess.run([sys.executable, __file__, folder], check=True)
+        subprocess.run([sys.executable, __file__, folder], check=True, env=child_environment())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=path_arg, nargs="+")
+    args = parser.parse_args(argv)
+    return run_and_report(lambda: measure_all(args.folder), PipelinePaths().command)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -1,4 +1,4 @@
-"""The fusion model in PyTorch, eager: what `benchmarks/training.py` compares with."""
+"""The fusion model in PyTorch, eager, which `benchmarks/training.py` compares with."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recommender.data.dataset import Dataset
-from recommender.data.features import DEMOGRAPHIC_SIZES, NUM_ANONYMOUS, NUM_RESERVED, Vocabularies
+from recommender.data.features import DEMOGRAPHIC_SIZES, NUM_RESERVED, Vocabularies
 
 
 class PlainModel(nn.Module):
@@ -18,7 +18,7 @@ class PlainModel(nn.Module):
         super().__init__()
         sizes = (NUM_RESERVED + num_users, *DEMOGRAPHIC_SIZES)
         widths = (32, 16, 16, 16)
-        self.user = nn.ModuleList([nn.Embedding(*both) for both in zip(sizes, widths, strict=True)])
+        self.user = nn.ModuleList([nn.Embedding(*shape) for shape in zip(sizes, widths, strict=True)])
         self.user_linear = nn.ModuleList([nn.Linear(width, width) for width in widths])
         self.user_combine = nn.Linear(80, 200)
         self.movie = nn.Embedding(vocabularies.movies.size, 32)
@@ -28,43 +28,44 @@ class PlainModel(nn.Module):
         self.convolution = nn.Conv1d(32, 32, 3, padding=1)
         self.movie_combine = nn.Linear(96, 200)
 
-    def user_vector(self, people):
+    def user_vector(self, profiles: torch.Tensor) -> torch.Tensor:
         """Returns float32[batch, 200]."""
         branches = zip(self.user, self.user_linear, strict=True)
-        parts = [linear(table(people[:, column])) for column, (table, linear) in enumerate(branches)]
+        parts = [linear(table(profiles[:, column])) for column, (table, linear) in enumerate(branches)]
         return torch.tanh(self.user_combine(torch.cat(parts, 1)))
 
-    def movie_vector(self, movie, genres, words):
+    def movie_vector(self, movie_idx: torch.Tensor, genre_idx: torch.Tensor, word_idx: torch.Tensor) -> torch.Tensor:
         """Returns float32[batch, 200]."""
-        title = torch.tanh(self.convolution(self.word(words).transpose(1, 2))).sum(2)
-        parts = [self.movie_linear(self.movie(movie)), self.genre(genres).sum(1), title]
+        title = torch.tanh(self.convolution(self.word(word_idx).transpose(1, 2))).sum(2)
+        parts = [self.movie_linear(self.movie(movie_idx)), self.genre(genre_idx).sum(1), title]
         return torch.tanh(self.movie_combine(torch.cat(parts, 1)))
 
 
-def stepper(dataset: Dataset, vocabularies: Vocabularies, distinct: bool) -> Callable[[np.ndarray], None]:
+def create_step(dataset: Dataset, vocabularies: Vocabularies, distinct: bool) -> Callable[[np.ndarray], None]:
     """Returns a function that takes one step on some rows of the ratings.
 
     Args:
         dataset: The ratings.
-        vocabularies: What they were encoded with.
-        distinct: Whether to run each tower once a distinct person and movie, as this project does, or once a rating.
+        vocabularies: The vocabularies that encoded the dataset.
+        distinct: Whether each tower runs once per distinct user and movie, as in this project, or once per rating.
     """
-    model = PlainModel(len(dataset.people) - NUM_ANONYMOUS, vocabularies)
+    model = PlainModel(dataset.num_users, vocabularies)
     optimizer = torch.optim.Adam(model.parameters(), 0.001)
 
     def step(rows: np.ndarray) -> None:
-        user_row, movie_row = dataset.ratings.person_row[rows], dataset.ratings.movie_row[rows]
+        profile_row, movie_row, rating = dataset.ratings.select(rows)
         if distinct:
-            user_row, user_place = np.unique(user_row, return_inverse=True)
-            movie_row, movie_place = np.unique(movie_row, return_inverse=True)
-        user = model.user_vector(torch.from_numpy(dataset.people[user_row]))
-        movie = model.movie_vector(*map(torch.from_numpy, dataset.movies.take(movie_row)))
+            profile_row, user_position = np.unique(profile_row, return_inverse=True)
+            movie_row, movie_position = np.unique(movie_row, return_inverse=True)
+        user = model.user_vector(torch.from_numpy(dataset.profiles[profile_row]))
+        movie = model.movie_vector(*map(torch.from_numpy, dataset.movies.select(movie_row)))
         if distinct:
             user, movie = F.normalize(user), F.normalize(movie)
-            score = 5 * (user[torch.from_numpy(user_place)] * movie[torch.from_numpy(movie_place)]).sum(1)
+            pairs = user[torch.from_numpy(user_position)] * movie[torch.from_numpy(movie_position)]
+            predicted = 5 * pairs.sum(1)
         else:
-            score = 5 * F.cosine_similarity(user, movie)
-        loss = F.mse_loss(score, torch.from_numpy(dataset.ratings.rating[rows].astype(np.float32)))
+            predicted = 5 * F.cosine_similarity(user, movie)
+        loss = F.mse_loss(predicted, torch.from_numpy(rating.astype(np.float32)))
         loss.item()
         optimizer.zero_grad()
         loss.backward()

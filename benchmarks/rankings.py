@@ -1,108 +1,128 @@
-"""Judges lists of ten films by what people rated in the test rows, and prints such judgements as tables."""
+"""Evaluates lists of ten movies against test ratings, and prints the metrics as tables."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
+from tables import Table
 
-from recommender.evaluation.metrics import LIKED_FROM, PEOPLE_CHUNK, Ratings, rating_cells
+from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings
+from recommender.evaluation.metrics import USER_BATCH, Ranking, interaction_mask, ndcg
+from recommender.scoring import top_k_indices
 
 K = 10
 NUM_PAIRS = 2_000
-Scorer = Callable[[np.ndarray], np.ndarray]
-"""Scores all movies for some people: int64[people] rows to float[people, movies]."""
+"""Number of random pairs of users whose lists are compared."""
+LISTS_NAME_WIDTH = 42
+"""Width of the names in all tables of evaluate.py."""
 
 
-class Judged(NamedTuple):
-    """How good people's lists are."""
+class ListMetrics(NamedTuple):
+    """Metrics of users' lists; a movie is relevant if its user liked it in the test ratings."""
 
     ndcg: float
     recall: float
-    hit_stars: float
-    """Mean rating of the films listed that the person liked, in stars."""
-    rated_stars: float
-    """Mean rating of the films listed that the person rated at all, in stars."""
+    hit_rating: float
+    """Mean rating of the relevant movies in the lists, in stars."""
+    list_rating: float
+    """Mean rating of the movies in the lists that their user rated at all, in stars."""
     low_share: float
-    """Of the films listed that the person rated at all, the share with one or two stars."""
-    films: float
-    """Different films over all lists."""
-    shared: float
-    """Films that the lists of two random people have in common."""
+    """Share of these that have one or two stars."""
+    num_movies: float
+    """Number of different movies in all lists."""
+    num_shared: float
+    """Number of movies that the lists of two users have in common, as a mean."""
 
 
-HEADER = (
-    f"{'NDCG@10':>9}{'recall@10':>11}{'hits, stars':>13}{'rated, stars':>14}{'1-2 stars':>11}{'films':>8}{'shared':>8}"
-)
-
-
-def select(ratings: Ratings, rows: np.ndarray) -> Ratings:
-    """Returns some of the ratings, given a mask or rows."""
-    return Ratings(*(column[rows] for column in ratings))
+COLUMNS = {
+    "NDCG@10": ".4f",
+    "recall@10": ".4f",
+    "hits, stars": ".2f",
+    "rated, stars": ".2f",
+    "1-2 stars": ".1%",
+    "movies": ",.0f",
+    "shared": ".1f",
+}
+"""Headings of `ListMetrics` and their formats."""
 
 
 def liked(ratings: Ratings) -> Ratings:
-    """Returns those with 4 stars or more."""
-    return select(ratings, ratings.rating >= LIKED_FROM)
+    """Returns the ratings of 4 stars or more."""
+    return ratings.select(ratings.rating >= RELEVANCE_THRESHOLD)
 
 
-def popularity(ratings: Ratings, num_movies: int) -> np.ndarray:
-    """Returns int64[movies], how many people liked each."""
-    return np.bincount(liked(ratings).movie_row, minlength=num_movies)
+def most_popular(train: Ratings, num_movies: int) -> Ranking:
+    """Returns the ranking of all movies by the number of users who liked them."""
+    counts = np.bincount(liked(train).movie_row, minlength=num_movies)
+    return lambda rows: np.broadcast_to(counts, (len(rows), num_movies))
 
 
-def top_lists(score: Scorer, people: np.ndarray, hidden: Ratings, num_movies: int) -> np.ndarray:
-    """Returns int64[people, 10], the movies of the highest scores without those that a person rated in `hidden`."""
+def weighted_sum(
+    weights: tuple[float, float],
+    user_vectors: tuple[np.ndarray, np.ndarray],
+    movie_vectors: tuple[np.ndarray, np.ndarray],
+) -> Ranking:
+    """Returns the ranking by the weighted sum of two inner products, as one search in Milvus ranks.
+
+    Args:
+        weights: The weights of both inner products, see `RANKING_WEIGHTS`.
+        user_vectors: float32[profiles, 200] twice, rating vectors and taste vectors
+        movie_vectors: float32[movies, 200] twice
+    """
+    parts = tuple(zip(weights, user_vectors, movie_vectors, strict=True))
+    return lambda rows: sum(weight * users[rows] @ movies.T for weight, users, movies in parts)
+
+
+def top_lists(ranking: Ranking, profile_rows: np.ndarray, exclude: Ratings, num_movies: int) -> np.ndarray:
+    """Returns int64[profiles, 10], the first movies of a ranking without those that a profile rated in `exclude`."""
     lists = []
-    for start in range(0, len(people), PEOPLE_CHUNK):
-        part = people[start : start + PEOPLE_CHUNK]
-        scores = np.where(rating_cells(hidden, part, num_movies), -np.inf, score(part))
-        lists.append(np.argsort(-scores, axis=1, kind="stable")[:, :K])
+    for start in range(0, len(profile_rows), USER_BATCH):
+        batch = profile_rows[start : start + USER_BATCH]
+        scores = np.where(interaction_mask(exclude, batch, num_movies), -np.inf, ranking(batch))
+        lists.append(top_k_indices(scores, K))
     return np.concatenate(lists)
 
 
-def stars_of(lists: np.ndarray, people: np.ndarray, test: Ratings, num_movies: int) -> np.ndarray:
-    """Returns int64[people, 10], the stars that people gave in `test` to the movies of their lists, 0 for none."""
-    pairs = test.person_row * num_movies + test.movie_row
-    order = np.argsort(pairs)
-    wanted = people[:, None] * num_movies + lists
-    place = order[np.minimum(np.searchsorted(pairs, wanted, sorter=order), len(pairs) - 1)]
-    return np.where(pairs[place] == wanted, test.rating[place], 0)
+def evaluate_lists(lists: np.ndarray, profile_rows: np.ndarray, test: Ratings, num_movies: int) -> ListMetrics:
+    """Evaluates lists.
 
-
-def judge(lists: np.ndarray, people: np.ndarray, test: Ratings, num_movies: int) -> Judged:
-    """Judges the lists of some people, each of whom likes a movie in `test`."""
-    stars = stars_of(lists, people, test, num_movies)
-    hits = stars >= LIKED_FROM
-    num_relevant = np.bincount(liked(test).person_row, minlength=people.max() + 1)[people]
-    discounts = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.cumsum(discounts)[np.minimum(num_relevant, K) - 1]
-    random = np.random.default_rng(0)
-    one, other = random.integers(0, len(people), (2, NUM_PAIRS))
-    different = one != other
-    shared = (lists[one, :, None] == lists[other, None, :]).sum((1, 2))[different]
-    return Judged(
-        float(np.mean(hits @ discounts / ideal)),
-        float(np.mean(hits.sum(1) / num_relevant)),
-        float(stars[hits].mean()),
-        float(stars[stars > 0].mean()),
-        float((stars[stars > 0] < 3).mean()),
+    Args:
+        lists: int64[profiles, 10], movie rows
+        profile_rows: int64[profiles], sorted; each has liked a movie in `test`
+        test: The test ratings.
+        num_movies: The number of all movies.
+    """
+    table = csr_array((test.rating, (test.profile_row, test.movie_row)), (test.profile_row.max() + 1, num_movies))
+    ratings = table[profile_rows[:, None], lists].toarray()  # [profiles, 10], 0 where there is none
+    hits = ratings >= RELEVANCE_THRESHOLD
+    num_relevant = interaction_mask(liked(test), profile_rows, num_movies).sum(1)
+    one, other = np.random.default_rng(0).integers(0, len(profile_rows), (2, NUM_PAIRS))
+    num_shared = (lists[one, :, None] == lists[other, None, :]).sum((1, 2))
+    return ListMetrics(
+        ndcg(hits, num_relevant, K).mean(),
+        (hits.sum(1) / num_relevant).mean(),
+        ratings[hits].mean(),
+        ratings[ratings > 0].mean(),
+        (ratings[ratings > 0] < 3).mean(),
         len(np.unique(lists)),
-        float(shared.mean()),
+        num_shared[one != other].mean(),
     )
 
 
-def judge_all(scorers: dict[str, Scorer], hidden: Ratings, test: Ratings, num_movies: int) -> dict[str, Judged]:
-    """Judges the lists of everybody who likes a movie in `test`."""
-    people = np.unique(liked(test).person_row)
+def evaluate_top_lists(
+    rankings: Mapping[str, Ranking], exclude: Ratings, test: Ratings, num_movies: int
+) -> dict[str, ListMetrics]:
+    """Evaluates the lists of all profiles that liked a movie in `test`, without the movies rated in `exclude`."""
+    rows = np.unique(liked(test).profile_row)
     return {
-        name: judge(top_lists(score, people, hidden, num_movies), people, test, num_movies)
-        for name, score in scorers.items()
+        name: evaluate_lists(top_lists(ranking, rows, exclude, num_movies), rows, test, num_movies)
+        for name, ranking in rankings.items()
     }
 
 
-def print_judged(table: dict[str, Judged]) -> None:
-    """Prints a line each."""
-    print(f"{'':<44}{HEADER}")
-    for name, one in table.items():
-        figures = f"{one.ndcg:>9.4f}{one.recall:>11.4f}{one.hit_stars:>13.2f}{one.rated_stars:>14.2f}"
-        print(f"{name:<44}{figures}{one.low_share:>11.1%}{one.films:>8,.0f}{one.shared:>8.1f}", flush=True)
+def print_lists(title: str, metrics: Mapping[str, ListMetrics]) -> None:
+    """Prints a table of the metrics of several rankings."""
+    table = Table(title, COLUMNS, LISTS_NAME_WIDTH)
+    for name, values in metrics.items():
+        table.add(name, *values)

@@ -1,112 +1,141 @@
-"""How the commands grow: training on more and more ratings, and indexing and searching a large catalogue.
+"""The cost of whole commands on large data: training on more and more ratings, inserting and searching many movies.
 
     python benchmarks/scale.py train big               1, 3 and 10 million ratings of 100,000 invented movies
-    python benchmarks/scale.py search big/10000000     indexes that catalogue in Milvus Lite, and searches it
+    python benchmarks/scale.py search big/10000000     inserts that catalogue into Milvus Lite and searches it
     python benchmarks/scale.py search big/10000000 --movies 1000000 --uri http://127.0.0.1:19530
 
-`train` trains one epoch each in a process of its own; the exponent says how time grows with ratings, 1 is linear.
-`search` needs a model in the folder. With --movies it indexes as many invented movies instead, unknown to the model.
+`train` trains one epoch on each number of ratings; time grows with ratings to the power of the exponent, 1 is linear.
+`search` needs a model in the folder. With --movies it inserts as many invented movies instead, unknown to the model.
 """
 
+if __name__ == "__main__":
+    from machine import prepare
+
+    prepare()
+
 import argparse
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from generate import write_movies
-from machine import PROJECT, cost_of, print_machine
-from search import questions_of
+from machine import PROJECT, describe_threads, measure_process, print_machine
+from search import query_vectors
+from tables import Table
 
-from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
-from recommender.data.features import read_movies_data
-from recommender.index.build import embed_catalogue
-from recommender.index.collection import MovieIndex
-from recommender.index.connection import Milvus
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN, PipelinePaths, path_arg
+from recommender.cli.process import run_and_report, run_main
+from recommender.data.movies_data import read_movies_data
+from recommender.errors import RecommenderError
+from recommender.index.build import INDEX_PARAMS, embed_catalogue
+from recommender.index.collection import MovieCollection
+from recommender.index.connection import MilvusConnection
 from recommender.inference.model_folder import load_model
 
 K = 10
-QUERIES = 500
-MOVIES, USERS = 100_000, 60_000
-UNKNOWN_TO_ALL = 1_000_000_000
-"""No model has learnt ids from here on."""
+NUM_QUERIES = 500
+NUM_MOVIES, NUM_USERS = 100_000, 60_000
+FIRST_UNKNOWN_ID = 1_000_000_000
+"""No model knows ids from here on."""
 
 
-def train(args: argparse.Namespace) -> None:
-    """Prints time and memory of `train.py` for each number of ratings, here and in other checkouts."""
-    print(f"{'ratings':>12}{'seconds':>10}{'GB':>8}{'exponent':>10}   of")
-    before: dict[Path, tuple[float, int]] = {}
+def measure_training(args: argparse.Namespace) -> None:
+    """Prints time and memory of train.py for each number of ratings, here and in other checkouts."""
+    columns = {"seconds": ".0f", "GB": ".2f", "exponent": ".2f"}
+    table = Table(f"train.py --epochs 1, {describe_threads(args.threads)}", columns)
+    previous: dict[Path, tuple[float, int]] = {}
     for count in args.ratings:
         folder = (args.folder / str(count)).resolve()
         if not (folder / "ratings.dat").exists():
-            sizes = ["--movies", args.movies or MOVIES, "--users", USERS, "--ratings", count]
-            cost_of([PROJECT / "benchmarks/generate.py", folder, *sizes], PROJECT)
+            sizes = ["--movies", args.movies or NUM_MOVIES, "--users", NUM_USERS, "--ratings", count]
+            run_step([PROJECT / "benchmarks/generate.py", folder, *sizes], PROJECT)
         for checkout in (PROJECT, *args.against):
             command = [checkout.resolve() / "train.py", "--data-dir", folder, "--epochs", 1]
-            seconds, gigabytes = cost_of([*command, "--output", f"{checkout.name}.model"], folder)
-            last, last_count = before.get(checkout, (np.nan, 1))
-            exponent = np.log(seconds / last) / np.log(count / last_count)
-            print(f"{count:>12,}{seconds:>10.0f}{gigabytes:>8.2f}{exponent:>10.2f}   {checkout}", flush=True)
-            before[checkout] = seconds, count
+            output = ["--output", f"{checkout.resolve().name}.model"]
+            seconds, gigabytes = measure_process([*command, *output], folder, args.threads)
+            exponent = np.nan
+            if checkout in previous:
+                exponent = np.log(seconds / previous[checkout][0]) / np.log(count / previous[checkout][1])
+            name = "here" if checkout == PROJECT else checkout.name
+            table.add(f"{count:,} ratings, {name}", seconds, gigabytes, float(exponent))
+            previous[checkout] = seconds, count
 
 
-def search(args: argparse.Namespace) -> None:
-    """Prints how fast a catalogue is indexed and searched, and how much of the exact answer is found."""
-    folder, catalogue = args.folder.resolve(), Path("movies_origin.txt")
+def run_step(command: Sequence[object], folder: Path) -> None:
+    """Runs a script.
+
+    Raises:
+        RecommenderError: It failed.
+    """
+    if np.isnan(measure_process(command, folder).seconds):
+        raise RecommenderError(f"{command[0]} failed")
+
+
+def insert_movies(args: argparse.Namespace, folder: Path, uri: str) -> None:
+    """Encodes a catalogue, inserts it, and prints time and memory of `-i`."""
+    catalogue = MOVIES_ORIGIN
+    if args.movies:
+        catalogue = Path("many_movies.txt")
+        write_movies(folder / catalogue, args.movies, np.random.default_rng(1), FIRST_UNKNOWN_ID)
+    run_step([PROJECT / "get_movies_data.py", "-f", catalogue, "--model", args.model], folder)
+    options = ["--model", args.model, "--uri", uri] + (["--index", args.index] if args.index else [])
+    cost = measure_process([PROJECT / "infer_milvus.py", "-i", *options], folder, args.threads)
+    table = Table(f"infer_milvus.py -i as a whole, {describe_threads(args.threads)}", {"seconds": ".0f", "GB": ".2f"})
+    table.add(args.uri, *cost)
+
+
+def measure_search(args: argparse.Namespace) -> None:
+    """Prints the cost of inserting a catalogue, the time of a search, and the share of the exact results found."""
+    folder = args.folder.resolve()
     uri = args.uri if "://" in args.uri else str(folder / args.uri)
     if not args.keep:
-        if args.movies:
-            catalogue = Path("many_movies.txt")
-            write_movies(folder / catalogue, args.movies, np.random.default_rng(1), first_id=UNKNOWN_TO_ALL)
-        cost_of([PROJECT / "get_movies_data.py", "-f", catalogue, "--model", args.model], folder)
-        options = ["--model", args.model, "--uri", uri] + (["--index", args.index] if args.index else [])
-        seconds, gigabytes = cost_of([PROJECT / "infer_milvus.py", "-i", *options], folder)
-        print(f"{args.uri}: -i, whole process, {seconds:.0f} s, {gigabytes:.2f} GB", flush=True)
-
+        insert_movies(args, folder, uri)
     model = load_model(folder / args.model)
     movies = read_movies_data(folder / MOVIES_DATA, model.vocabularies)
     vectors = embed_catalogue(model, movies).vectors
-    user_ids = np.random.default_rng(0).choice(model.arrays.user_ids, QUERIES, replace=False).tolist()
-    with Milvus(uri) as milvus:
-        index = MovieIndex(milvus, model.fingerprint)
-        times, shares = [], []
-        for question in questions_of(model, index, user_ids):
+    num_queries = min(NUM_QUERIES, len(model.user_ids))
+    user_ids = np.random.default_rng(0).choice(model.user_ids, num_queries, replace=False).tolist()
+    times, recalls = [], []
+    with MilvusConnection(uri) as connection:
+        collection = MovieCollection(connection, model.fingerprint)
+        for query in query_vectors(model, collection, user_ids):
             started = time.perf_counter()
-            hits = index.search(question[None], K)[0]
+            [hits] = collection.search(query[None], K)
             times.append(1000 * (time.perf_counter() - started))
-            least = np.partition(vectors @ question, -K)[-K]
-            shares.append(np.mean([hit.product >= least - 1e-4 for hit in hits]))
-    p50, p99 = np.percentile(times, [50, 99])
-    print(f"{len(movies):,} movies, one search: p50 {p50:.1f} ms, p99 {p99:.1f} ms, recall@{K} {np.mean(shares):.4f}")
+            threshold = np.partition(vectors @ query, -K)[-K]
+            recalls.append(np.mean([hit.product >= threshold - 1e-4 for hit in hits]))
+    columns = {"p50, ms": ".1f", "p99, ms": ".1f", f"recall@{K}": ".4f"}
+    table = Table(f"{num_queries} searches of {len(movies):,} movies, one by one", columns)
+    table.add(args.uri, *np.percentile(times, [50, 99]), np.mean(recalls))
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Runs one of the two."""
+    """Prints the tables of one subject."""
     print_machine("paddlepaddle", "pymilvus", "milvus-lite")
-    if args.what == "train":
-        train(args)
+    if args.subject == "train":
+        measure_training(args)
     else:
-        search(args)
+        measure_search(args)
 
 
-def main() -> int:
-    """Runs the program; returns its exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "search"])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--ratings", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
-    parser.add_argument("--movies", type=int)
-    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="of search, in the folder")
-    parser.add_argument("--uri", default=LITE_URI)
-    parser.add_argument("--index", help="as infer_milvus.py's")
-    parser.add_argument("--keep", action="store_true", help="search what is indexed already")
-    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
-    args = parser.parse_args()
-    return run(lambda: measure(args), Places(uri=args.uri))
+    add = parser.add_argument
+    add("subject", choices=["train", "search"])
+    add("folder", type=path_arg)
+    add("--ratings", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
+    add("--movies", type=int, help=f"number of invented movies (default for train: {NUM_MOVIES:,})")
+    add("--model", type=path_arg, default=MODEL_FOLDER, help="model to search with, in the folder")
+    add("--uri", default=LITE_URI)
+    add("--index", choices=INDEX_PARAMS, help="as of infer_milvus.py")
+    add("--keep", action="store_true", help="search the collection that is there")
+    add("--threads", type=int, help="OMP_NUM_THREADS of the commands (default: as it is set here)")
+    add("--against", type=path_arg, action="append", default=[], metavar="FOLDER", help="another checkout, for train")
+    args = parser.parse_args(argv)
+    return run_and_report(lambda: measure(args), PipelinePaths(uri=args.uri).command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

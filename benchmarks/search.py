@@ -1,152 +1,194 @@
-"""How long questions take: whole processes, searches in process, everyone at once; on Milvus Lite or on a server.
+"""Queries: the time of whole processes, of single searches and of many users at once, on Milvus Lite or a server.
 
     python train.py && python get_movies_data.py -f movies_origin.txt && python infer_milvus.py -i
     python benchmarks/search.py
     python benchmarks/search.py --uri http://127.0.0.1:19530
-    python benchmarks/search.py --against ../older        which has taken the three steps itself
+    python benchmarks/search.py --against ../older --data-dir data/ml-1m
 
-Everything is timed in turns: whole processes with one that only imports the libraries, searches with the bare pymilvus
-call and with exact search by numpy over the same vectors.
+Whole processes are timed in turns with two that only import libraries; other checkouts (--against) take the three steps
+in a temporary folder first, with one epoch. OMP_NUM_THREADS is as it is set where the benchmark is started, or each
+number of --threads: this project takes one thread where it is not set, versions up to 0ed157d all cores.
+Searches are timed in this process, in turns with the bare pymilvus call and with an exact comparison in numpy.
+
+A ratio is the median over turns, with the lowest and the highest of a turn in brackets.
 """
+
+if __name__ == "__main__":
+    from machine import prepare
+
+    prepare()
 
 import argparse
 import csv
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from machine import PROJECT, describe_threads, format_ratios, measure_process, print_machine
+from tables import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from machine import PROJECT, cost_of, print_machine, spread
-
-from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, Places, run
-from recommender.data.features import read_movies_data
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, PipelinePaths, number_arg, path_arg
+from recommender.cli.process import run_and_report, run_main
 from recommender.data.movielens import Movie
-from recommender.evaluation.metrics import exact_top_k
-from recommender.index.collection import ALIAS, SEARCH_BATCH, MovieIndex, search_collection
-from recommender.index.connection import Milvus
+from recommender.data.movies_data import read_movies_data
+from recommender.data.releases import DEFAULT_DATA_DIR
+from recommender.errors import RecommenderError
+from recommender.index.collection import ALIAS, SEARCH_BATCH, MovieCollection, search_collection
+from recommender.index.connection import MilvusConnection
+from recommender.index.filters import MovieFilter
 from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import WEIGHTS, Wish, known_of, person_of, recommend
-from recommender.inference.user_vectors import vector_of
+from recommender.inference.recommend import Query, recommend, user_vectors
+from recommender.inference.user_vectors import RANKING_WEIGHTS, UserProfile, join_vectors
+from recommender.scoring import exact_top_k
 
 K = 10
-MANY = 2_000
-VISITORS = 10_000
-IMPORTS = "import paddle, pymilvus, milvus_lite"
+NUM_USERS = 2_000
+"""Number of users who are searched for at once."""
+NUM_NEW_USERS = 10_000
+"""Number of users in the file for `--users`."""
+FILTER = MovieFilter(("Comedy",), 1990, 1999, min_ratings=50)
+ALL_IMPORTS, QUERY_IMPORTS = "import paddle, pymilvus, milvus_lite", "import pymilvus, milvus_lite"
+BARE = "bare pymilvus"
+"""The row that other rows are compared with."""
 
 
-def write_ratings(path: Path, movies: Sequence[Movie], num_visitors: int, num_ratings: int) -> None:
-    """Writes what some visitors rated, films and stars at random, as `--ratings` and `--users` take it."""
+def write_ratings(path: Path, movies: Sequence[Movie], num_users: int, num_ratings: int) -> None:
+    """Writes random ratings of new users, as `--ratings` (one user) and `--users` (several) take them."""
     random = np.random.default_rng(0)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["user", "title", "year", "rating"] if num_visitors > 1 else ["title", "year", "rating"])
-        for visitor in range(num_visitors):
-            name = [f"visitor {visitor}"] if num_visitors > 1 else []
+        writer.writerow(["user", "title", "year", "rating"] if num_users > 1 else ["title", "year", "rating"])
+        for user in range(num_users):
+            name = [f"new user {user}"] if num_users > 1 else []
             for row in random.choice(len(movies), num_ratings, replace=False):
-                writer.writerow([*name, movies[row].name, movies[row].year, random.integers(1, 6)])
+                stars = random.integers(1, 6)
+                writer.writerow([*name, movies[row].name, movies[row].year, stars])
 
 
-def print_processes(movies: Sequence[Movie], against: Sequence[Path], turns: int) -> None:
-    """Times whole commands in turns, in this folder and in other checkouts."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        write_ratings(folder / "one.csv", movies, 1, 100)
-        write_ratings(folder / "many.csv", movies, VISITORS, 20)
-        output = ["--output", folder / "answers.csv"]
-        questions = {
-            "-a 6 -g 0 -j 16": "-a 6 -g 0 -j 16".split(),
-            "--user 42": "--user 42".split(),
-            "--ratings FILE, 100 of them": ["--ratings", folder / "one.csv"],
-            "-a 0 -g 1 -j 10 -i": "-a 0 -g 1 -j 10 -i".split(),
-            "--users all -k 10": ["--users", "all", "-k", 10, *output],
-            f"--users FILE -k 10, {VISITORS:,} with 20 ratings each": [
-                "--users",
-                folder / "many.csv",
-                "-k",
-                10,
-                *output,
-            ],
-        }
-        here: dict[str, list[float]] = {name: [] for name in (IMPORTS, "import pymilvus, milvus_lite")}
-        here |= {name: [] for name in questions}
-        there: dict[tuple[str, Path], list[float]] = {(name, other): [] for name in questions for other in against}
-        for _ in range(turns):
-            for name, values in here.items():
-                command = [PROJECT / "infer_milvus.py", *questions[name]] if name in questions else ["-c", name]
-                values.append(cost_of(command, Path.cwd()).seconds)
-                for other in against if name in questions else ():
-                    there[name, other].append(cost_of([other / "infer_milvus.py", *questions[name]], other).seconds)
-    print(f"{'whole process: infer_milvus.py':<52}{'median':>8}   times as long as the first line")
-    for name, values in here.items():
-        print(f"{name:<52}{statistics.median(values):>6.2f} s   {spread(values, here[IMPORTS])}")
-    for (name, other), values in there.items():
-        print(
-            f"{f'{other}: {name}':<52}{statistics.median(values):>6.2f} s   times as here: {spread(values, here[name])}"
-        )
+def create_queries(folder: Path, movies: Sequence[Movie]) -> dict[str, list[object]]:
+    """Returns options of infer_milvus.py by a description, and writes the files that they name."""
+    one, many, output = folder / "one.csv", folder / "many.csv", ["--output", folder / "recommendations.csv"]
+    write_ratings(one, movies, 1, 100)
+    write_ratings(many, movies, NUM_NEW_USERS, 20)
+    return {
+        "-a 6 -g 0 -j 16": ["-a", 6, "-g", 0, "-j", 16],
+        "--user 42": ["--user", 42],
+        "--ratings FILE, 100 ratings": ["--ratings", one],
+        "-a 0 -g 1 -j 10 -i": ["-a", 0, "-g", 1, "-j", 10, "-i"],
+        "--users all -k 10": ["--users", "all", "-k", 10, *output],
+        f"--users FILE -k 10, {NUM_NEW_USERS:,} users, 20 ratings each": ["--users", many, "-k", 10, *output],
+    }
 
 
-def questions_of(model: SavedModel, index: MovieIndex, user_ids: Sequence[int]) -> np.ndarray:
-    """Returns float32[users, 400], what Milvus is asked for some users, by stars and picks both."""
-    stars_weight, taste_weight = WEIGHTS["both"]
-    people = [person_of(model, user_id) for user_id in user_ids]
-    stars = model.arrays.user_vectors[[person.row for person in people]]
-    tastes = np.array([vector_of(*known_of(model, index, person)) for person in people])
-    return np.hstack([stars_weight * stars, taste_weight * tastes])
+def take_three_steps(checkout: Path, data_dir: Path, folder: Path) -> None:
+    """Trains a checkout's model for one epoch, encodes the movies and inserts them, in a folder.
+
+    Raises:
+        RecommenderError: A step failed.
+    """
+    steps: tuple[list[object], ...] = (
+        ["train.py", "--data-dir", data_dir.resolve(), "--epochs", 1],
+        ["get_movies_data.py", "-f", "movies_origin.txt"],
+        ["infer_milvus.py", "-a", 0, "-g", 1, "-j", 10, "-i"],
+    )
+    for script, *options in steps:
+        cost = measure_process([checkout / str(script), *options], folder)
+        if np.isnan(cost.seconds):
+            raise RecommenderError(f"{checkout}: {script} failed")
 
 
-def print_searches(index: MovieIndex, questions: np.ndarray, vectors: np.ndarray) -> None:
+def print_processes(
+    queries: Mapping[str, Sequence[object]], folders: Mapping[Path, Path], threads: int | None, turns: int
+) -> None:
+    """Times whole processes in turns.
+
+    Args:
+        queries: Options of infer_milvus.py by a description.
+        folders: The working folders of this project, which is the first, and of other checkouts.
+        threads: OMP_NUM_THREADS, by default as the user set it.
+        turns: The number of turns.
+    """
+    imports: dict[str, list[float]] = {ALL_IMPORTS: [], QUERY_IMPORTS: []}
+    runs: dict[tuple[Path, str], list[float]] = {(checkout, name): [] for checkout in folders for name in queries}
+    for _ in range(turns):
+        for code, seconds in imports.items():
+            seconds.append(measure_process(["-c", code], Path.cwd(), threads).seconds)
+        for name, options in queries.items():
+            for checkout, folder in folders.items():
+                command = [checkout / "infer_milvus.py", *options]
+                runs[checkout, name].append(measure_process(command, folder, threads).seconds)
+    columns = {"seconds": ".2f", "times as long as the first row": ""}
+    table = Table(f"infer_milvus.py as a whole, {describe_threads(threads)}", columns)
+    for code, seconds in imports.items():
+        table.add(code, statistics.median(seconds), format_ratios(seconds, imports[ALL_IMPORTS]))
+    for name in queries:
+        seconds = runs[PROJECT, name]
+        table.add(name, statistics.median(seconds), format_ratios(seconds, imports[ALL_IMPORTS]))
+    for checkout in list(folders)[1:]:
+        title = f"infer_milvus.py of {checkout.name}, {describe_threads(threads)}"
+        table = Table(title, {"seconds": ".2f", "times as long as here": ""})
+        for name in queries:
+            seconds = runs[checkout, name]
+            table.add(name, statistics.median(seconds), format_ratios(seconds, runs[PROJECT, name]))
+
+
+def query_vectors(model: SavedModel, collection: MovieCollection, user_ids: Sequence[int]) -> np.ndarray:
+    """Returns float32[users, 400], the query vectors of users of the training data, ranked by `both`."""
+    rating_weight, taste_weight = RANKING_WEIGHTS["both"]
+    users = [user_vectors(model, collection, UserProfile.from_user(model, user_id)) for user_id in user_ids]
+    return np.array([join_vectors(rating_weight * user.rating, taste_weight * user.taste) for user in users])
+
+
+def print_searches(collection: MovieCollection, queries: np.ndarray, vectors: np.ndarray) -> None:
     """Times single searches, in turns."""
-    comedies = index.where(genres=["Comedy"], years=(1990, 1999), min_ratings=50)
+    expression = collection.build_filter(FILTER)
     actions: dict[str, Callable[[np.ndarray], object]] = {
-        "bare pymilvus": lambda question: search_collection(index.milvus, ALIAS, question, K),
-        "MovieIndex.search": lambda question: index.search(question, K),
-        "MovieIndex.search, --min-ratings, --genre, --year": lambda question: index.search(question, K, comedies),
-        "numpy, exact": lambda question: exact_top_k(question, vectors, K),
+        BARE: lambda query: search_collection(collection.connection, ALIAS, query, K),
+        "MovieCollection.search": lambda query: collection.search(query, K),
+        "MovieCollection.search, genre, years, ratings": lambda query: collection.search(query, K, expression),
+        "numpy, exact": lambda query: exact_top_k(query, vectors, K),
     }
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for question in questions:
+    for query in queries:
         for name, action in actions.items():
             started = time.perf_counter()
-            action(question[None])
+            action(query[None])
             times[name].append(1000 * (time.perf_counter() - started))
-    print(f"\n{f'one search of {len(vectors):,} movies, top {K}':<52}{'p50':>8}{'p99':>9}   p50 of the first line")
+    columns = {"p50, ms": ".2f", "p99, ms": ".2f", "p50 / that of the first row": ".2f"}
+    table = Table(f"One search of {len(vectors):,} movies, top {K}", columns)
     for name, values in times.items():
         p50, p99 = np.percentile(values, [50, 99])
-        print(f"{name:<52}{p50:>5.2f} ms{p99:>6.2f} ms   {p50 / np.median(times['bare pymilvus']):.2f}")
+        table.add(name, p50, p99, p50 / np.median(times[BARE]))
 
 
 def print_batches(
-    model: SavedModel, index: MovieIndex, user_ids: Sequence[int], vectors: np.ndarray, turns: int
+    model: SavedModel, collection: MovieCollection, user_ids: Sequence[int], vectors: np.ndarray, turns: int
 ) -> None:
-    """Times answers for many, in turns."""
-    questions = questions_of(model, index, user_ids)
-    starts = range(0, len(questions), SEARCH_BATCH)
+    """Times recommendations for many users, in turns."""
+    queries = query_vectors(model, collection, user_ids)
+    batches = [queries[start : start + SEARCH_BATCH] for start in range(0, len(queries), SEARCH_BATCH)]
     actions: dict[str, Callable[[], object]] = {
-        "bare pymilvus": lambda: [
-            search_collection(index.milvus, ALIAS, questions[start : start + SEARCH_BATCH], K) for start in starts
-        ],
-        "MovieIndex.search": lambda: index.search(questions, K),
-        "recommend, without what they rated": lambda: list(
-            recommend(model, index, [person_of(model, user_id) for user_id in user_ids], Wish("both", K))
+        BARE: lambda: [search_collection(collection.connection, ALIAS, batch, K) for batch in batches],
+        "MovieCollection.search": lambda: collection.search(queries, K),
+        "recommend, without the movies that they rated": lambda: list(
+            recommend(model, collection, [UserProfile.from_user(model, one) for one in user_ids], Query("both", K))
         ),
-        "numpy, exact": lambda: exact_top_k(questions, vectors, K),
+        "numpy, exact": lambda: exact_top_k(queries, vectors, K),
     }
     speeds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(turns):
         for name, action in actions.items():
             started = time.perf_counter()
             action()
-            speeds[name].append(len(questions) / (time.perf_counter() - started))
-    print(f"\n{f'{len(questions):,} users at once, top {K}':<52}{'users/s':>8}   of the first line")
+            speeds[name].append(len(queries) / (time.perf_counter() - started))
+    columns = {"users/s": ",.0f", "speed / that of the first row": ""}
+    table = Table(f"{len(queries):,} users at once, top {K}", columns)
     for name, values in speeds.items():
-        print(f"{name:<52}{statistics.median(values):>8,.0f}   {spread(values, speeds['bare pymilvus'])}")
+        table.add(name, statistics.median(values), format_ratios(values, speeds[BARE]))
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -155,27 +197,38 @@ def measure(args: argparse.Namespace) -> None:
     model = load_model(MODEL_FOLDER)
     movies = read_movies_data(MOVIES_DATA, model.vocabularies)
     if "://" not in args.uri:
-        print_processes(movies, [folder.resolve() for folder in args.against], args.turns)
-    with Milvus(args.uri, args.token) as milvus:
-        index = MovieIndex(milvus, model.fingerprint)
-        stored = index.fetch(movie.movie_id for movie in movies)
+        with tempfile.TemporaryDirectory() as place:
+            folders = {PROJECT: Path.cwd()}
+            for checkout in args.against:
+                folder = Path(tempfile.mkdtemp(dir=place))
+                take_three_steps(checkout.resolve(), args.data_dir, folder)
+                folders[checkout.resolve()] = folder
+            queries = create_queries(Path(place), movies)
+            for threads in args.threads or [None]:
+                print_processes(queries, folders, threads, args.turns)
+    with MilvusConnection(args.uri, args.token) as connection:
+        collection = MovieCollection(connection, model.fingerprint)
+        stored = collection.fetch(movie.movie_id for movie in movies)
         vectors = np.array([stored[movie.movie_id].vector for movie in movies])
-        user_ids = model.arrays.user_ids[:MANY].tolist()
-        print_searches(index, questions_of(model, index, user_ids[: args.searches]), vectors)
-        print_batches(model, index, user_ids, vectors, args.turns)
+        user_ids = model.user_ids[:NUM_USERS].tolist()
+        print_searches(collection, query_vectors(model, collection, user_ids[: args.searches]), vectors)
+        print_batches(model, collection, user_ids, vectors, args.turns)
 
 
-def main() -> int:
-    """Runs the program; returns its exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--uri", default=LITE_URI)
-    parser.add_argument("--token", default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""))
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--searches", type=int, default=500)
-    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
-    args = parser.parse_args()
-    return run(lambda: measure(args), Places(uri=args.uri))
+    add = parser.add_argument
+    add("--uri", default=LITE_URI, help="the searches only, where it is a server (default: %(default)s)")
+    add("--token", default=os.environ.get("RECOMMENDER_MILVUS_TOKEN", ""))
+    add("--turns", type=number_arg(int, 1), default=5)
+    add("--searches", type=number_arg(int, 1), default=500, help="single searches (default: %(default)s)")
+    add("--threads", type=number_arg(int, 1), nargs="+", help="threads of whole processes, tables for each")
+    add("--against", type=path_arg, action="append", default=[], metavar="FOLDER", help="another checkout")
+    add("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR, help="training data of other checkouts")
+    args = parser.parse_args(argv)
+    return run_and_report(lambda: measure(args), PipelinePaths(uri=args.uri).command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -1,13 +1,25 @@
-"""Training: how fast, and how soon how good.
+"""Training: its speed, whole processes, and the time until a quality is reached.
 
     pip install -r requirements-benchmarks.txt
     python benchmarks/training.py --data-dir data/ml-1m
+    python benchmarks/training.py --only speed --threads 1 2
+    python benchmarks/training.py --only process --against ../older --against ../oldest
 
-Speed: this project beside the same model written the plain way, in Paddle and in PyTorch, in ratings a second. Each
-runs in a process of its own, in turns; a ratio is the median over turns, its spread the least and largest of a turn.
-Quality: seconds until the validation RMSE passes some marks, beside the time that Surprise's SVD takes to fit, and
-seconds that the taste takes, beside EASE and the ALS of implicit, whose lists `evaluate.py` judges.
+Speed: this project beside the same model written the plain way, in Paddle and in PyTorch. Each program runs in a
+process of its own, in turns, with one thread or with each number of --threads.
+Process: train.py as a whole, here and in other checkouts, in turns, with OMP_NUM_THREADS as it is set where the
+benchmark is started, or with each number of --threads. This project then takes one thread, versions up to 0ed157d all
+cores.
+Quality: seconds until the validation RMSE passes some marks, beside the time that Surprise's SVD takes to fit; seconds
+that the taste model takes, beside EASE and implicit's ALS, whose lists evaluate.py evaluates.
+
+A ratio is the median over turns, with the lowest and the highest of a turn in brackets.
 """
+
+if __name__ == "__main__":
+    from machine import prepare
+
+    prepare()
 
 import argparse
 import math
@@ -17,187 +29,193 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from baselines import ease_weights
-from machine import PROJECT, THREADS, Cost, cost_of, print_machine, spread
-from rankings import select
-from rivals import als_scorer
+from machine import PROJECT, child_environment, describe_threads, format_ratios, measure_process, print_machine
+from rankings import liked
+from rivals import fit_als
+from tables import Table
 
-from recommender.cli.arguments import Places, run
-from recommender.data.dataset import Split, split_and_encode
-from recommender.data.movielens import DEFAULT_DATA_DIR, MovieLens, held_out_rows, read_movielens
-from recommender.errors import training
-from recommender.evaluation.metrics import LIKED_FROM, rating_cells
+from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
+from recommender.cli.process import run_and_report, run_main
+from recommender.data.dataset import Split, held_out_rows, split_and_encode
+from recommender.data.movielens import MovieLens
+from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.evaluation.metrics import interaction_mask
 from recommender.training.taste import TasteConfig, train_taste
+from recommender.training.two_tower import Epoch, TrainConfig, train_model
 
-CONFIG = training.TrainConfig().fit(900_228)  # As on ml-1m.
-OURS = f"this project, batch {CONFIG.batch_size}"
+ML1M_RATINGS = 900_228
+CONFIG = TrainConfig().with_batch_size_for(ML1M_RATINGS)
+THIS_PROJECT = f"this project, batch {CONFIG.batch_size}"
 PROGRAMS = {
-    "plain Paddle, batch 256": 256,
-    f"plain Paddle, batch {CONFIG.batch_size}": CONFIG.batch_size,
-    f"plain PyTorch, batch {CONFIG.batch_size}": CONFIG.batch_size,
-    f"PyTorch, towers once a distinct row, batch {CONFIG.batch_size}": CONFIG.batch_size,
-    OURS: CONFIG.batch_size,
+    "plain Paddle, batch 256": ("paddle", 256),
+    f"plain Paddle, batch {CONFIG.batch_size}": ("paddle", CONFIG.batch_size),
+    f"plain PyTorch, batch {CONFIG.batch_size}": ("torch", CONFIG.batch_size),
+    f"PyTorch, towers per distinct row, batch {CONFIG.batch_size}": ("torch-distinct", CONFIG.batch_size),
+    THIS_PROJECT: ("project", CONFIG.batch_size),
 }
-MARKS = (0.870, 0.862, 0.855, 0.850)
-"""Validation RMSE; Surprise's SVD and SVD++ reach the first two."""
-GOOD = 0.855
-"""The mark that is looked for in what `train.py` prints."""
+"""Programs of speed.py with their batch sizes."""
+RMSE_MARKS = (0.870, 0.862, 0.855, 0.850)
+"""Surprise's SVD and SVD++ reach the first two."""
+PROCESS_MARK = 0.855
+"""Validation RMSE whose time is read from the output of train.py."""
+ALS_SETTINGS = {"factors": 256, "regularization": 60.0, "alpha": 1.0}
+"""Chosen by evaluate.py."""
 PARTS = ("speed", "process", "quality")
 
 
-def stepper(name: str, split: Split) -> Callable[[np.ndarray], object]:
-    """Returns a function that takes one step of a program on some rows."""
-    if name.startswith("plain Paddle"):
-        import plain_paddle
-
-        return plain_paddle.stepper(split.train, split.vocabularies)
-    if "PyTorch" in name:
-        import plain_torch
-
-        return plain_torch.stepper(split.train, split.vocabularies, distinct="distinct" in name)
-    model = training.create_model(len(split.user_ids), split.vocabularies)
-    optimizer = training.create_optimizer(model, CONFIG, num_steps=100_000)
-    random = np.random.default_rng(0)
-
-    def step(rows: np.ndarray) -> None:
-        training.train_step(model, optimizer, training.draw_batch(split.train, rows, CONFIG, random))
-
-    return step
-
-
-def speed_of(name: str, split: Split, seconds: float) -> float:
-    """Returns how many ratings a second a program takes, after a second of warming up."""
-    step, batch = stepper(name, split), PROGRAMS[name]
-    rows = np.random.default_rng(0).permutation(len(split.train.ratings.rating))
-    started, done = time.perf_counter(), 0
-    for limit in (1, seconds):
-        started, done = time.perf_counter(), 0
-        while time.perf_counter() - started < limit:
-            step(rows[done % (len(rows) - batch) :][:batch])
-            done += batch
-    return done / (time.perf_counter() - started)
-
-
 def print_speeds(data_dir: Path, threads: int, turns: int, seconds: float) -> None:
-    """Runs every program in turns and prints their speeds."""
+    """Runs each program in turns and prints its speed."""
     speeds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(turns):
-        for name in PROGRAMS:
-            command = ["env", f"{THREADS}={threads}", sys.executable, __file__, "--data-dir", data_dir]
-            command += ["--seconds", str(seconds), "--speed-of", name]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            speeds[name].append(float(done.stdout.split()[-1]))
-    print(f"{f'{THREADS} {threads}':<52}{'ratings/s':>11}   this project is so many times as fast")
+        for name, (program, batch_size) in PROGRAMS.items():
+            options = ["--data-dir", data_dir, "--batch-size", str(batch_size), "--seconds", str(seconds)]
+            command = [sys.executable, PROJECT / "benchmarks/speed.py", program, *options]
+            environment = child_environment(threads)
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+            speeds[name].append(float(output.split()[-1]))
+    table = Table(f"Speed, {describe_threads(threads)}", {"ratings/s": ",.0f", "this project, times as fast": ""})
     for name, values in speeds.items():
-        print(f"{name:<52}{statistics.median(values):>11,.0f}   {spread(speeds[OURS], values)}")
-    print(flush=True)
+        table.add(name, statistics.median(values), format_ratios(speeds[THIS_PROJECT], values))
 
 
-def watch(folder: Path, data_dir: Path) -> tuple[Cost, float]:
-    """Returns what a checkout's `train.py` takes, and after how many seconds it says that it is good."""
-    good: list[float] = []
+class Run(NamedTuple):
+    """One run of train.py."""
 
-    def look(seconds: float, line: str) -> None:
-        found = re.search(r"validation RMSE ([\d.]+)", line)
-        if found and float(found[1]) <= GOOD:
-            good.append(seconds)
-
-    with tempfile.TemporaryDirectory() as place:
-        cost = cost_of([folder / "train.py", "--data-dir", data_dir], Path(place), look)
-    return cost, min(good, default=math.nan)
+    seconds: float
+    mark_seconds: float
+    """Seconds until it prints `PROCESS_MARK`, NaN if never."""
+    gigabytes: float
 
 
-def print_processes(data_dir: Path, folders: list[Path], turns: int) -> None:
-    """Prints what `train.py` takes, here and in other checkouts, in turns."""
-    runs: dict[Path, list[tuple[Cost, float]]] = {folder: [] for folder in folders}
+def run_training(checkout: Path, data_dir: Path, epochs: int | None, threads: int | None) -> Run:
+    """Runs a checkout's train.py in an empty folder."""
+    reached: list[float] = []
+
+    def on_line(seconds: float, line: str) -> None:
+        found = re.search(r"^epoch .*validation RMSE ([\d.]+)", line)
+        if found and float(found[1]) <= PROCESS_MARK:
+            reached.append(seconds)
+
+    options = ["--epochs", epochs] if epochs else []
+    with tempfile.TemporaryDirectory() as folder:
+        command = [checkout / "train.py", "--data-dir", data_dir, *options]
+        cost = measure_process(command, Path(folder), threads, on_line)
+    return Run(cost.seconds, min(reached, default=math.nan), cost.gigabytes)
+
+
+def print_processes(
+    data_dir: Path, checkouts: Sequence[Path], epochs: int | None, threads: int | None, turns: int
+) -> None:
+    """Prints the cost of train.py in several checkouts, in turns; ratios are to the first."""
+    runs: dict[Path, list[Run]] = {checkout: [] for checkout in checkouts}
     for _ in range(turns):
-        for folder in folders:
-            runs[folder].append(watch(folder, data_dir))
-    print(f"{'train.py':<34}{'seconds':>9}{'GB':>7}   {'times as long as here':<23}{f'to RMSE {GOOD}':>15}   times")
-    first: tuple[list[float], list[float]] | None = None
-    for folder, each in runs.items():
-        whole, good = [cost.seconds for cost, _ in each], [seconds for _, seconds in each]
-        first = first or (whole, good)
-        gigabytes = statistics.median(cost.gigabytes for cost, _ in each)
-        print(
-            f"{folder.name:<34}{statistics.median(whole):>9.1f}{gigabytes:>7.2f}   {spread(whole, first[0]):<23}"
-            f"{statistics.median(good):>13.1f} s   {spread(good, first[1])}"
+        for checkout, done in runs.items():
+            done.append(run_training(checkout, data_dir, epochs, threads))
+    title = f"train.py as a whole, {describe_threads(threads)}"
+    mark = f"s to RMSE {PROCESS_MARK}"
+    columns = {"seconds": ".1f", "times as long as here": "", mark: ".1f", "times as long": "", "GB": ".2f"}
+    table = Table(title, columns, name_width=24)
+    first_seconds, first_mark_seconds, _ = zip(*runs[checkouts[0]], strict=True)
+    for checkout, done in runs.items():
+        seconds, mark_seconds, gigabytes = zip(*done, strict=True)
+        table.add(
+            "here" if checkout == PROJECT else checkout.name,
+            statistics.median(seconds),
+            format_ratios(seconds, first_seconds),
+            statistics.median(mark_seconds),
+            format_ratios(mark_seconds, first_mark_seconds),
+            statistics.median(gigabytes),
         )
-    print(flush=True)
 
 
-def print_time_to_quality(data: MovieLens, split: Split) -> None:
-    """Prints how soon training is how good."""
-    from surprise import SVD, Dataset, Reader
-
-    fitted = data.ratings[~held_out_rows(len(data.ratings))]
-    trainset = Dataset.load_from_df(fitted, Reader(rating_scale=(1, 5))).build_full_trainset()
-    started = time.perf_counter()
-    SVD(random_state=0).fit(trainset)
-    print(f"{'Surprise SVD fits in':<54}{time.perf_counter() - started:>8.1f} s")
+def print_time_to_quality(data: MovieLens, split: Split, epochs: int | None) -> None:
+    """Prints the seconds until the validation RMSE passes some marks."""
+    config = TrainConfig(epochs=epochs or CONFIG.epochs).with_batch_size_for(len(split.train.ratings.rating))
     log: list[tuple[float, float]] = []
     started = time.perf_counter()
 
-    def on_epoch(epoch: training.Epoch) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         log.append((time.perf_counter() - started, epoch.validation.rmse))
 
-    training.train_model(split.train, split.vocabularies, CONFIG, on_epoch)
-    for mark in MARKS:
-        passed = [seconds for seconds, rmse in log if rmse <= mark]
-        print(f"{f'validation RMSE {mark:.3f} after':<54}" + (f"{passed[0]:>8.1f} s" if passed else "   never"))
-    print(f"{f'its best, {min(rmse for _, rmse in log):.4f}, and all epochs after':<54}{log[-1][0]:>8.1f} s")
+    train_model(split.train, split.vocabularies, config, on_epoch)
+    table = Table("Time to a quality, in this process", {"seconds": ".1f"})
+    for mark in RMSE_MARKS:
+        table.add(
+            f"validation RMSE {mark:.3f}", min((seconds for seconds, rmse in log if rmse <= mark), default=math.nan)
+        )
+    table.add(f"all {len(log)} epochs, validation RMSE {min(rmse for _, rmse in log):.4f}", log[-1][0])
+    table.add("Surprise SVD, one fit", time_surprise(data))
 
-    train, num_people, num_movies = split.train.ratings, len(split.train.people), len(data.movies)
-    likes = rating_cells(select(train, train.rating >= LIKED_FROM), np.arange(num_people), num_movies)
-    settings = {"factors": 256, "regularization": 60.0, "alpha": 1.0}
+
+def time_surprise(data: MovieLens) -> float:
+    """Returns the seconds that Surprise's SVD takes to fit the training rows."""
+    from surprise import SVD, Dataset, Reader
+
+    fitted = data.ratings[~held_out_rows(len(data.ratings))][["user_id", "movie_id", "rating"]]
+    trainset = Dataset.load_from_df(fitted, Reader(rating_scale=(1, 5))).build_full_trainset()
+    return time_call(lambda: SVD(random_state=0).fit(trainset))
+
+
+def print_list_models(data: MovieLens, split: Split) -> None:
+    """Prints the seconds that models of lists take to fit."""
+    train, num_profiles, num_movies = split.train.ratings, len(split.train.profiles), len(data.movies)
+    likes = interaction_mask(liked(train), np.arange(num_profiles), num_movies)
     fits: dict[str, Callable[[], object]] = {
-        "the taste": lambda: train_taste(split.train, split.vocabularies, TasteConfig()),
+        "taste model": lambda: train_taste(split.train, split.vocabularies, TasteConfig()),
         "EASE": lambda: ease_weights(likes.astype(np.float32)),
-        "implicit ALS, as evaluate.py sets it": lambda: als_scorer(train, num_people, num_movies, **settings),
+        "implicit ALS, with the settings of evaluate.py": lambda: fit_als(
+            train, num_profiles, num_movies, **ALS_SETTINGS
+        ),
     }
+    table = Table("Time to fit a model of lists, in this process", {"seconds": ".1f"})
     for name, fit in fits.items():
-        started = time.perf_counter()
-        fit()
-        print(f"{f'{name} after':<54}{time.perf_counter() - started:>8.1f} s")
+        table.add(name, time_call(fit))
+
+
+def time_call(function: Callable[[], object]) -> float:
+    """Returns the seconds that a function takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Prints what the options ask for."""
-    data = read_movielens(args.data_dir)
-    split = split_and_encode(data, held_out_rows(len(data.ratings)))
-    if args.speed_of:
-        print(speed_of(args.speed_of, split, args.seconds))
-        return
-    print_machine("paddlepaddle", "torch", "scikit-surprise")
+    """Prints the tables that the options ask for."""
+    print_machine("paddlepaddle", "torch", "scikit-surprise", "implicit")
     if "speed" in args.only:
-        for threads in args.threads:
+        for threads in args.threads or [1]:
             print_speeds(args.data_dir, threads, args.turns, args.seconds)
     if "process" in args.only:
-        print_processes(args.data_dir.resolve(), [PROJECT, *args.against], args.turns)
+        checkouts = [PROJECT, *(checkout.resolve() for checkout in args.against)]
+        for threads in args.threads or [None]:
+            print_processes(args.data_dir.resolve(), checkouts, args.epochs, threads, args.turns)
     if "quality" in args.only:
-        print_time_to_quality(data, split)
+        data = read_movielens(args.data_dir)
+        split = split_and_encode(data, held_out_rows(len(data.ratings)))
+        print_time_to_quality(data, split, args.epochs)
+        print_list_models(data, split)
 
 
-def main() -> int:
-    """Prints the tables."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of each program in each turn")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of OpenMP, a table each")
-    parser.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
-    parser.add_argument("--speed-of", choices=PROGRAMS, help="print the speed of this program only")
-    args = parser.parse_args()
-    return run(lambda: measure(args), Places())
+    add = parser.add_argument
+    add("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR)
+    add("--only", nargs="+", choices=PARTS, default=PARTS)
+    add("--turns", type=number_arg(int, 1), default=5)
+    add("--seconds", type=number_arg(float, 0.1), default=4.0, help="per program and turn (default: %(default)s)")
+    add("--epochs", type=number_arg(int, 1), help="of train.py and of the time to a quality (default: theirs)")
+    add("--threads", type=number_arg(int, 1), nargs="+", help="numbers of threads, one table each; see above")
+    add("--against", type=path_arg, action="append", default=[], metavar="FOLDER", help="another checkout")
+    args = parser.parse_args(argv)
+    return run_and_report(lambda: measure(args), PipelinePaths().command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -72,7 +72,8 @@ def default_epochs(num_ratings: int) -> int:
 
     On more ratings an epoch has more of them per embedding, and longer training gains less.
     """
-    return int(round(min(7.0, max(3.0, 7 * (2e6 / max(num_ratings, 1)) ** 0.37))))
+    epochs = 7 * (2e6 / max(num_ratings, 1)) ** 0.37
+    return round(float(min(7.0, max(3.0, epochs))))
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,34 @@
+"""Tables as text: a title, a line of headings, then a line per row, printed as soon as it is known."""
+
+import math
+from collections.abc import Mapping
+
+NUMBER_WIDTH = 7
+TEXT_WIDTH = 22
+
+
+class Table:
+    """A table, whose title and headings are printed at once.
+
+    Args:
+        title: The subject.
+        columns: Format specifications without width by heading, such as `{"RMSE": ".4f"}`; "" is for text.
+        name_width: The width of the column of names.
+    """
+
+    def __init__(self, title: str, columns: Mapping[str, str], name_width: int = 52) -> None:
+        self._name_width = name_width
+        self._specs = list(columns.values())
+        self._widths = [
+            2 + max(len(heading), NUMBER_WIDTH if spec else TEXT_WIDTH) for heading, spec in columns.items()
+        ]
+        headings = "".join(heading.rjust(width) for heading, width in zip(columns, self._widths, strict=True))
+        print(f"\n{title}\n{'':<{name_width}}{headings}", flush=True)
+
+    def add(self, name: str, *values: float | str) -> None:
+        """Prints a row, with dashes for NaN."""
+        print(f"{name:<{self._name_width}}", end="")
+        for value, width, spec in zip(values, self._widths, self._specs, strict=True):
+            is_missing = isinstance(value, float) and math.isnan(value)
+            print(("-" if is_missing else format(value, spec)).rjust(width), end="")
+        print(flush=True)
