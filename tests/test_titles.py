@@ -1,5 +1,4 @@
 """Titles: their parts, their keys, and what a typed or imported title matches."""
-# ruff: noqa: RUF001 (Letters of other scripts are meant here.)
 
 import os
 import unicodedata
