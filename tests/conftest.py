@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ settings.register_profile("thorough", deadline=None, derandomize=True, max_examp
 settings.load_profile("default")
 TRIALS = int(os.environ.get("TRIALS", "12"))
 """Number of repetitions, in `make test-server`, of what depends on the moment."""
+
+for number in (signal.SIGINT, signal.SIGHUP):  # A background job ignores the one, nohup the other.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"

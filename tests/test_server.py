@@ -6,52 +6,61 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TRIALS, fail, start_script, succeed
+from conftest import TRIALS, fail, milvus_environment, run_process, start_script, succeed
 from milvus_server import PASSWORD, make_certificate
-from test_movie_index import build, collections, connect, unit_vectors
+from test_collection import build, collection_names, connect, open_collection, unit_vectors
+from test_connection import PASSWORDS as SPECIAL_PASSWORDS
+from test_connection import assert_hidden
 
 from recommender.data.movielens import Movie
-from recommender.index.collection import LABEL, Label, MovieIndex
-from recommender.index.connection import Milvus
+from recommender.index.connection import MilvusConnection
+from recommender.index.metadata import METADATA_PROPERTY, CollectionMetadata
 
 pytestmark = pytest.mark.server
 
 
-def connection(options):
-    """The environment that stands for the arguments of `Milvus`."""
-    return {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in options.items()}
-
-
 @pytest.mark.parametrize("token", ["root:wrong-one", "nobody:wrong-one", "wrong-one", ""])
 def test_wrong_password(server, trained, token):
-    error = fail("infer_milvus.py", cwd=trained, **connection({**server.options, "token": token}))
-    assert "it refuses the user or the password; give --token user:password" in error
+    error = fail("infer_milvus.py", cwd=trained, **milvus_environment({**server.options, "token": token}))
+    assert "wrong user or password; give --token user:password" in error
 
 
-def test_password_in_the_address_works_and_is_not_shown(server, trained):
-    certificate = connection({"tls_ca": server.certificate})
-    right, wrong = (f"https://root:{password}@{server.address}" for password in (PASSWORD, "wrong-one"))
-    error = fail("infer_milvus.py", "--uri", right, cwd=trained, **certificate)
+def test_password_in_the_address_works(server, trained):
+    right = f"https://root:{PASSWORD}@{server.address}"
+    error = fail("infer_milvus.py", "--uri", right, cwd=trained, **milvus_environment({"tls_ca": server.certificate}))
     assert f"https://{server.address}: there are no movies here yet" in error
     assert PASSWORD not in error
-    error = fail("infer_milvus.py", "--uri", wrong, cwd=trained, **certificate)
-    assert "it refuses the user or the password" in error
-    assert "wrong-one" not in error
 
 
-def test_tls_that_does_not_fit(server, trained, tmp_path):
+@pytest.mark.parametrize("password", SPECIAL_PASSWORDS)
+def test_wrong_passwords_are_not_shown(server, trained, password):
+    """In the address, as a token, and both from the environment."""
+    certificate = milvus_environment({"tls_ca": server.certificate})
+    address = f"https://root:{password}@{server.address}"
+    for options, environment in (
+        (("--uri", address), {}),
+        (("--uri", server.uri, "--token", f"root:{password}"), {}),
+        ((), milvus_environment({"uri": address})),
+        ((), milvus_environment({"uri": server.uri, "token": f"root:{password}"})),
+    ):
+        error = fail("infer_milvus.py", *options, cwd=trained, **certificate, **environment)
+        assert f"{server.uri}: cannot connect: wrong user or password" in error
+        assert_hidden(password, error)
+
+
+def test_tls_that_does_not_match(server, trained, tmp_path):
     plain, other = server.uri.replace("https", "http"), tmp_path / "other.pem"
     make_certificate(other, tmp_path / "other.key")
     health = server.address.replace("19530", "9091")
     for uri, tls_ca, message in (
-        (plain, "", "if it speaks TLS, begin --uri with https://"),
-        (server.uri, "", "its certificate is not trusted; name its authority's: --tls-ca FILE"),
+        (plain, "", "if the server uses TLS, begin --uri with https://"),
+        (server.uri, "", "its certificate is not trusted; name the file of its authority: --tls-ca FILE"),
         (server.uri, other, "its certificate is not trusted"),
         (server.uri, __file__, "--tls-ca is not a file of certificates"),
-        (f"https://{health}", server.certificate, "it does not speak TLS; begin --uri with http://"),
+        (f"https://{health}", server.certificate, "the server does not use TLS; begin --uri with http://"),
         (f"http://{health}", "", "that port is not Milvus'"),
     ):
-        assert message in fail("infer_milvus.py", cwd=trained, **connection({"uri": uri, "tls_ca": tls_ca}))
+        assert message in fail("infer_milvus.py", cwd=trained, **milvus_environment({"uri": uri, "tls_ca": tls_ca}))
 
 
 def test_no_such_host(trained):
@@ -60,7 +69,8 @@ def test_no_such_host(trained):
 
 def test_proxy_is_not_asked_for_this_machine(server, trained):
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
-    succeed("infer_milvus.py", "-i", cwd=trained, **connection(server.new_place()), **proxies)
+    environment = milvus_environment(server.new_place())
+    succeed("infer_milvus.py", "-i", cwd=trained, run=run_process, **environment, **proxies)
 
 
 def catalogue(number):
@@ -78,19 +88,20 @@ def test_searches_beside_rebuilds(server):
                 build(builder, catalogue(number), vectors, "f1")
 
         build(builder, catalogue(0), vectors, "f1")
-        index = MovieIndex(searcher, "f1", 16)
-        seen = []
+        collection = open_collection(searcher)
+        found = []
         rebuilding = threading.Thread(target=rebuild_often)
         rebuilding.start()
-        while len(seen) < 1000 or rebuilding.is_alive():
-            found = index.search(queries, 10, 'genres in ["Drama"]')
-            assert [len(hits) for hits in found] == [10] * 3
-            seen.append({title.title for title in index.titles()})
+        while len(found) < 1000 or rebuilding.is_alive():
+            hits = collection.search(queries, 10, 'genres in ["Drama"]')
+            assert [len(query_hits) for query_hits in hits] == [10] * 3
+            assert len(collection.fetch(range(1, 301))) == 300
+            found.append({title.title for title in collection.titles()})
             time.sleep(0.03)
         rebuilding.join()
-        assert all(len(titles) == 1 for titles in seen), "mixed results"
-        assert {title for titles in seen for title in titles} > {f"Build {number}" for number in range(1, 20)}
-        assert len(collections(builder)) == 1
+        assert all(len(titles) == 1 for titles in found), "mixed results"
+        assert {title for titles in found for title in titles} > {f"Build {number}" for number in range(1, 20)}
+        assert len(collection_names(builder)) == 1
 
 
 def test_two_builds_at_once(server):
@@ -101,9 +112,9 @@ def test_two_builds_at_once(server):
         for _ in range(TRIALS):
             failures = []
 
-            def rebuild(milvus, number, failures=failures):
+            def rebuild(connection, number, failures=failures):
                 try:
-                    build(milvus, catalogue(number), vectors, "f1")
+                    build(connection, catalogue(number), vectors, "f1")
                 except Exception as error:
                     failures.append(error)
 
@@ -113,43 +124,44 @@ def test_two_builds_at_once(server):
             for one in builds:
                 one.join()
             assert not failures
-            titles = MovieIndex(first, "f1", 16).titles()
+            titles = open_collection(first).titles()
             assert (len(titles), len({title.title for title in titles})) == (300, 1)
+        assert len(collection_names(first)) == 1
 
 
-def test_kill_while_indexing(served):
+def test_kill_while_inserting(served):
     """kill -9 at random moments of `-i`: the collection before it answers as before, and none is left over."""
     folder, environment = served
     expected = succeed("infer_milvus.py", cwd=folder, **environment).stdout
     started = time.monotonic()
-    succeed("infer_milvus.py", "-i", cwd=folder, **environment)
-    whole = time.monotonic() - started
+    succeed("infer_milvus.py", "-i", cwd=folder, run=run_process, **environment)
+    seconds = time.monotonic() - started
     for share in np.random.default_rng(0).uniform(0.1, 1, TRIALS):
-        indexing = start_script("infer_milvus.py", "-i", cwd=folder, **environment)
-        time.sleep(share * whole)
-        indexing.kill()
-        indexing.communicate()
+        inserting = start_script("infer_milvus.py", "-i", cwd=folder, **environment)
+        time.sleep(share * seconds)
+        inserting.kill()
+        inserting.communicate()
         assert succeed("infer_milvus.py", cwd=folder, **environment).stdout == expected
     if "http" not in environment["RECOMMENDER_MILVUS_URI"]:  # Milvus Lite has dropped what was left behind.
         return
     uri, token, tls_ca = (environment[f"RECOMMENDER_MILVUS_{name}"] for name in ("URI", "TOKEN", "TLS_CA"))
-    with Milvus(uri, token, Path(tls_ca)) as milvus:
-        for name in collections(milvus):  # A day later nobody can be building them any more.
-            label = Label.read(milvus.client.describe_collection(name)["properties"])
-            milvus.client.alter_collection_properties(name, {LABEL: label._replace(created=0.0).write()})
+    with MilvusConnection(uri, token, Path(tls_ca)) as connection:
+        for name in collection_names(connection):  # A day later nobody can be building them any more.
+            metadata = CollectionMetadata.from_properties(connection.client.describe_collection(name)["properties"])
+            old = metadata._replace(created=0.0).to_property()
+            connection.client.alter_collection_properties(name, {METADATA_PROPERTY: old})
         succeed("infer_milvus.py", "-i", cwd=folder, **environment)
-        assert len(collections(milvus)) == 1
+        assert len(collection_names(connection)) == 1
 
 
 def test_server_killed_and_started_again(server, trained):
     """It dies during a search and during `-i`; once it is back, the collection answers as before."""
-    environment = connection(server.new_place())
+    environment = milvus_environment(server.new_place())
     succeed("infer_milvus.py", "-i", cwd=trained, **environment)
     expected = succeed("infer_milvus.py", cwd=trained, **environment).stdout
-    for args, moment in ((("-i",), "Server connected."), (("--users", "all", "--output", "x.csv"), "rows")):
+    for args in (("-i",), ("--users", "all", "--output", "x.csv")):
         client = start_script("infer_milvus.py", *args, cwd=trained, **environment)
-        pipe = client.stderr if args == ("-i",) else client.stdout
-        assert any(line.startswith(moment) for line in pipe)
+        assert any(line.startswith("Server connected.") for line in client.stderr)
         server.kill()
         _, errors = client.communicate(timeout=120)
         assert client.returncode == 1

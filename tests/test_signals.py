@@ -3,9 +3,12 @@
 Two data sets are trained in turn into the same places, so that each run would change whatever it writes.
 """
 
+import re
 import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +21,6 @@ from recommender.cli.process import SIGNALS
 from recommender.inference.model_folder import load_model
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-PYTHON_STARTS = 0.1
-"""Seconds until a script's first line runs; before that, Python itself answers a signal."""
 ALL_USERS = Path("all.csv")
 TRAIN = ("train.py", "--epochs", 1, "--batch-size", 1000, "--data-dir")
 QUERY = ("infer_milvus.py", "-k", 300, "--min-ratings", 0, "--format", "csv", "--model")
@@ -63,7 +64,7 @@ class World(NamedTuple):
     def wrote(self, folder: Path, output: Path) -> bool:
         """Returns whether an output in a folder is that of this data set."""
         if output == MODEL_FOLDER:
-            return load_model(folder / output).fingerprint == load_model(self.folder / output).fingerprint
+            return load_model(folder / output).catalogue == load_model(self.folder / output).catalogue
         if output == Path(LITE_URI):
             done = run_script(*QUERY, self.folder / MODEL_FOLDER, cwd=folder)
             return (done.returncode, done.stdout) == (0, self.answer)
@@ -73,7 +74,8 @@ class World(NamedTuple):
 def write_other_data(folder: Path) -> Path:
     """Writes a second data set, derived from the sample: two movies of three, with other ids and titles."""
     folder.mkdir()
-    shutil.copy(SAMPLE / "users.dat", folder)
+    for name in ("users.dat", "notice.txt"):
+        shutil.copy(SAMPLE / name, folder)
     movies = [line.split(b"::", 1) for line in (SAMPLE / "movies.dat").read_bytes().splitlines()]
     new_ids = {movie_id: b"%d" % (7000 + row) for row, (movie_id, _) in enumerate(movies) if row % 3}
     lines = [b"%b::Other %b\n" % (new_ids[movie_id], rest) for movie_id, rest in movies if movie_id in new_ids]
@@ -94,7 +96,7 @@ class Undisturbed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """The commands that were run to their end, by name."""
+    """The commands that were run to their end in a process, by name."""
     return {}
 
 
@@ -126,6 +128,16 @@ def versions(folder: Path) -> set[Path]:
     return set((folder / MODEL_FOLDER).glob("files-*"))
 
 
+def wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Waits until a script handles signals; before its first line, Python itself answers them."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        caught = re.search(r"^SigCgt:\s+(\w+)$", status.read_text(), re.MULTILINE) if status.exists() else None
+        if caught is None or int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize(
     ("name", "trials"),
     [
@@ -134,38 +146,43 @@ def versions(folder: Path) -> set[Path]:
     ],
 )
 def test_signals_at_random_moments(worlds, undisturbed, tmp_path, name, trials):
+    command, (seconds, errors_undisturbed) = COMMANDS[name], undisturbed[name]
     folder = Path(shutil.copytree(worlds[0].folder, tmp_path / "folder"))
     files = {path.name for path in folder.iterdir()}
     random = np.random.default_rng(trials)
     current = num_stopped = 0
-    for delay in random.uniform(PYTHON_STARTS, undisturbed[name].seconds, trials):
+    while num_stopped < trials:
         old, new = worlds[current], worlds[1 - current]
-        for path in COMMANDS[name].inputs:
+        for path in command.inputs:
             copy(new.folder / path, folder / path)
-        versions_before = versions(folder)
-        number = SIGNALS[random.integers(len(SIGNALS))]
+        versions_before, model_before = versions(folder), load_model(folder / MODEL_FOLDER)
+        number, delay = SIGNALS[random.integers(len(SIGNALS))], random.uniform(0, seconds)
         with start_script(*new.args(name), cwd=folder) as process:
-            time.sleep(delay)
+            wait_for_handlers(process)
+            started = time.monotonic()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(delay)
+                seconds = time.monotonic() - started
             process.send_signal(number)
             _, errors = process.communicate(timeout=60)
-        moment = f"signal {number} after {delay:.3f} s: {errors}"
-        is_new = [new.wrote(folder, path) for path in COMMANDS[name].outputs]
-        is_old = [old.wrote(folder, path) for path in COMMANDS[name].outputs]
+        moment = f"{number!r} after {delay:.3f} s: {errors}"
+        is_new = [new.wrote(folder, path) for path in command.outputs]
+        is_old = [old.wrote(folder, path) for path in command.outputs]
         assert all(is_new) or all(is_old), moment
-        assert all(new.wrote(folder, path) for path in COMMANDS[name].inputs), moment
+        assert all(new.wrote(folder, path) for path in command.inputs), moment
         assert {path.name for path in folder.iterdir()} == files, moment
         assert not list(folder.rglob("*.partial")), moment
         model = load_model(folder / MODEL_FOLDER)
         load_everything(model)
+        assert (model.fingerprint == model_before.fingerprint) == (name != "train.py" or all(is_old)), moment
         assert versions(folder) == versions_before | {model.folder}, moment
         if process.returncode == 0:
             assert all(is_new), moment
-            assert errors.splitlines() == undisturbed[name].errors, moment
+            assert errors.splitlines() == errors_undisturbed, moment
         else:
             num_stopped += 1
             *others, last = errors.splitlines()
             assert process.returncode == 128 + number, moment
             assert last == f"error: {WORDS[number]}; nothing is left half-written", moment
-            assert set(others) <= set(undisturbed[name].errors), moment
+            assert set(others) <= set(errors_undisturbed), moment
         current = 1 - current if all(is_new) else current
-    assert num_stopped

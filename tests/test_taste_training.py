@@ -126,6 +126,19 @@ def test_learns_a_checkerboard_of_tastes():
     assert new_movies[same].min() > new_movies[~same].max(), "their titles say which they are"
 
 
+def test_content_embeddings_are_fitted_to_the_trained_ones():
+    """With the weights of `fit_content`: the numbers of training ratings of each movie."""
+    dataset, vocabularies = build(20, 10)
+    config = dataclasses.replace(CONFIG, min_steps=6)
+    taste = train_taste(dataset, vocabularies, config)
+    counts = np.bincount(dataset.movies.movie_idx[dataset.ratings.movie_row], minlength=vocabularies.movies.size)
+    assert len(set(counts.tolist())) > 3
+    for table in (taste.inputs, taste.outputs):
+        expected = fit_content(table.by_id, dataset.movies, counts, vocabularies, config)
+        assert abs(expected).max() > 0
+        np.testing.assert_allclose(table.by_content, expected, atol=0.02 * abs(expected).max())
+
+
 def test_taste_vectors_are_sums_of_embeddings():
     stars = {0: 5, 2: 2}
     dataset, vocabularies = build(2, 3, share=1.1, rating=lambda user, movie: stars.get(movie, 4))

@@ -219,7 +219,7 @@ class MovieCollection:
         names = {genre_key(genre): genre for genre in self.genres()}
         genre = names.get(genre_key(text)) or closest_name(genre_key(text), names)
         if genre is None:
-            raise MilvusError(f"no genre {text!r}; choose one of: {', '.join(names.values())}")
+            raise MilvusError(f"no genre {text[:40]!r}; choose one of: {', '.join(names.values())}")
         return genre
 
     def build_filter(self, movie_filter: MovieFilter) -> str:

@@ -295,6 +295,7 @@ def find_movie(collection: "MovieCollection", text: str) -> Title:
     if match.kind is not None:
         raise TitleError(f"several movies match {shown!r}; choose one by its id: {offered}")
     hint = f"choose one by its id: {offered}" if offered else "nor is a similar one"
+    hint += f"; an id is written {ID_PREFIX}{shown}" if text.isdecimal() else ""
     raise TitleError(f"no movie is called {shown!r}; {hint}")
 
 

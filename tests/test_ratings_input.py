@@ -1,0 +1,192 @@
+"""Files of ratings on the command line: --ratings, --users FILE, --unmatched."""
+
+import csv
+import json
+import re
+
+import pytest
+from conftest import SAMPLE, fail, run_script, succeed
+
+from recommender.cli.ratings_input import ratings_by_user, shorten
+from recommender.data.ratings_csv import CsvRating, FilmReference
+
+MINE = SAMPLE / "my_ratings.csv"
+NAN = float("nan")
+
+
+def query(trained, *args):
+    """Returns the rows of a query in JSON, and what was printed on standard error."""
+    done = succeed("infer_milvus.py", *args, "--format", "json", cwd=trained)
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_letterboxd_file(trained):
+    args = ("infer_milvus.py", "--ratings", MINE, "--why", "-k", 4)
+    done = succeed(*args, cwd=trained)
+    assert f"{MINE}: 13 of 14 films matched\n  not in the catalogue: Arrival (2016)\n" in done.stderr
+    assert "note: " not in done.stderr
+    titles = [line for line in done.stdout.splitlines() if re.match(r" +\d", line)]
+    assert len(titles) == 4
+    assert "Matrix" not in "".join(titles), "rated, so not recommended"
+    assert succeed(*args, cwd=trained).stdout == done.stdout
+    predicted = succeed("infer_milvus.py", "--ratings", MINE, "--movie", 2571, "-g", "F", cwd=trained).stdout
+    milvus, paddle = (float(line.split("\t")[-1]) for line in predicted.splitlines()[-2:])
+    assert milvus == pytest.approx(paddle, abs=2e-4)
+
+
+def test_many_new_users_get_what_each_gets_alone(trained, tmp_path):
+    alone = succeed("infer_milvus.py", "--ratings", MINE, "--format", "csv", cwd=trained).stdout
+    lines = MINE.read_text().splitlines()
+    many = [f"user,{lines[0]}", *(f"{user},{line}" for user in ("me", "you") for line in lines[1:])]
+    (tmp_path / "many.csv").write_text("\n".join(many))
+    done = succeed("infer_milvus.py", "--users", tmp_path / "many.csv", "--output", "-", cwd=trained)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    expected = [(row["movie_id"], row["score"]) for row in csv.DictReader(alone.splitlines())]
+    for user in ("me", "you"):
+        assert [(row["movie_id"], row["score"]) for row in rows if row["user_id"] == user] == expected
+
+
+def test_several_files_are_merged(trained, tmp_path):
+    """As if all lines were in one file; the last rating of a film counts."""
+    first, second, both = (tmp_path / name for name in ("first.csv", "second.csv", "both.csv"))
+    first.write_text("title,rating\nAlien,5\nAliens,5\nToy Story,1\n")
+    second.write_text("title,rating\nToy Story,5\nThe Matrix,4\n")
+    both.write_text("title,rating\nAlien,5\nAliens,5\nThe Matrix,4\nToy Story,5\n")
+    merged, printed = query(trained, "--ratings", first, "--ratings", second)
+    assert f"{first}, {second}: 4 of 4 films matched\n" in printed
+    expected, _ = query(trained, "--ratings", both)
+    assert merged == expected
+    other_way, _ = query(trained, "--ratings", second, "--ratings", first)
+    assert other_way != expected, "the last word on Toy Story is another one"
+
+
+def test_film_without_stars_does_not_erase_stars(trained, tmp_path):
+    """Letterboxd's watched.csv lists all films again, without stars; a file of stars may come after it."""
+    ratings, watched, seen = (tmp_path / name for name in ("ratings.csv", "watched.csv", "other.csv"))
+    ratings.write_text("Name,Year,Rating\nAlien,1979,5\nToy Story,1995,1\n")
+    watched.write_text("Date,Name,Year,Letterboxd URI\n2024-01-01,Alien,1979,x\n2024-01-01,Toy Story,1995,x\n")
+    expected, _ = query(trained, "--ratings", ratings)
+    for files in ((ratings, watched), (watched, ratings), (ratings, watched, watched)):
+        options = [option for file in files for option in ("--ratings", file)]
+        assert query(trained, *options)[0] == expected
+    seen.write_text(watched.read_text())
+    only_seen, printed = query(trained, "--ratings", seen)
+    assert "  no column rating: its films count as seen, without stars\n" in printed
+    assert only_seen != expected
+
+
+def test_last_rating_counts():
+    alien, aliens = FilmReference(None, "Alien", 1979), FilmReference(None, "Aliens", None)
+    the_alien = FilmReference(None, "alien", None)
+    movie_ids = {alien: 1, the_alien: 1, aliens: 2}
+    rows = [
+        ("ann", alien, 5.0),
+        ("ann", the_alien, 2.0),
+        ("ann", alien, NAN),
+        ("bob", aliens, NAN),
+        ("bob", aliens, 3.0),
+    ]
+    rows.append(("cem", FilmReference(None, "Arrival", None), 3.0))
+    assert ratings_by_user([CsvRating(*row) for row in rows], movie_ids) == {"ann": {1: 2.0}, "bob": {2: 3.0}}
+
+
+def test_unmatched_films_are_written_whole(trained, tmp_path):
+    missing = [f"No Such Film {number}" for number in range(20)]
+    lines = ["title,year,rating", "Alien,1979,5", *(f"{film},,4" for film in missing)]
+    lines += ["Terminater,,4", "Star Trek IV,1986,3", '"Comma, ""quote"" (1999)",,3', "id:5,,3", "Psycho,,4"]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    args = ("--ratings", tmp_path / "mine.csv")
+    _, printed = query(trained, *args)
+    shown = ", ".join(missing[:5])
+    assert re.search(rf"  not in the catalogue: {shown} and 1[56789] more\n", printed)
+    assert "  for all of them, with similar titles: --unmatched FILE\n" in printed
+    _, printed = query(trained, *args, "--unmatched", tmp_path / "unmatched.csv")
+    assert "--unmatched" not in printed
+    rows = list(csv.DictReader((tmp_path / "unmatched.csv").read_text("utf-8").splitlines()))
+    films = {row["film"]: row for row in rows}
+    assert films.keys() >= {*missing, "Terminater", 'Comma, "quote" (1999)', "id:5"}
+    assert films["Terminater"]["problem"] == "not in the catalogue", "a typo without a year is no match"
+    assert "The Terminator (1984)" in films["Terminater"]["similar"].split("; ")
+    num_matched = int(re.search(r"csv: (\d+) of", printed)[1])
+    assert len(rows) == len(lines) - 1 - num_matched
+
+
+def test_ambiguous_films_are_named(trained, tmp_path):
+    """Two films of one name in the catalogue: a year decides."""
+    catalogue = (trained / "movies_origin.txt").read_text("utf-8") + "9001::Alien (1999)::Drama\n"
+    (tmp_path / "own.txt").write_text(catalogue, "utf-8")
+    model = ("--model", trained / "recommender_system.inference.model")
+    succeed("get_movies_data.py", "-f", "own.txt", *model, cwd=tmp_path)
+    succeed("infer_milvus.py", "-i", *model, cwd=tmp_path)
+    (tmp_path / "mine.csv").write_text("title,rating\nAlien,5\nAlien (1979),5\nToy Story,3\n")
+    done = succeed("infer_milvus.py", "--ratings", "mine.csv", "--unmatched", "rest.csv", *model, cwd=tmp_path)
+    assert "mine.csv: 2 of 3 films matched\n  several movies match, add a year: Alien\n" in done.stderr
+    [row] = csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines())
+    assert (row["film"], row["problem"]) == ("Alien", "several movies match, add a year")
+    assert set(row["similar"].split("; ")) == {"Alien (1979)", "Alien (1999)"}
+
+
+def test_unmatched_films_of_many(trained, tmp_path):
+    (tmp_path / "many.csv").write_text("user,title,rating\nann,Alien,5\nann,No Such Film,5\nbob,No Such Film,4\n")
+    args = ("infer_milvus.py", "--users", tmp_path / "many.csv", "--output", "-", "--unmatched", tmp_path / "rest.csv")
+    succeed(*args, cwd=trained)
+    assert (tmp_path / "rest.csv").read_text() == "film,problem,similar\nNo Such Film,not in the catalogue,\n"
+
+
+def test_no_film_matched_is_an_error(trained, tmp_path):
+    (tmp_path / "mine.csv").write_text("title,rating\nNo Such Film,5\nNor This One,4\n")
+    args = ("infer_milvus.py", "--ratings", tmp_path / "mine.csv")
+    error = fail(*args, cwd=trained)
+    assert error == f"error: {tmp_path / 'mine.csv'}: none of its films is among the 211 of the collection"
+    done = run_script(*args, cwd=trained)
+    assert done.stdout == ""
+    assert "  not in the catalogue: No Such Film, Nor This One\n" in done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_few_films_are_noted(trained, tmp_path, count):
+    lines = MINE.read_text().splitlines()[: 1 + count]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    _, printed = query(trained, "--ratings", tmp_path / "mine.csv")
+    films = "1 film" if count == 1 else f"{count} films"
+    note = f"note: the taste is that of {films}; "
+    assert (note in printed) == (count < 10)
+
+
+def test_few_films_of_many_are_noted_by_name(trained, tmp_path):
+    """None at all: their list is the one for anyone. Nobody is left out."""
+    lines = MINE.read_text().splitlines()[1:14]
+    rows = ["user,title,year,rating", *(f"ann,{line}" for line in lines), "bob,Alien,,5", "cem,No Such Film,,5"]
+    rows += [f"user {number},No Such Film,,3" for number in range(7)]
+    (tmp_path / "many.csv").write_text("\n".join(rows))
+    args = ("infer_milvus.py", "--users", tmp_path / "many.csv", "-k", 3, "--output", "-")
+    done = succeed(*args, cwd=trained)
+    shown = "cem, user 0, user 1, user 2, user 3 and 3 more"
+    assert f"note: no film matched, so recommendations are for anyone: {shown}\n" in done.stderr
+    assert "note: fewer than 10 films matched: bob\n" in done.stderr
+    by_user = {}
+    for row in csv.DictReader(done.stdout.splitlines()):
+        by_user.setdefault(row["user_id"], []).append((row["movie_id"], row["score"]))
+    assert list(by_user) == ["ann", "bob", "cem", *(f"user {number}" for number in range(7))]
+    anyone, _ = query(trained, "--by", "both", "-k", 3)
+    assert by_user["cem"] == [(str(row["movie_id"]), str(row["score"])) for row in anyone]
+    assert by_user["bob"] != by_user["cem"] != by_user["ann"]
+
+
+def test_wrong_files_are_refused(trained, tmp_path):
+    for name, text, message in (
+        ("watchlist.csv", "Name,Year\nAlien,1979\n", "a watchlist is of films not yet seen; give ratings.csv"),
+        ("many.csv", "user,title,rating\nann,Alien,5\nbob,Alien,5\n", "give them to --users FILE --output FILE"),
+        ("empty.csv", "", "no CSV file of ratings; the first line names the columns"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert message in fail("infer_milvus.py", "--ratings", tmp_path / name, cwd=trained)
+    (tmp_path / "one.csv").write_text("title,rating\nAlien,5\n")
+    assert "no column user" in fail("infer_milvus.py", "--users", tmp_path / "one.csv", "--output", "-", cwd=trained)
+
+
+def test_shorten():
+    assert shorten(["a"]) == "a"
+    assert shorten("abcde") == "a, b, c, d, e"
+    assert shorten(map(str, range(2000))) == "0, 1, 2, 3, 4 and 1,995 more"
+    assert shorten(["x" * 1000, "y" * 60]) == f"{'x' * 57}..., {'y' * 60}"
