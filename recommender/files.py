@@ -118,7 +118,7 @@ def check_folder_writable(folder: Path) -> None:
     """
     with _write_errors(folder):
         absolute = folder.absolute()
-        existing = next(path for path in (absolute, *absolute.parents) if path.exists())
+        existing = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
         tempfile.TemporaryFile(dir=existing).close()
 
 

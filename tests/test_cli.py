@@ -276,7 +276,7 @@ def test_metrics_in_the_manifest(trained):
 def test_training_without_data_says_what_to_do(tmp_path, monkeypatch, capsys):
     code, printed = train_again(tmp_path, monkeypatch, capsys, "--data-dir", ".")
     assert code == 1
-    assert "--data-dir takes a folder" in printed.err
+    assert "--data-dir takes the folder or the zip of a MovieLens release" in printed.err
     assert not (tmp_path / MODEL_FOLDER).exists()
 
 

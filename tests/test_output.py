@@ -74,7 +74,7 @@ def test_original_table():
 
 
 def test_table(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("COLUMNS", "72")
     indent = " " * 26
     assert format_table(output_columns("both", True), ROWS).splitlines() == [
         "Top      Id  Score   Pick  Title",
@@ -223,9 +223,9 @@ def test_escape_sequences_of_a_catalogue_do_not_reach_the_output(trained, tmp_pa
     assert error == "error: own.txt, line 1: control character '\\x1b'; delete it, or save the file as UTF-8"
 
 
-@pytest.mark.parametrize("title", ["x" * 200_000, "x " * 50_000])
-def test_long_titles_are_not_printed_whole(trained, tmp_path, title):
-    (tmp_path / "one.csv").write_text(f"title,rating\n{title},5\n")
+def test_long_titles_are_not_printed_whole(trained, tmp_path):
+    (tmp_path / "one.csv").write_text(f"title,rating\n{'x' * 200_000},5\n")
+    title = "x" * 20_000
     for query in (("--ratings", tmp_path / "one.csv"), ("--like", title), ("--movie", title), ("--genre", title)):
         done = run_script("infer_milvus.py", *query, cwd=trained)
         assert done.returncode == 1

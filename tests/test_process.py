@@ -103,14 +103,14 @@ def test_signals_that_nohup_ignores_stay_ignored():
 def test_signal_in_a_destructor_is_not_lost():
     """Python prints and drops exceptions there; the signal is raised again."""
     program = """
-import signal
+import signal, time
 class Closing:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
         for _ in range(1000): pass
 def work():
     Closing()
-    for _ in range(1000): pass
+    for _ in range(300): time.sleep(0.01)
     print("still here")
 run_main(lambda: run_and_report(work, str))
 """

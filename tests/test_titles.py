@@ -386,11 +386,13 @@ def test_exact_year_comes_before_the_year_beside_it():
             assert [title.movie_id for title in matched.titles if matched.kind is not None] == found
 
 
-def test_movie_without_a_year_matches_no_year():
-    matcher = TitleMatcher([Title(1, "Nameless", 1)])
+def test_movie_without_a_year_matches_by_its_whole_name():
+    matcher = TitleMatcher([Title(1, "Nameless", 1), Title(2, "Moonlight", 1), Title(3, "Moonlight (1990)", 1)])
     assert matcher.find("nameless").kind is MatchKind.NAME
-    assert matcher.find("nameless (1990)").kind is None
-    assert matcher.match(FilmReference(None, "Nameless", 1990)).kind is None
+    assert matcher.find("nameless (1990)").kind is MatchKind.NAME
+    assert matcher.match(FilmReference(None, "Nameless", 1990)).kind is MatchKind.NAME
+    assert matcher.match(FilmReference(None, "Namelesss", 1990)).kind is None
+    assert [title.movie_id for title in matcher.match(FilmReference(None, "Moonlight", 1990)).titles] == [3]
 
 
 def test_closest_name_is_the_only_one():
@@ -458,8 +460,8 @@ def test_find_movie(hamlets, text, movie_id):
         ("Amletto", "no movie is called 'Amletto'; choose one by its id: id:11 Hamlet (1996); id:10 Hamlet (1990)"),
         ("shining (1999)", "no movie is called 'shining (1999)'; choose one by its id: id:15 The Shining (1980)"),
         ("zzz", "no movie is called 'zzz'; nor is a similar one"),
-        ("11", "no movie is called '11'; nor is a similar one"),
-        ("1984", "no movie is called '1984'; nor is a similar one"),
+        ("11", "no movie is called '11'; nor is a similar one; an id is written id:11"),
+        ("1984", "no movie is called '1984'; nor is a similar one; an id is written id:1984"),
         ("id:99", "no movie has the id '99'"),
         ("id:x", "no movie has the id 'x'"),
         ("id:\u0661\u0663", "no movie has the id '\u0661\u0663'"),

@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
 from recommender.errors import RecommenderError, Step
 
+RESEND_SECONDS = 0.01
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -18,6 +20,10 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+_received: list[int] = []
+"""Signals that have interrupted the work. Paddle and some libraries replace the exception by one of their own."""
 
 
 def prepare_process() -> None:
@@ -30,13 +36,20 @@ def prepare_process() -> None:
     _handle_signals(_exit_at_once)  # Nothing needs cleaning up while modules are being imported.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # For letters that the terminal's encoding lacks.
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        sys.exit("error: the current folder was deleted; change to another one")
 
 
 def run_main(main: Callable[[], int]) -> NoReturn:
     """Runs a script's main function and exits with its exit code; signals interrupt it as an exception."""
     sys.unraisablehook = _resend_swallowed_signal
     _handle_signals(_raise_interrupted)
-    code = main()
+    try:
+        code = main()
+    except Interrupted as error:
+        code = _report_interruption(error.number)
     _handle_signals(lambda number, frame: os._exit(code))  # The work is done; only Python is shutting down.
     sys.exit(code)
 
@@ -52,16 +65,23 @@ def run_and_report(work: Callable[[], None], command: Callable[[Step], str]) -> 
         work()
         if sys.stdout:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _report_interruption(_received[0] if _received else signal.SIGINT)
     except BrokenPipeError:  # The reader, `head` perhaps, has what it wants.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except RecommenderError as error:
-        return _report(error.format_message(command), 1)
-    except OSError as error:
-        return _report(str(error), 1)
-    except KeyboardInterrupt as error:
-        number = getattr(error, "number", signal.SIGINT)
-        return _report(_interruption(number), 128 + number)
+    except Exception as error:
+        if _received:
+            return _report_interruption(_received[0])
+        if isinstance(error, RecommenderError):
+            return _report(error.format_message(command), 1)
+        if isinstance(error, OSError):
+            return _report(str(error), 1)
+        raise
     return 0
+
+
+def _report_interruption(number: int) -> int:
+    return _report(_interruption(number), 128 + number)
 
 
 def _report(message: str, code: int) -> int:
@@ -86,12 +106,13 @@ def _exit_at_once(number: int, _: FrameType | None) -> None:
 
 
 def _raise_interrupted(number: int, _: FrameType | None) -> None:
+    _received.append(number)
     raise Interrupted(number)
 
 
 def _resend_swallowed_signal(unraisable: Any) -> None:
-    """Raises a signal again that came while Python ran a destructor, where exceptions are lost."""
+    """Raises a signal again, a moment later, that came while Python ran a destructor, where exceptions are lost."""
     if isinstance(unraisable.exc_value, Interrupted):
-        signal.raise_signal(unraisable.exc_value.number)
+        threading.Timer(RESEND_SECONDS, signal.raise_signal, [unraisable.exc_value.number]).start()
     else:
         sys.__unraisablehook__(unraisable)
