@@ -5,7 +5,6 @@
 
 import contextlib
 import io
-import os
 import re
 import shlex
 import sys
@@ -30,11 +29,12 @@ NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w.]*\w)")
 
 def help_text(script):
     """Returns a script's help at 100 columns, the same with every version of Python."""
-    os.environ["COLUMNS"] = "100"
-    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-        script.parse_args(["--help"])
-    lines = text.getvalue().replace(Path(sys.argv[0]).name, f"{script.__name__}.py")
-    return re.sub(r"(-\w) (\S+), (--[\w-]+) \2", r"\1, \3 \2", lines)  # As Python 3.13 writes it.
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as text:
+        patch.setenv("COLUMNS", "100")
+        patch.setattr(sys, "argv", [f"{script.__name__}.py"])
+        with contextlib.suppress(SystemExit):
+            script.parse_args(["--help"])
+    return re.sub(r"(-\w) (\S+), (--[\w-]+) \2", r"\1, \3 \2", text.getvalue())  # As Python 3.13 writes it.
 
 
 def commands_page():
@@ -111,5 +111,4 @@ def test_figures_of_the_readme_were_printed(title):
 
 
 if __name__ == "__main__":
-    sys.argv[0] = "test_docs.py"
     COMMANDS.write_text(commands_page(), "utf-8")

@@ -45,7 +45,10 @@ def by_imdb(title, year, imdb_id):
 ALIEN = [("", by_title("Alien", 1979), 4.5)]
 LETTERBOXD = "Date,Name,Year,Letterboxd URI,Rating\n2024-01-02,Alien,1979,https://boxd.it/x,4.5\n"
 WATCHED = "Date,Name,Year,Letterboxd URI\n2024-01-02,Alien,1979,https://boxd.it/x\n"
-IMDB = 'Const,Your Rating,Date Rated,Title,URL,Year\ntt0078748,9,2024-01-02,Alien,https://x,1979\ntt0000001,4,x,"Crow, The",,\n'
+IMDB = (
+    "Const,Your Rating,Date Rated,Title,URL,Year\ntt0078748,9,2024-01-02,Alien,https://x,1979\n"
+    'tt0000001,4,x,"Crow, The",,\n'
+)
 FORMATS = {
     "Letterboxd": (LETTERBOXD, ALIEN),
     "Letterboxd with byte order mark": ("\ufeff" + LETTERBOXD, ALIEN),

@@ -179,6 +179,9 @@ def test_signals_at_random_moments(worlds, undisturbed, tmp_path, name, trials):
         if process.returncode == 0:
             assert all(is_new), moment
             assert errors.splitlines() == errors_undisturbed, moment
+        elif process.returncode == -number:  # Before the first line of the script ran, on a busy machine.
+            assert all(is_old), moment
+            assert not errors or number == signal.SIGINT, moment
         else:
             num_stopped += 1
             *others, last = errors.splitlines()
