@@ -38,7 +38,7 @@ def read_bytes(path: Path, remedy: str = "", fix_step: Step | None = None) -> by
         FileError: The file cannot be read, or is an endless stream.
     """
     try:
-        if path.is_file():
+        if path != STANDARD_STREAM and path.is_file():
             return path.read_bytes()
         with sys.stdin.buffer if path == STANDARD_STREAM else path.open("rb") as stream:
             content = stream.read(MAX_STREAM_BYTES + 1)

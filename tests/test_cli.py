@@ -79,13 +79,6 @@ def test_steps_in_the_wrong_order_name_the_right_one(trained, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movies.dat", "my model", "my.db", "my.txt"]
 
 
-def test_new_model_needs_a_new_collection(folder):
-    succeed("train.py", "--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 1000, "--seed", 5, cwd=folder)
-    assert fail("infer_milvus.py", cwd=folder).endswith("a different model; run: python infer_milvus.py -i")
-    succeed("infer_milvus.py", "-i", cwd=folder)
-    succeed("infer_milvus.py", cwd=folder)
-
-
 def test_latin_1_and_utf_8_catalogues_give_the_same_file(folder):
     first = (folder / "movies_data.txt").read_bytes()
     succeed("get_movies_data.py", "-f", SAMPLE / "movies.dat", cwd=folder)
@@ -121,19 +114,24 @@ def train_again(folder, monkeypatch, capsys, *args):
     return code, capsys.readouterr()
 
 
-def test_catalogue_of_an_earlier_model_is_replaced_by_the_current_one(folder):
-    """As after a kill between the two renames at the end of train.py."""
-    origin, before = folder / "movies_origin.txt", (folder / "movies_origin.txt").read_bytes()
-    data_dir = folder / "data"
+def test_training_again_on_other_data(folder):
+    """Steps two and three must follow; each says so, and neither mixes the models."""
+    origin, data_dir = folder / "movies_origin.txt", folder / "data"
+    before = origin.read_bytes()
     shutil.copytree(SAMPLE, data_dir)
     with (data_dir / "movies.dat").open("ab") as file:
         file.write(b"9001::Neuromancer (2031)::Sci-Fi\n")
     succeed("train.py", "--data-dir", data_dir, "--epochs", 1, "--batch-size", 1000, cwd=folder)
     assert origin.read_bytes().endswith(b"9001::Neuromancer (2031)::Sci-Fi\n")
-    origin.write_bytes(before)
+    assert fail("infer_milvus.py", cwd=folder).endswith("a different model; run: python infer_milvus.py -i")
+    error = fail("infer_milvus.py", "-i", cwd=folder)
+    assert error.endswith("; run: python get_movies_data.py -f movies_origin.txt")
+    origin.write_bytes(before)  # As after a kill between the two renames at the end of train.py.
     done = succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
     assert "movies_origin.txt is the catalogue of an earlier model; the current model's is used\n" in done.stderr
     assert "212 movies written to movies_data.txt\n" in done.stdout
+    assert "recommender_demo: 212\n" in succeed("infer_milvus.py", "-i", cwd=folder).stdout
+    assert "recommender_demo: 212\n" in succeed("infer_milvus.py", cwd=folder).stdout
 
 
 def test_training_does_not_overwrite_movies_of_ones_own(folder, monkeypatch, capsys):

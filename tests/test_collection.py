@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from recommender.data.movielens import Movie
-from recommender.index.build import Catalogue, build_collection
-from recommender.index.collection import ALIAS, MovieCollection
+from recommender.index.build import Catalogue, _check_recall, build_collection
+from recommender.index.collection import ALIAS, MovieCollection, current_collection
 from recommender.index.connection import DataType, MilvusConnection, MilvusError
 from recommender.index.filters import MovieFilter, all_of, is_in
 from recommender.index.metadata import METADATA_PROPERTY, CollectionMetadata
@@ -129,6 +129,22 @@ def test_build_that_loses_movies_is_refused(tmp_path):
             build(connection, [*movies(4), movies(1)[0]], unit_vectors(5), "f2")
         assert open_collection(connection).num_movies == 5
         assert len(collection_names(connection)) == 1
+
+
+def test_collection_whose_searches_miss_is_refused(random_collection):
+    """As with an index that is not exact: here the vectors that are stored are those of other movies."""
+    catalogue, num_ratings = random_catalogue()
+    connection, name = random_collection.connection, current_collection(random_collection.connection)
+    stored = Catalogue(catalogue, unit_vectors(500), num_ratings, "f1")
+    _check_recall(connection, name, stored, 1.0)
+    other = stored._replace(vectors=np.roll(stored.vectors, 1, axis=0))
+    with pytest.raises(MilvusError, match=r": searches miss \d+ movies of 500; run: python infer_milvus.py -i$"):
+        _check_recall(connection, name, other, 0.99)
+    one_wrong = stored.vectors.copy()
+    one_wrong[7] = unit_vectors(1, seed=9)
+    _check_recall(connection, name, stored._replace(vectors=one_wrong), 0.99)
+    with pytest.raises(MilvusError, match=": searches miss 1 movie of 500"):
+        _check_recall(connection, name, stored._replace(vectors=one_wrong), 1.0)
 
 
 def create_foreign_collection(connection, name):
@@ -281,6 +297,17 @@ def test_filters_agree_with_a_naive_loop(random_collection, movie_filter, num_ex
         assert ids(hits) == expected[:10]
 
 
+@pytest.mark.parametrize("num_excluded", [50, 400, 495])
+def test_movies_are_found_behind_many_excluded_ones(random_collection, num_excluded):
+    """The nearest are excluded, of one query all the others: more hits are fetched until there are enough."""
+    vectors, queries = unit_vectors(500), unit_vectors(3, seed=4)
+    ranked = np.argsort(-(queries @ vectors.T)) + 1
+    exclude_ids = [set(ranked[0, :num_excluded].tolist()), set(), set(ranked[2, :num_excluded].tolist())]
+    found = random_collection.search(queries, 10, "", exclude_ids)
+    expected = [ranked[0, num_excluded:][:10], ranked[1, :10], ranked[2, num_excluded:][:10]]
+    assert [ids(hits) for hits in found] == [movie_ids.tolist() for movie_ids in expected]
+
+
 @pytest.mark.parametrize("movie_filter", FILTERS, ids=str)
 def test_counts(random_collection, movie_filter):
     pairs = list(zip(*random_catalogue(), strict=True))
@@ -313,7 +340,7 @@ def test_titles(random_collection):
     assert sorted(random_collection.titles()) == expected
     assert random_collection.titles_with_ids([3, 3]) == [expected[2]]
     assert sorted(random_collection.titles_with_keys(["film0", "film7", "none"])) == [expected[0], expected[7]]
-    many = [f"film{number}" for number in range(3000)]
+    many = [f"film{number}" for number in reversed(range(3000))]
     assert sorted(random_collection.titles_with_keys(many)) == expected, "in several messages"
 
 

@@ -1,5 +1,6 @@
 import io
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -35,9 +36,9 @@ def test_file_appears_when_complete_and_keeps_its_mode(tmp_path):
     path.write_text("old")
     path.chmod(0o640)
     with atomic_write(path) as file:
-        file.write("né")
+        file.write("né\n")
         assert path.read_text() == "old"
-    assert path.read_bytes() == "né".encode()
+    assert path.read_bytes() == "né\n".encode()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["file"]
 
@@ -62,9 +63,11 @@ def test_link_stays_a_link(tmp_path):
     assert (tmp_path / "to come").read_text() == "newer"
 
 
-def test_pipes_devices_and_standard_output_are_written_directly(tmp_path, capsys):
-    write(Path("/dev/null"), "gone")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+def test_pipes_devices_and_standard_output_are_written_directly(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    controller, terminal = os.openpty()  # A device that no failure of this test can replace, unlike /dev/null.
+    write(Path(os.ttyname(terminal)), "text")
+    assert os.read(controller, 10) == b"text"
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[str] = []
@@ -74,8 +77,11 @@ def test_pipes_devices_and_standard_output_are_written_directly(tmp_path, capsys
     reader.join(timeout=10)
     assert read == ["text"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
-    write(Path("-"), "to the terminal")
-    assert capsys.readouterr().out == "to the terminal"
+    write(Path("-"), "to standard output")
+    assert capsys.readouterr().out == "to standard output"
+    assert os.listdir(tmp_path) == ["pipe"]
+    for descriptor in (controller, terminal):
+        os.close(descriptor)
 
 
 def test_last_of_two_writers_wins(tmp_path):
@@ -120,6 +126,8 @@ def test_missing_file_names_the_remedy(tmp_path):
 def test_reads_files_and_standard_input(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"\xff\n")
     assert read_bytes(tmp_path / "file") == b"\xff\n"
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("a file of that name")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"typed")))
     assert read_bytes(Path("-")) == b"typed"
 
@@ -150,9 +158,40 @@ def test_error_of_another_file_passes_unchanged(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_full_disk_names_the_file():
-    with pytest.raises(FileError, match=r"^/dev/full: cannot write it: No space left on device; choose another place$"):
-        write(Path("/dev/full"), "x")
+def test_failed_write_names_the_file_and_keeps_the_old_one(tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(FileError, match=rf"^{path}: cannot write it: File too large; choose another place$"):
+            write(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_file_survives_a_loss_of_power(tmp_path, monkeypatch):
+    """The content is on the disk before the file gets its name, and the name before the block ends."""
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(descriptor):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def record_replace(source, target):
+        calls.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    open_before = len(os.listdir("/proc/self/fd"))
+    write(tmp_path / "file", "text")
+    assert calls == ["file", "rename", "folder"]
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_closed_pipe_is_not_a_file_error(tmp_path):

@@ -96,6 +96,18 @@ def test_malformed_file(path, vocabularies, content, message):
     assert str(caught.value) == f"{path}{message}{FIX}"
 
 
+def test_malformed_movie_is_named(path, vocabularies):
+    path.write_text(with_checksum(LINES.replace("9::2,", "0::2,")))
+    with pytest.raises(DataError, match=rf"^{path}, line 2: movie id '0'; "):
+        read_movies_data(path, vocabularies)
+
+
+def test_line_separators_of_other_kinds_are_part_of_a_title(path, vocabularies):
+    movies = [Movie(1, "One\u2028Two\u2029Three (1990)", ("War",))]
+    write_movies_data(path, movies, vocabularies)
+    assert read_movies_data(path, vocabularies) == movies
+
+
 def test_every_flipped_bit_is_noticed(path, vocabularies):
     content = path.read_bytes()
     for bit in range(8 * len(content)):

@@ -165,7 +165,7 @@ def test_a_given_batch_size_is_an_upper_bound():
 
 def test_validation_rows_are_a_share_and_at_least_one():
     config = TrainConfig(validation_share=0.01)
-    assert [config.num_validation(number) for number in (1, 99, 250, 900_228)] == [1, 1, 2, 9002]
+    assert [config.num_validation(number) for number in (1, 99, 299, 900_228)] == [1, 1, 2, 9002]
 
 
 def test_training_step_returns_the_loss_and_reduces_it():

@@ -53,12 +53,12 @@ def _has_writable_cache() -> bool:
 
 @contextmanager
 def preserve_sigterm() -> Iterator[None]:
-    """Restores the SIGTERM handler that Paddle 3.3 replaces when it is imported; the signal waits meanwhile."""
+    """Restores the SIGTERM handler that Paddle 3.3 replaces when it is imported; signals wait meanwhile."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     handler = signal.getsignal(signal.SIGTERM)
     yield
     paddle.disable_signal_handler()
