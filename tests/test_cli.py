@@ -222,6 +222,7 @@ def test_inputs_that_cannot_be_read(trained, tmp_path, monkeypatch, command):
         assert f"error: {path}{reason}" in fail(*command, path, cwd=trained)
 
 
+@pytest.mark.server
 def test_same_seed_gives_the_same_model(trained, tmp_path):
     """The programs of the towers aside, whose variables Paddle numbers throughout a process."""
     args = ("--data-dir", SAMPLE, "--num_epochs", 3, "--use_gpu", 0, "--output", "again")

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, TRIALS, load_everything, run_process, run_script, start_script, succeed
+from conftest import SAMPLE, TRIALS, load_everything, run_script, start_script, succeed
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN
 from recommender.cli.process import SIGNALS
 from recommender.inference.model_folder import load_model
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+FIRST_GUESS = {"train.py": 2.5, "get_movies_data.py": 0.3, "infer_milvus.py -i": 2.0, "infer_milvus.py --users": 0.7}
+"""Seconds that a command takes; a run that ends before its signal corrects it."""
 ALL_USERS = Path("all.csv")
 TRAIN = ("train.py", "--epochs", 1, "--batch-size", 1000, "--data-dir")
 QUERY = ("infer_milvus.py", "-k", 300, "--min-ratings", 0, "--format", "csv", "--model")
@@ -86,33 +88,24 @@ def write_other_data(folder: Path) -> Path:
     return folder
 
 
-class Undisturbed(NamedTuple):
-    """A command that no signal stopped."""
-
-    seconds: float
-    errors: list[str]
-    """Lines on standard error."""
-
-
 @pytest.fixture(scope="module")
-def undisturbed():
-    """The commands that were run to their end in a process, by name."""
+def errors_of():
+    """Lines that a command prints on standard error where no signal stops it, by its name."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory, undisturbed):
+def worlds(trained, tmp_path_factory, errors_of):
     """Two data sets, and the folders after all commands on them."""
-    found = []
-    for data_dir in (SAMPLE, write_other_data(tmp_path_factory.mktemp("data") / "other")):
-        world = World(data_dir, tmp_path_factory.mktemp("world"), "")
-        for name in COMMANDS:
-            started = time.monotonic()
-            done = succeed(*world.args(name), cwd=world.folder, run=run_process if found else run_script)
-            undisturbed[name] = Undisturbed(time.monotonic() - started, done.stderr.splitlines())
-        answer = succeed(*QUERY, MODEL_FOLDER, cwd=world.folder).stdout
-        found.append(world._replace(answer=answer))
-    return found
+    first = World(SAMPLE, Path(shutil.copytree(trained, tmp_path_factory.mktemp("first") / "copy")), "")
+    other_data = write_other_data(tmp_path_factory.mktemp("data") / "other")
+    second = World(other_data, tmp_path_factory.mktemp("second"), "")
+    succeed(*first.args("infer_milvus.py --users"), cwd=first.folder)
+    (second.folder / "train.stdout").touch()
+    for name in COMMANDS:
+        errors_of[name] = succeed(*second.args(name), cwd=second.folder).stderr.splitlines()
+    query = (*QUERY, MODEL_FOLDER)
+    return [world._replace(answer=succeed(*query, cwd=world.folder).stdout) for world in (first, second)]
 
 
 def copy(source: Path, target: Path) -> None:
@@ -129,24 +122,21 @@ def versions(folder: Path) -> set[Path]:
 
 
 def wait_for_handlers(process: subprocess.Popen[str]) -> None:
-    """Waits until a script handles signals; before its first line, Python itself answers them."""
+    """Waits until a script handles all signals; before its first line, Python itself answers them."""
     status = Path(f"/proc/{process.pid}/status")
-    while process.poll() is None:
-        caught = re.search(r"^SigCgt:\s+(\w+)$", status.read_text(), re.MULTILINE) if status.exists() else None
-        if caught is None or int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
+    while process.poll() is None and status.exists():
+        caught = int(re.search(r"^SigCgt:\s+(\w+)$", status.read_text(), re.MULTILINE)[1], 16)
+        if all(caught >> (number - 1) & 1 for number in SIGNALS):
             return
         time.sleep(0.002)
 
 
 @pytest.mark.parametrize(
     ("name", "trials"),
-    [
-        *(pytest.param(name, 2 if name in ("train.py", "infer_milvus.py -i") else 1) for name in COMMANDS),
-        *(pytest.param(name, TRIALS, marks=pytest.mark.server) for name in COMMANDS),
-    ],
+    [(name, 1) for name in COMMANDS] + [pytest.param(name, TRIALS, marks=pytest.mark.server) for name in COMMANDS],
 )
-def test_signals_at_random_moments(worlds, undisturbed, tmp_path, name, trials):
-    command, (seconds, errors_undisturbed) = COMMANDS[name], undisturbed[name]
+def test_signals_at_random_moments(worlds, errors_of, tmp_path, name, trials):
+    command, seconds = COMMANDS[name], FIRST_GUESS[name]
     folder = Path(shutil.copytree(worlds[0].folder, tmp_path / "folder"))
     files = {path.name for path in folder.iterdir()}
     random = np.random.default_rng(trials)
@@ -178,14 +168,11 @@ def test_signals_at_random_moments(worlds, undisturbed, tmp_path, name, trials):
         assert versions(folder) == versions_before | {model.folder}, moment
         if process.returncode == 0:
             assert all(is_new), moment
-            assert errors.splitlines() == errors_undisturbed, moment
-        elif process.returncode == -number:  # Before the first line of the script ran, on a busy machine.
-            assert all(is_old), moment
-            assert not errors or number == signal.SIGINT, moment
+            assert errors.splitlines() == errors_of[name], moment
         else:
             num_stopped += 1
             *others, last = errors.splitlines()
             assert process.returncode == 128 + number, moment
             assert last == f"error: {WORDS[number]}; nothing is left half-written", moment
-            assert set(others) <= set(errors_undisturbed), moment
+            assert set(others) <= set(errors_of[name]), moment
         current = 1 - current if all(is_new) else current

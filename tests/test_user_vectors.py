@@ -294,6 +294,14 @@ def test_new_ratings_join_the_history_and_are_excluded(model):
     assert anyone.with_ratings({}) == anyone
 
 
+def test_new_ratings_are_on_the_scale_of_the_training_data(model):
+    """The sample has whole stars from 1; a service may have half a star."""
+    assert model.min_rating == 1
+    profile = UserProfile.from_demographics(model).with_ratings({1: 0.5, 2: float("nan"), 3: 4.5})
+    assert profile.stars(model).tolist() == [1, 4.5]
+    assert UserProfile.from_demographics(model).stars(model).tolist() == []
+
+
 def test_history_has_the_embeddings_of_its_movies(model, collection):
     known = model.vocabularies.movies.tokens[3]
     profile = UserProfile.from_demographics(model, 0, None, 4).with_movies(

@@ -50,8 +50,9 @@ def run_main(main: Callable[[], int]) -> NoReturn:
         code = main()
     except Interrupted as error:
         code = _report_interruption(error.number)
-    _handle_signals(lambda number, frame: os._exit(code))  # The work is done; only Python is shutting down.
-    sys.exit(code)
+    if sys.stdout:
+        sys.stdout.flush()
+    os._exit(code)  # Not sys.exit: while Python and Paddle shut down, signals end a process without a word.
 
 
 def run_and_report(work: Callable[[], None], command: Callable[[Step], str]) -> int:
