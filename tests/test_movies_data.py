@@ -108,9 +108,10 @@ def test_line_separators_of_other_kinds_are_part_of_a_title(path, vocabularies):
     assert read_movies_data(path, vocabularies) == movies
 
 
-def test_every_flipped_bit_is_noticed(path, vocabularies):
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.server)])
+def test_flipped_bits_are_noticed(path, vocabularies, step):
     content = path.read_bytes()
-    for bit in range(8 * len(content)):
+    for bit in range(0, 8 * len(content), step):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)

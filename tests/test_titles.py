@@ -22,15 +22,8 @@ from recommender.data.titles import (
 from recommender.index.build import Catalogue, build_collection
 from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
-from recommender.inference.titles import (
-    MatchKind,
-    Title,
-    TitleError,
-    TitleMatcher,
-    closest_name,
-    find_movie,
-    match_films,
-)
+from recommender.inference.name_similarity import closest_name
+from recommender.inference.titles import MatchKind, Title, TitleError, TitleMatcher, find_movie, match_films
 
 ML1M_DIR = Path(os.environ.get("ML1M_DIR", "data/ml-1m"))
 

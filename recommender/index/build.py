@@ -132,10 +132,10 @@ def _create_collection(
     client.create_collection(
         name,
         schema=schema,
-        index_params=index,
         properties={METADATA_PROPERTY: metadata.to_property()},
         consistency_level="Bounded",  # With Strong each read would wait 0.2 s for a server's clock.
     )
+    client.create_index(name, index, sync=False)  # Otherwise pymilvus 3.0 sleeps, though the collection is empty.
 
 
 def _insert_movies(connection: MilvusConnection, name: str, catalogue: Catalogue) -> None:

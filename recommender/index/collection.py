@@ -17,7 +17,8 @@ from recommender.errors import Step
 from recommender.index.connection import MilvusConnection, MilvusError
 from recommender.index.filters import MovieFilter, all_of, is_in, is_not_in, range_conditions
 from recommender.index.metadata import CollectionMetadata, lite_checksums
-from recommender.inference.titles import Title, closest_name
+from recommender.inference.name_similarity import closest_name
+from recommender.inference.titles import Title
 
 ALIAS = "recommender_demo"
 READ_BATCH = 1000

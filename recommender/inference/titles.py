@@ -1,12 +1,11 @@
 """Title matching: which movies a typed text, or a film in a file, refers to."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from rapidfuzz import fuzz, process
-from rapidfuzz.distance import OSA
 
 from recommender.data.ratings_csv import FilmReference
 from recommender.data.titles import (
@@ -18,6 +17,17 @@ from recommender.data.titles import (
     title_key,
 )
 from recommender.errors import RecommenderError
+from recommender.inference.name_similarity import (
+    allowed_typos,
+    are_in_order,
+    begins,
+    contains,
+    have_same_content,
+    in_order,
+    is_part,
+    is_same_with_typos,
+    is_typo,
+)
 
 if TYPE_CHECKING:
     from recommender.index.collection import MovieCollection
@@ -26,13 +36,8 @@ ID_PREFIX = "id:"
 MAX_OFFERED = 5
 MIN_SIMILARITY = 75.0
 """Lower bound on `rapidfuzz.fuzz.ratio`, 0..100, of a title that is offered where nothing matches."""
-MAX_TYPOS = ((4, 1), (8, 2))
-"""Pairs of a word length and the number of typos allowed from that length on; a first letter must be right."""
 YEAR_TOLERANCE = 1
 """Services differ by a year for films that were first shown abroad or at a festival."""
-
-FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode".split())
-"""Words that a name may lack."""
 
 Names = list[list[str]]
 """The names of one movie, main name first, each as normalized words."""
@@ -144,11 +149,11 @@ class TitleMatcher:
             return
         yield from self._whole_names(["".join(words)])
         yield MatchKind.BEGINNING, self._where(lambda names: names[0][: len(words)] == words)
-        yield MatchKind.PART, self._where(lambda names: any(_contains(name, words) for name in names))
-        by_beginnings = self._where(lambda names: any(_in_order(name, words, _begins) for name in names))
+        yield MatchKind.PART, self._where(lambda names: any(contains(name, words) for name in names))
+        by_beginnings = self._where(lambda names: any(in_order(name, words, begins) for name in names))
         yield MatchKind.WORD_BEGINNINGS, by_beginnings
         yield self._typos(words, range(len(self._titles)))
-        with_typos = self._where(lambda names: any(_in_order(name, words, _is_typo) for name in names))
+        with_typos = self._where(lambda names: any(in_order(name, words, is_typo) for name in names))
         yield MatchKind.PART_WITH_TYPOS, with_typos
 
     def _whole_names(self, keys: Sequence[str]) -> tuple[tuple[MatchKind, list[int]], ...]:
@@ -172,12 +177,12 @@ class TitleMatcher:
         def where(matches: Callable[[list[str]], bool]) -> tuple[MatchKind, list[int]]:
             return MatchKind.PART, [row for row in in_year if any(map(matches, self._names[row]))]
 
-        yield where(lambda name: _have_same_content(name, words))
-        yield where(lambda name: _is_part(words, name))
-        yield where(lambda name: _is_part(name, words))
+        yield where(lambda name: have_same_content(name, words))
+        yield where(lambda name: is_part(words, name))
+        yield where(lambda name: is_part(name, words))
         key, segments = "".join(words), segment_keys(film.title)
         yield (MatchKind.PART, [row for row in in_year if key in self._segments(row) or self._keys[row][0] in segments])
-        yield where(lambda name: _are_in_order(words, name) or _are_in_order(name, words))
+        yield where(lambda name: are_in_order(words, name) or are_in_order(name, words))
 
     def _segments(self, row: int) -> list[str]:
         return segment_keys(alternative_names(self._titles[row].title)[0])
@@ -185,13 +190,13 @@ class TitleMatcher:
     def _typos(self, words: list[str], rows: Iterable[int]) -> tuple[MatchKind, list[int]]:
         """Returns the movies of which a name has the same words with typos, or the same letters with few."""
         key = "".join(words)
-        allowed = _allowed_typos(key)
+        allowed = allowed_typos(key)
 
         def matches(row: int) -> bool:
             by_key = any(
-                key and abs(len(other) - len(key)) <= allowed and _is_typo(other, key) for other in self._keys[row]
+                key and abs(len(other) - len(key)) <= allowed and is_typo(other, key) for other in self._keys[row]
             )
-            return by_key or any(_is_same_with_typos(name, words) for name in self._names[row])
+            return by_key or any(is_same_with_typos(name, words) for name in self._names[row])
 
         return MatchKind.TYPO, [row for row in rows if matches(row)]
 
@@ -209,65 +214,6 @@ class TitleMatcher:
             " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
         )
         return [self._titles[row] for _, _, row in near]
-
-
-def _in_order(name: Sequence[str], words: Sequence[str], same: Callable[[str, str], bool]) -> bool:
-    """Returns whether each word is, in this order, the same as a word of the name."""
-    rest = iter(name)
-    return all(any(same(candidate, word) for candidate in rest) for word in words)
-
-
-def _contains(name: Sequence[str], words: Sequence[str]) -> bool:
-    return f" {' '.join(words)} " in f" {' '.join(name)} "
-
-
-def _is_part(words: Sequence[str], name: Sequence[str]) -> bool:
-    return 2 <= len(words) < len(name) and _contains(name, words)
-
-
-def _are_in_order(words: Sequence[str], name: Sequence[str]) -> bool:
-    return 3 <= len(words) < len(name) and _in_order(name, words, str.__eq__)
-
-
-def _have_same_content(name: Sequence[str], words: Sequence[str]) -> bool:
-    """Returns whether two names differ in typos, words like `the` and numerals that one of them lacks, at most."""
-    content, other = ([word for word in one if word not in FUNCTION_WORDS] for one in (name, words))
-    numbers, other_numbers = ([word for word in one if word.isdigit()] for one in (content, other))
-    if numbers and other_numbers and numbers != other_numbers:
-        return False
-    content, other = ([word for word in one if not word.isdigit()] for one in (content, other))
-    return len(content) > 1 and _is_same_with_typos(content, other)
-
-
-def _begins(candidate: str, word: str) -> bool:
-    return candidate == word if word.isdigit() else candidate.startswith(word)
-
-
-def _is_typo(candidate: str, word: str) -> bool:
-    """Returns whether two words are equal but for a few letters that are wrong, missing or swapped."""
-    if candidate == word or (len(word) > 3 and _stem(candidate) == _stem(word)):
-        return True
-    same_numbers = re.findall(r"\d+", candidate) == re.findall(r"\d+", word)
-    return same_numbers and candidate[:1] == word[:1] and OSA.distance(candidate, word) <= _allowed_typos(word)
-
-
-def _is_same_with_typos(name: Sequence[str], words: Sequence[str]) -> bool:
-    return len(name) == len(words) and all(map(_is_typo, name, words))
-
-
-def _stem(word: str) -> str:
-    """Returns a word without its plural ending: `thieves` is `thief`."""
-    return re.sub(r"s$", "", re.sub(r"ies$", "y", re.sub(r"ves$", "f", word)))
-
-
-def _allowed_typos(word: str) -> int:
-    return max((typos for length, typos in MAX_TYPOS if len(word) >= length), default=0)
-
-
-def closest_name(text: str, names: Mapping[str, str]) -> str | None:
-    """Returns the value of the one key that a text equals but for typos; None where there is not exactly one."""
-    near = [value for key, value in names.items() if _is_typo(key, text)]
-    return near[0] if len(near) == 1 else None
 
 
 def find_movie(collection: "MovieCollection", text: str) -> Title:

@@ -85,8 +85,7 @@ def save_model(
         The fingerprint.
 
     Raises:
-        ModelError: The folder holds something else than a model, or cannot be written; the version before stays
-            current.
+        ModelError: The folder cannot be written, or holds something else; the version before stays current.
     """
     check_output(folder)
     version = folder / f"files-{uuid.uuid4().hex[:12]}"
