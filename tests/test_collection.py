@@ -231,7 +231,7 @@ def test_vectors_that_are_not_finite(random_collection, bad):
 
 
 def random_catalogue():
-    """Returns 500 films over all decades and genres, some without a year, and their numbers of ratings."""
+    """Returns 500 films over all decades and genres, some without year or links, and their numbers of ratings."""
     random = np.random.default_rng(2)
     genres = ["Comedy", "Drama", "Film-Noir", "War"]
     catalogue = [
@@ -239,6 +239,8 @@ def random_catalogue():
             row + 1,
             f"Film {row} ({random.integers(1920, 2001)})" if row % 9 else f"Film {row}",
             tuple(random.choice(genres, random.integers(1, 4), replace=False).tolist()),
+            f"tt{7000 + row:07}" if row % 3 else "",
+            90_000 + row if row % 2 else 0,
         )
         for row in range(500)
     ]
@@ -322,7 +324,7 @@ def test_fetch(random_collection):
     vectors = unit_vectors(500)
     catalogue, num_ratings = random_catalogue()
     for movie_ids in ([7, 1, 7], range(1, 501), []):
-        stored = random_collection.fetch(movie_ids)
+        stored = open_collection(random_collection.connection).fetch(movie_ids)
         assert stored.keys() == set(movie_ids)
         for movie_id, (movie, count, vector) in stored.items():
             assert (movie, count) == (catalogue[movie_id - 1], num_ratings[movie_id - 1])
@@ -332,6 +334,27 @@ def test_fetch(random_collection):
 def test_ids_that_are_not_there_are_left_out(random_collection):
     assert random_collection.fetch([0, 1, 501]).keys() == {1}
     assert [title.movie_id for title in random_collection.titles_with_ids([0, 2, 501])] == [2]
+
+
+def test_ids_of_several_messages(random_collection):
+    """The ids that are there come last."""
+    many = [*range(10_000, 12_500), *range(1, 501)]
+    collection = open_collection(random_collection.connection)
+    assert collection.fetch(many).keys() == set(range(1, 501))
+    assert sorted(title.movie_id for title in collection.titles_with_ids(many)) == list(range(1, 501))
+    assert collection.movie_ids_by("id", many) == {movie_id: movie_id for movie_id in range(1, 501)}
+
+
+def test_movies_by_their_ids_elsewhere(random_collection):
+    catalogue, _ = random_catalogue()
+    for field in ("imdb_id", "tmdb_id"):
+        expected = {getattr(movie, field): movie.movie_id for movie in catalogue if getattr(movie, field)}
+        assert 200 < len(expected) < 500
+        assert random_collection.movie_ids_by(field, expected) == expected
+        value = next(iter(expected))
+        assert random_collection.movie_ids_by(field, [value, value]) == {value: expected[value]}
+        assert random_collection.movie_ids_by(field, []) == {}
+    assert random_collection.movie_ids_by("imdb_id", ["tt9999999", 'x"] or id > 0 or imdb_id in ["']) == {}
 
 
 def test_titles(random_collection):

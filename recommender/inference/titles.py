@@ -102,6 +102,7 @@ class TitleMatcher:
             [normalize_words(name) for name in alternative_names(title.title)] for title in self._titles
         ]
         self._keys = [["".join(name) for name in names] for names in self._names]
+        self._main_names = dict(enumerate(" ".join(names[0]) for names in self._names))
         self._rows: dict[str, list[int]] = {}
         for row, keys in enumerate(self._keys):
             for key in dict.fromkeys(keys):
@@ -209,9 +210,8 @@ class TitleMatcher:
             series = self._where(lambda names: names[0][: len(words) - 1] == words[:-1])
             if series:
                 return [self._titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
-        names = {row: " ".join(names[0]) for row, names in enumerate(self._names)}
         near = process.extract(
-            " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
+            " ".join(words), self._main_names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
         )
         return [self._titles[row] for _, _, row in near]
 
