@@ -292,6 +292,7 @@ SHELF = [
     Title(14, "Star Wars: Episode IV - A New Hope (1977)", 990),
     Title(15, "Bicycle Thief, The (Ladri di biciclette) (1948)", 120),
     Title(16, "Star Trek II: The Wrath of Khan (1982)", 320),
+    Title(17, "Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb (1963)", 550),
 ]
 
 
@@ -351,6 +352,18 @@ def test_find(text, found, kind):
         ("Alien", 1981, []),
         ("Star Wars", 1977, [14]),
         ("Alien (Director's Cut)", None, [1]),
+        ("Aliem", None, []),
+        ("Star Trek: Wrath of Kahn", 1982, [16]),
+        ("Star Trek: Wrath of Kahn", 1983, []),
+        ("Oscar, Lucinda", 1997, [13]),
+        ("Psycho 2", 1960, []),
+        ("Bicyclethieff", 1948, [15]),
+        ("De Sica Presents The Bicycle Thief", 1948, [15]),
+        ("2001", 1968, [12]),
+        ("Stanley Kubrick's Psycho", 1960, [7]),
+        ("Dr. Strangelove: Stop Worrying", 1963, [17]),
+        ("Star Trek II: Revenge and The Wrath of Khan", 1982, [16]),
+        ("It's Life", 1946, []),
         ("Vittorio De Sica's The Bicycle Thief", 1948, [15]),
         ("Vittorio De Sica's The Bicycle Thief", None, []),
         ("Star Trek: The Wrath of Khan", 1982, [16]),
