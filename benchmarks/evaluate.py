@@ -55,7 +55,7 @@ from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
 from recommender.inference.model_folder import SavedModel, load_model
 from recommender.inference.recommend import Query, recommend
-from recommender.inference.user_vectors import RANKING_WEIGHTS, STAR_WEIGHT, TasteParameters, UserProfile, split_vectors
+from recommender.inference.user_vectors import RANKING_WEIGHTS, STAR_WEIGHT, UserProfile, split_vectors
 from recommender.scoring import COSINE_SCALE
 from recommender.training.taste import taste_vectors
 
@@ -92,8 +92,7 @@ def load(data: MovieLens, folder: Path) -> Evaluated:
     """Loads a model that was trained on this data."""
     model = load_model(folder)
     split = split_and_encode(data, held_out_rows(len(data.ratings)))
-    taste = TasteParameters(model.taste_inputs, model.taste_outputs, model.taste_demographics)
-    tastes = taste_vectors(split.train, split.vocabularies, taste)
+    tastes = taste_vectors(split.train, split.vocabularies, model.taste)
     return Evaluated(model, split, embed_catalogue(model, data.movies), (model.profile_vectors, tastes))
 
 

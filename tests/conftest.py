@@ -109,7 +109,7 @@ def load_everything(model: SavedModel) -> None:
     from recommender.models.embed import load_tower
 
     arrays = ("user_ids", "profiles", "profile_vectors", "histories", "user_prior")
-    for name in (*arrays, "taste_inputs", "taste_outputs", "taste_demographics", "movies", "vocabularies"):
+    for name in (*arrays, "taste", "movies", "vocabularies"):
         getattr(model, name)
     for name in ("user_tower", "movie_tower"):
         load_tower(model.tower_path(name))

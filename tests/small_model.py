@@ -28,9 +28,10 @@ def create_model(number: int) -> ModelData:
         histories=RatingHistories(np.zeros(number, RATING_DTYPE), np.array([0, number])),
         user_prior=UserPrior(np.full(200, number, np.float32), np.zeros((200, 200), np.float32)),
         taste=TasteParameters(
-            MovieEmbeddings(*np.full((2, 3, 199), number, np.float32)),
             MovieEmbeddings(*np.full((2, 3, 200), number, np.float32)),
-            np.zeros((33, 199), np.float32),
+            MovieEmbeddings(*np.full((2, 3, 200), number, np.float32)),
+            np.zeros((34, 200), np.float32),
+            np.ones(200, np.float32),
         ),
     )
     vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("cd"), Vocabulary([number]))

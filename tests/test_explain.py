@@ -72,18 +72,23 @@ def scores_of(model, collection, catalogue, profile):
     return 5 * catalogue.vectors[:, :200] @ user.rating, catalogue.vectors[:, 200:] @ user.taste
 
 
+def taste_factor(model, profile):
+    """Returns float[200], by which the sum of a profile's embeddings is multiplied: its length and the shrinkage."""
+    squared_length = sum(weight**2 for weight in profile.history.values()) + 1
+    variances = model.taste_variances
+    return variances / (variances + 0.3 / squared_length) / np.sqrt(squared_length)
+
+
 def demographic_taste(model, catalogue, profile):
-    """Returns float[movies], what bias and demographics add to taste scores."""
+    """Returns float[movies], what demographics add to taste scores, those of everyone included."""
     indices = model.profiles[profile.row, 1:]
-    rows = [offset + index for offset, index in zip((0, 3, 11), indices.tolist(), strict=True) if index]
-    return catalogue.vectors[:, 200:-1] @ model.taste_demographics[rows].sum(0) + catalogue.vectors[:, -1]
+    rows = [offset + index for offset, index in zip((0, 3, 11), indices.tolist(), strict=True) if index] + [33]
+    return catalogue.vectors[:, 200:] @ (model.taste_demographics[rows].sum(0) * taste_factor(model, profile))
 
 
 @pytest.mark.parametrize("profile", WITH_HISTORY.values(), ids=WITH_HISTORY)
 @pytest.mark.parametrize("ranking", ["picks", "both"])
-def test_reasons_of_a_history_with_bias_and_demographics_are_the_ranked_value(
-    model, collection, catalogue, profile, ranking
-):
+def test_reasons_of_a_history_with_demographics_are_the_ranked_value(model, collection, catalogue, profile, ranking):
     profile = profile(model)
     values, labels = part_values(model, collection, catalogue, profile, ranking)
     predicted, taste = scores_of(model, collection, catalogue, profile)
@@ -99,15 +104,14 @@ def test_reasons_of_a_history_with_bias_and_demographics_are_the_ranked_value(
 
 @pytest.mark.parametrize("profile", WITH_HISTORY.values(), ids=WITH_HISTORY)
 def test_reason_by_picks_is_what_the_taste_score_lacks_without_the_movie(model, collection, catalogue, profile):
-    """But for the length of the history, by which the weights are divided."""
+    """But for the length of the history, which scales the sum."""
     profile = profile(model)
     values, _ = part_values(model, collection, catalogue, profile, "picks")
-    weights = np.array(list(profile.history.values()))
-    for row, movie_id in enumerate(profile.history):
+    for row, (movie_id, weight) in enumerate(profile.history.items()):
         if movie_id == OWN_MOVIE.movie_id:
             continue
-        embedding = model.taste_inputs.by_id[model.movie_idx(np.array([movie_id]))[0]]
-        expected = catalogue.vectors[:, 200:-1] @ embedding * weights[row] / np.sqrt((weights**2).sum())
+        embedding = weight * model.taste_inputs.by_id[model.movie_idx(np.array([movie_id]))[0]]
+        expected = catalogue.vectors[:, 200:] @ (embedding * taste_factor(model, profile))
         np.testing.assert_allclose(values[row], expected, atol=1e-5)
 
 
@@ -137,18 +141,19 @@ def test_reasons_of_demographics_are_differences_with_and_without_each(model, co
     without = [predicted_ratings(model, catalogue, *indices) for indices in ((0, 1, 11), (2, 0, 11), (2, 1, 0))]
     expected = with_all - np.array(without)
     if ranking == "both":
-        tastes = model.taste_demographics[[2, 3 + 1, 11 + 11]]
-        expected = 0.2 * expected + tastes @ catalogue.vectors[:, 200:-1].T
+        tastes = model.taste_demographics[[2, 3 + 1, 11 + 11]] * taste_factor(model, profile)
+        expected = 0.2 * expected + tastes @ catalogue.vectors[:, 200:].T
     np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("profile", WITHOUT_HISTORY.values(), ids=WITHOUT_HISTORY)
-def test_reasons_by_picks_of_demographics_with_bias_are_the_taste_score(model, collection, catalogue, profile):
+def test_reasons_by_picks_of_demographics_with_everyone_are_the_taste_score(model, collection, catalogue, profile):
     profile = profile(model)
     values, labels = part_values(model, collection, catalogue, profile, "picks")
     assert labels == [label for label in profile.description.split(", ") if not label.startswith("any")]
     _, taste = scores_of(model, collection, catalogue, profile)
-    np.testing.assert_allclose(values.sum(0) + catalogue.vectors[:, -1], taste, atol=1e-5)
+    everyone = model.taste_demographics[33] * taste_factor(model, profile)
+    np.testing.assert_allclose(values.sum(0) + catalogue.vectors[:, 200:] @ everyone, taste, atol=1e-5)
 
 
 def test_reasons_by_stars_of_a_user_are_demographics_and_own_ratings(model, collection, catalogue):

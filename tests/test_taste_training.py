@@ -16,21 +16,22 @@ from recommender.data.features import (
     encode_profiles,
 )
 from recommender.data.movielens import Movie, User
+from recommender.training.edlae_init import Dropout, scale_features
 from recommender.training.processes import TrainingError
 from recommender.training.taste import (
     TasteConfig,
-    UserBatch,
-    draw_batch,
+    Users,
+    drop_out,
     encode_content,
     encode_demographics,
-    encode_histories,
+    encode_users,
     fit_content,
-    normalize_rows,
+    rotate_to_principal_axes,
     taste_vectors,
     train_taste,
 )
 
-CONFIG = TasteConfig(min_steps=120)
+CONFIG = TasteConfig()
 
 
 def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
@@ -58,56 +59,64 @@ def output_vectors(taste, movies, vocabularies):
 
 
 def arrays_of(taste):
-    return [*taste.inputs, *taste.outputs, taste.demographics]
+    return [*taste.inputs, *taste.outputs, taste.demographics, taste.variances]
 
 
-def test_history_weights_and_targets_of_users():
+def test_histories_and_demographics_of_users():
     stars = {0: 5, 2: 4, 4: 3, 6: 2, 8: 1}
     dataset, vocabularies = build(1, 10, share=1.1, rating=lambda user, movie: stars[movie])
-    users = encode_histories(dataset, vocabularies.movies.size)
+    users = encode_users(dataset, vocabularies.movies.size)
     movie_idx = dataset.movies.movie_idx[[0, 2, 4, 6, 8]]
-    assert users.histories.toarray()[0, movie_idx].tolist() == [1, 1, 0.5, 0.5, 0.5]
-    assert users.targets.toarray()[0, movie_idx].tolist() == [1.5, 1, 0.5, 0, 0]
+    assert users.histories.toarray()[0, movie_idx].tolist() == pytest.approx([1.3, 1, 0.6, 0.4, 0.3])
     assert users.histories.nnz == 5
-    assert users.targets.nnz == 3
-    assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [0 + 2, 3 + 3, 11 + 1], "female, 25-34, other"
+    assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [2, 3 + 3, 11 + 1, 33], "female, 25-34, other"
 
 
-def test_unknown_demographics_have_no_embedding():
+def test_unknown_demographics_have_no_embedding_but_everyones():
     encoded = encode_demographics(np.array([[0, 0, 0], [2, 0, 21], [1, 7, 1]])).toarray()
-    assert encoded.shape == (3, 33)
-    assert [np.flatnonzero(row).tolist() for row in encoded] == [[], [2, 32], [1, 10, 12]]
+    assert encoded.shape == (3, 34)
+    assert [np.flatnonzero(row).tolist() for row in encoded] == [[33], [2, 32, 33], [1, 10, 12, 33]]
 
 
 def test_dropout_of_movies_histories_and_demographics():
     random = np.random.default_rng(0)
-    histories = csr_array(np.ones((400, 50), np.float32))
-    users = UserBatch(histories, encode_demographics(np.ones((400, 3), int)), histories)
-    config = TasteConfig(movie_dropout=0.4, history_dropout=0.25, demographic_dropout=0.1)
-    batch = draw_batch(users, np.arange(400), config, random)
-    num_movies = (batch.histories.toarray() > 0).sum(1)
+    users = Users(csr_array(np.ones((400, 50), np.float32)), encode_demographics(np.ones((400, 3), int)))
+    features = drop_out(users, Dropout(movies=0.4, histories=0.25, demographics=0.1), random).toarray()
+    movies, labels = features[:, :50] > 0, features[:, 50:] > 0
+    num_movies = movies.sum(1)
     assert (num_movies == 0).mean() == pytest.approx(0.25, abs=0.06)
     assert num_movies[num_movies > 0].mean() / 50 == pytest.approx(0.6, abs=0.02)
-    np.testing.assert_allclose(np.linalg.norm(batch.histories.toarray()[num_movies > 0], axis=1), 1, atol=1e-6)
-    assert batch.demographics.toarray().sum() == pytest.approx(400 * 3 * 0.9, rel=0.03)
-    assert batch.targets.nnz == 400 * 50, "targets have no dropout"
+    np.testing.assert_allclose(features[:, 50 + 33], 1 / np.sqrt(num_movies + 1), atol=1e-6)
+    assert labels[:, 33].all(), "what counts for everyone is not dropped"
+    assert labels[:, :33].sum() == pytest.approx(400 * 3 * 0.9, rel=0.03)
     assert (users.histories.toarray() == 1).all(), "the users themselves are unchanged"
-    assert users.demographics.toarray().sum() == 400 * 3
+    assert users.demographics.toarray().sum() == 400 * 4
 
 
-def test_batch_has_the_users_of_its_rows():
-    cells = np.diag([1, 2, 3, 4]).astype(np.float32)
-    users = UserBatch(csr_array(cells), csr_array(10 * cells), csr_array(100 * cells))
-    config = TasteConfig(movie_dropout=0, history_dropout=0, demographic_dropout=0)
-    batch = draw_batch(users, np.array([3, 1]), config, np.random.default_rng(0))
-    assert batch.histories.toarray().tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
-    assert batch.demographics.toarray().tolist() == [[0, 0, 0, 40], [0, 20, 0, 0]]
-    assert batch.targets.toarray().tolist() == [[0, 0, 0, 400], [0, 200, 0, 0]]
+def test_without_dropout_the_features_are_all_of_the_users():
+    users = Users(csr_array(np.diag([1, 2, 3]).astype(np.float32)), encode_demographics(np.ones((3, 3), int)))
+    features = drop_out(users, Dropout(0, 0, 0), np.random.default_rng(0))
+    np.testing.assert_array_equal(features.toarray(), scale_features(*users).toarray())
 
 
-def test_rows_are_scaled_to_unit_length_and_empty_ones_stay_zero():
-    histories = csr_array(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
-    assert normalize_rows(histories).toarray().tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+def test_principal_axes_keep_scores_and_have_uncorrelated_components():
+    random = np.random.default_rng(0)
+    features, inputs = random.normal(size=(50, 12)), random.normal(size=(12, 6))
+    outputs = random.normal(size=(20, 6))
+    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(features @ inputs, inputs, outputs)
+    vectors = features @ rotated_inputs
+    np.testing.assert_allclose(vectors @ rotated_outputs.T, features @ inputs @ outputs.T, atol=1e-10)
+    np.testing.assert_allclose(vectors.T @ vectors / 50, np.diag(variances), atol=1e-10)
+    np.testing.assert_allclose(rotated_outputs.T @ rotated_outputs, np.eye(6), atol=1e-10)
+
+
+def test_principal_axes_of_fewer_movies_than_components():
+    random = np.random.default_rng(0)
+    vectors, inputs, outputs = (random.normal(size=(size, 6)) for size in (50, 12, 4))
+    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
+    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-10)
+    assert (variances > 0).sum() == 4
+    assert rotated_outputs.shape == (4, 6)
 
 
 def test_learns_a_checkerboard_of_tastes():
@@ -129,7 +138,7 @@ def test_learns_a_checkerboard_of_tastes():
 def test_content_embeddings_are_fitted_to_the_trained_ones():
     """With the weights of `fit_content`: the numbers of training ratings of each movie."""
     dataset, vocabularies = build(20, 10)
-    config = dataclasses.replace(CONFIG, min_steps=6)
+    config = CONFIG
     taste = train_taste(dataset, vocabularies, config)
     counts = np.bincount(dataset.movies.movie_idx[dataset.ratings.movie_row], minlength=vocabularies.movies.size)
     assert len(set(counts.tolist())) > 3
@@ -139,22 +148,25 @@ def test_content_embeddings_are_fitted_to_the_trained_ones():
         np.testing.assert_allclose(table.by_content, expected, atol=0.02 * abs(expected).max())
 
 
-def test_taste_vectors_are_sums_of_embeddings():
+def test_taste_vectors_are_shrunken_means_of_embeddings():
     stars = {0: 5, 2: 2}
     dataset, vocabularies = build(2, 3, share=1.1, rating=lambda user, movie: stars.get(movie, 4))
-    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, min_steps=3))
+    taste = train_taste(dataset, vocabularies, CONFIG)
     vectors = taste_vectors(dataset, vocabularies, taste)
     assert vectors.shape == (NUM_DEMOGRAPHIC_PROFILES + 2, 200)
-    woman = taste.demographics[[2, 3 + 3, 11 + 1]].sum(0)
-    liked, seen = taste.inputs.by_id[dataset.movies.movie_idx[[0, 2]]]
-    np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], [*woman, 1], atol=1e-6)
-    expected = woman + (liked + 0.5 * seen) / np.sqrt(1.25)
-    np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], [*expected, 1], atol=1e-6)
+    woman = taste.demographics[[2, 3 + 3, 11 + 1, 33]].sum(0)
+    alone = woman * taste.variances / (taste.variances + 0.3)
+    np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], alone, atol=1e-6)
+    liked, disliked = taste.inputs.by_id[dataset.movies.movie_idx[[0, 2]]]
+    squared_length = 1.3**2 + 0.4**2 + 1
+    expected = (woman + 1.3 * liked + 0.4 * disliked) / np.sqrt(squared_length)
+    expected *= taste.variances / (taste.variances + 0.3 / squared_length)
+    np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], expected, atol=1e-6)
 
 
 def test_same_seed_same_model_other_seed_another():
     dataset, vocabularies = build(20, 10)
-    config = dataclasses.replace(CONFIG, min_steps=6)
+    config = CONFIG
     first, second, other = (
         train_taste(dataset, vocabularies, dataclasses.replace(config, seed=seed)) for seed in (1, 1, 2)
     )
@@ -167,7 +179,7 @@ def test_users_and_movies_without_ratings_are_no_trouble():
     rated = set(dataset.ratings.movie_row.tolist())
     assert len(rated) < 8
     assert (dataset.movies.movie_idx >= NUM_RESERVED).sum() == len(rated)
-    taste = train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, min_steps=6))
+    taste = train_taste(dataset, vocabularies, CONFIG)
     assert np.isfinite(taste_vectors(dataset, vocabularies, taste)).all()
     assert np.isfinite(output_vectors(taste, dataset.movies, vocabularies)).all()
 
@@ -209,6 +221,5 @@ def test_content_embeddings_are_a_weighted_ridge_regression():
 
 def test_nan_loss_is_an_error():
     dataset, vocabularies = build(20, 10)
-    dataset = dataset._replace(ratings=dataset.ratings._replace(rating=np.full(len(dataset.ratings.rating), np.nan)))
     with pytest.raises(TrainingError, match="got NaN loss"):
-        train_taste(dataset, vocabularies, CONFIG)
+        train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, learning_rate=1e30))

@@ -22,16 +22,17 @@ from recommender.index.connection import MilvusConnection
 from recommender.inference.model_folder import ModelError, load_model
 from recommender.inference.user_vectors import (
     DEMOGRAPHIC_OFFSETS,
+    EVERYONE,
     RATING_VARIANCE,
     History,
     MovieEmbeddings,
-    TasteParameters,
     UserPrior,
     UserProfile,
     fit_user_prior,
     history_weights,
     join_vectors,
     load_history,
+    shrinkage,
     split_vectors,
     stated_demographics,
 )
@@ -97,31 +98,46 @@ def test_movies_with_ratings_have_rows_and_others_are_sums(random):
 
 @pytest.mark.parametrize("demographic_idx", [[0, 0, 0], [2, 0, 21], [1, 7, 1]])
 @pytest.mark.parametrize("weights", [[], [1.0], [1.0, 0.5, 0.5]])
-def test_taste_vector_is_the_sum_of_history_and_demographics(random, weights, demographic_idx):
-    table = random.normal(size=(33, 199)).astype(np.float32)
-    embeddings = random.normal(size=(len(weights), 199)).astype(np.float32)
+def test_taste_vector_is_the_shrunken_mean_of_history_and_demographics(random, weights, demographic_idx):
+    table = random.normal(size=(34, MODEL_DIM)).astype(np.float32)
+    embeddings = random.normal(size=(len(weights), MODEL_DIM)).astype(np.float32)
+    variances = random.uniform(0, 2, MODEL_DIM).astype(np.float32)
     weights = np.array(weights, np.float32)
-    expected = np.zeros(199)
+    expected = table[33].astype(float)
     for row, weight in zip(embeddings, weights, strict=True):
-        expected += row * weight / np.sqrt((weights**2).sum())
+        expected += row * weight
     for offset, index in zip((0, 3, 11), demographic_idx, strict=True):
         expected += table[offset + index] if index else 0
-    history = History(embeddings, weights, stated_demographics(table, np.array(demographic_idx)))
+    squared_length = (weights**2).sum() + 1
+    expected *= variances / (variances + 0.3 / squared_length) / np.sqrt(squared_length)
+    history = History(embeddings, weights, stated_demographics(table, np.array(demographic_idx)), variances)
     parts = history.contributions()
-    assert parts.shape == (len(weights) + np.count_nonzero(demographic_idx), MODEL_DIM)
+    assert parts.shape == (len(weights) + np.count_nonzero(demographic_idx) + 1, MODEL_DIM)
     vector = history.vector()
     assert vector.dtype == np.float32
-    np.testing.assert_allclose(vector, [*expected, 1], atol=1e-5)
-    np.testing.assert_allclose(parts.sum(0) + np.eye(MODEL_DIM)[-1], vector, atol=1e-5)
+    np.testing.assert_allclose(vector, expected, atol=1e-5)
+    np.testing.assert_allclose(parts.sum(0), vector, atol=1e-5)
+
+
+def test_shrinkage_trusts_long_histories_and_large_variances_more():
+    factors = shrinkage(np.array([0.0, 0.1, 1.0, 100.0], np.float32), np.array([0, 10, 1e6], np.float32))
+    assert factors.shape == (3, 4)
+    assert (factors[:, 0] == 0).all()
+    assert (np.diff(factors, axis=1) > 0).all()
+    assert (np.diff(factors[:, 1:], axis=0) > 0).all()
+    assert factors[2, 2] == pytest.approx(1, abs=1e-5)
 
 
 def test_demographic_embeddings_do_not_overlap():
     assert DEMOGRAPHIC_OFFSETS.tolist() == [0, 3, 11]
+    assert EVERYONE == 33
 
 
-def test_liked_movies_count_twice():
-    assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == [0.5, 0.5, 0.5, 1, 1]
-    assert history_weights(np.array([3.5, 4.5, np.nan])).tolist() == [0.5, 1, 0.5]
+def test_weights_of_a_history_grow_with_the_stars():
+    assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == pytest.approx([0.3, 0.4, 0.6, 1, 1.3])
+    assert history_weights(np.array([0.5, 3.5, 4.5])).tolist() == pytest.approx([0.3, 0.8, 1.15])
+    assert history_weights(np.array([np.nan])).tolist() == [0.5], "seen and not rated"
+    assert history_weights(np.array([], np.float32)).dtype == np.float32
 
 
 def draw_prior(random):
@@ -247,7 +263,10 @@ def test_profile_of_a_user(model):
     rated = model.ratings_of(42)
     training = rated[~rated["held_out"]]
     assert 0 < len(training) < len(rated)
-    assert dict(profile.history) == {movie_id: 1 if rating >= 4 else 0.5 for movie_id, rating, _ in training.tolist()}
+    weights = {1: 0.3, 2: 0.4, 3: 0.6, 4: 1, 5: 1.3}
+    assert dict(profile.history) == pytest.approx(
+        {movie_id: weights[stars] for movie_id, stars, _ in training.tolist()}
+    )
     assert profile.exclude_ids == set(profile.history)
     assert profile.row == model.profile_row(42)
     assert profile.user_id == 42
@@ -269,7 +288,7 @@ def test_profile_of_demographics(model):
 
 def test_stated_movies_join_the_history_and_are_excluded(model):
     user = UserProfile.from_user(model, 42)
-    disliked = next(movie_id for movie_id, weight in user.history.items() if weight == 0.5)
+    disliked = min(user.history, key=user.history.get)
     profile = user.with_movies({disliked: "One", 9001: "Two"}, {9002: "Three"})
     assert set(profile.history) == set(user.history) | {9001, 9002} == profile.exclude_ids
     stated = profile.history[disliked], profile.history[9001], profile.history[9002]
@@ -284,12 +303,12 @@ def test_stated_movies_join_the_history_and_are_excluded(model):
 def test_new_ratings_join_the_history_and_are_excluded(model):
     anyone = UserProfile.from_demographics(model)
     profile = anyone.with_ratings({1: 4.5, 2: 3.5, 3: float("nan")})
-    assert profile.history == {1: 1, 2: 0.5, 3: 0.5}
+    assert profile.history == pytest.approx({1: 1.15, 2: 0.8, 3: 0.5})
     assert profile.new_ratings == {1: 4.5, 2: 3.5}, "a movie without stars is in the history only"
     assert profile.exclude_ids == {1, 2, 3}
     assert profile.description == anyone.description
     more = profile.with_ratings({2: 5.0, 4: 1.0})
-    assert more.history == {1: 1, 2: 1, 3: 0.5, 4: 0.5}
+    assert more.history == pytest.approx({1: 1.15, 2: 1.3, 3: 0.5, 4: 0.3})
     assert more.new_ratings == {1: 4.5, 2: 5.0, 4: 1.0}
     assert anyone.with_ratings({}) == anyone
 
@@ -316,15 +335,14 @@ def test_history_has_the_embeddings_of_its_movies(model, collection):
     [expected] = model.taste_inputs.lookup(own, model.vocabularies.genres.size)
     np.testing.assert_array_equal(embeddings[OWN_MOVIE.movie_id], expected)
     assert expected.any()
-    np.testing.assert_array_equal(history.demographics, model.taste_demographics[[1, 11 + 5]])
+    np.testing.assert_array_equal(history.demographics, model.taste_demographics[[1, 11 + 5, 33]])
 
 
 def test_taste_vectors_are_those_that_training_evaluated(model, collection):
     """One by one from the model folder, and all at once from the training rows."""
     data = read_movielens(SAMPLE)
     split = split_and_encode(data, held_out_rows(len(data.ratings)))
-    taste = TasteParameters(model.taste_inputs, model.taste_outputs, model.taste_demographics)
-    together = taste_vectors(split.train, split.vocabularies, taste)
+    together = taste_vectors(split.train, split.vocabularies, model.taste)
     profiles = [UserProfile.from_user(model, user_id) for user_id in (1, 42, 300)]
     for profile in [*profiles, UserProfile.from_demographics(model, 1, 2, 3)]:
         alone = load_history(model, collection, profile).vector()

@@ -68,7 +68,7 @@ def split_query(model: SavedModel, collection: "MovieCollection", profile: UserP
         vectors = join_vectors(rating_parts, taste_parts[: len(movie_ids)])
         return Contributions(vectors, lambda part: _movie_name(model, collection, movie_ids[part]), True)
     labels, differences = _demographic_parts(model, profile)
-    taste_parts = np.concatenate([taste_parts[len(movie_ids) :], np.zeros_like(differences)])[: len(differences)]
+    taste_parts = np.concatenate([taste_parts[len(movie_ids) : -1], np.zeros_like(differences)])[: len(differences)]
     return Contributions(join_vectors(rating_weight * differences, taste_parts), labels.__getitem__, False)
 
 

@@ -34,9 +34,9 @@ from recommender.data.features import (
 )
 from recommender.data.movielens import Movie, parse_movies
 from recommender.errors import RecommenderError, Step, pluralize
-from recommender.inference.user_vectors import MovieEmbeddings, UserPrior
+from recommender.inference.user_vectors import MovieEmbeddings, TasteParameters, UserPrior
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 CATALOGUE = "movies_origin.txt"
 CURVE = "training_curve.png"
@@ -135,18 +135,28 @@ class SavedModel:
 
     @cached_property
     def taste_inputs(self) -> MovieEmbeddings:
-        """Embeddings of the movies in a history, of width 199."""
-        return self._embeddings("taste.inputs", EMBEDDING_DIM - 1)
+        """Embeddings of the movies in a history."""
+        return self._embeddings("taste.inputs")
 
     @cached_property
     def taste_outputs(self) -> MovieEmbeddings:
-        """The movies' taste vectors, of width 200."""
-        return self._embeddings("taste.outputs", EMBEDDING_DIM)
+        """The movies' taste vectors."""
+        return self._embeddings("taste.outputs")
 
     @cached_property
     def taste_demographics(self) -> np.ndarray:
-        """float32[33, 199], embeddings of genders, ages and occupations."""
-        return self._array("taste.demographics", np.float32, None, EMBEDDING_DIM - 1)
+        """float32[34, 200], see `TasteParameters`."""
+        return self._array("taste.demographics", np.float32, None, EMBEDDING_DIM)
+
+    @cached_property
+    def taste_variances(self) -> np.ndarray:
+        """float32[200], see `TasteParameters`."""
+        return self._array("taste.variances", np.float32, EMBEDDING_DIM)
+
+    @property
+    def taste(self) -> TasteParameters:
+        """The whole taste model."""
+        return TasteParameters(self.taste_inputs, self.taste_outputs, self.taste_demographics, self.taste_variances)
 
     def tower_path(self, name: str) -> Path:
         """Returns the verified path of `user_tower` or `movie_tower`, without suffix, for `load_tower`."""
@@ -195,9 +205,9 @@ class SavedModel:
     def _rated_movie_ids(self) -> np.ndarray:
         return np.array(self.vocabularies.movies.tokens)
 
-    def _embeddings(self, name: str, dim: int) -> MovieEmbeddings:
-        by_id = self._array(f"{name}.by_id", np.float32, None, dim)
-        return MovieEmbeddings(by_id, self._array(f"{name}.by_content", np.float32, None, dim))
+    def _embeddings(self, name: str) -> MovieEmbeddings:
+        names = [f"{name}.{field}" for field in MovieEmbeddings._fields]
+        return MovieEmbeddings(*(self._array(name, np.float32, None, EMBEDDING_DIM) for name in names))
 
     def _array(self, name: str, dtype: Any, *shape: int | None) -> np.ndarray:
         """Loads an array, whose shape is as given where that is not None."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD
 from recommender.data.features import (
     DEMOGRAPHIC_SIZES,
     EMBEDDING_DIM,
@@ -32,10 +31,18 @@ STAR_WEIGHT = 0.2
 RANKING_WEIGHTS = {"stars": (1.0, 0.0), "picks": (0.0, 1.0), "both": (COSINE_SCALE * STAR_WEIGHT, 1.0)}
 """Weights of the two inner products, rating and taste, by the name of the ranking."""
 
+WHOLE_STARS, RATING_WEIGHTS = (1, 2, 3, 4, 5), (0.3, 0.4, 0.6, 1.0, 1.3)
+"""Weights of a movie in a history by its stars, and the scores that the taste model is trained towards."""
 LIKED_WEIGHT = 1.0
 SEEN_WEIGHT = 0.5
+PRIOR_WEIGHT = 1.0
+"""Weight of demographics beside a history: that of one movie with 4 stars."""
+TASTE_NOISE = 0.3
+"""Noise variance of a taste vector from one movie with 4 stars, see `shrinkage`."""
 DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
 """First rows of gender, age and occupation in a table of demographic embeddings."""
+EVERYONE = sum(DEMOGRAPHIC_SIZES)
+"""Last row of that table, which counts for every user."""
 
 RATING_VARIANCE = 0.75
 """Variance of a rating around its prediction, in stars squared; this and the next two were chosen on held-out users."""
@@ -86,52 +93,80 @@ class TasteParameters(NamedTuple):
     """A trained taste model; see `TasteModel`."""
 
     inputs: MovieEmbeddings
-    """Of width 199: the embeddings of the movies in a history."""
+    """Of width 200: the embeddings of the movies in a history."""
     outputs: MovieEmbeddings
-    """Of width 200: the movies' taste vectors, each ending in a bias."""
+    """Of width 200: the movies' taste vectors, along the principal axes of the training users' scores."""
     demographics: np.ndarray
-    """float32[33, 199], embeddings of genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`"""
+    """float32[34, 200], embeddings of genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`, and of `EVERYONE`"""
+    variances: np.ndarray
+    """float32[200], mean squares of the training users' taste vectors"""
 
 
 class History(NamedTuple):
     """What the taste of a user is computed from: movies with weights, and demographics."""
 
     embeddings: np.ndarray
-    """float32[movies, 199], input embeddings of the taste model"""
+    """float32[movies, 200], input embeddings of the taste model"""
     weights: np.ndarray
     """float32[movies], see `history_weights`"""
     demographics: np.ndarray
-    """float32[stated demographics, 199], embeddings of the gender, age and occupation that are known"""
+    """float32[stated demographics + 1, 200], embeddings of what is stated of gender, age and occupation, then of
+    `EVERYONE`"""
+    variances: np.ndarray
+    """float32[200], see `TasteParameters`"""
 
     def vector(self) -> np.ndarray:
-        """Returns the taste vector, float32[200]; its last number is 1 and multiplies a movie's bias."""
-        taste = l2_normalize(self.weights) @ self.embeddings + self.demographics.sum(0)
-        return np.append(taste, np.float32(1))
+        """Returns the taste vector, float32[200]."""
+        taste: np.ndarray = self.contributions().sum(0)
+        return taste
 
     def contributions(self) -> np.ndarray:
-        """Returns float32[movies + stated demographics, 200], the parts that `vector` is the sum of, but for the 1."""
-        parts = np.concatenate([self.embeddings * l2_normalize(self.weights)[:, None], self.demographics])
-        return np.pad(parts, ((0, 0), (0, 1)))
+        """Returns float32[movies + stated demographics + 1, 200], the parts that `vector` is the sum of."""
+        squared_norm = self.weights @ self.weights
+        parts = np.concatenate([self.weights[:, None] * self.embeddings, PRIOR_WEIGHT * self.demographics])
+        scaled: np.ndarray = parts * history_scale(squared_norm) * shrinkage(self.variances, squared_norm)
+        return scaled
 
 
 def history_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns float32[ratings], the weight of each movie in a history: 1 if it was liked, else 0.5."""
-    return np.where(ratings >= RELEVANCE_THRESHOLD, np.float32(LIKED_WEIGHT), np.float32(SEEN_WEIGHT))
+    """Returns float32[ratings], the weight of each movie in a history, 0.3 to 1.3; 0.5 for NaN, seen and not rated."""
+    weights = np.interp(ratings, WHOLE_STARS, RATING_WEIGHTS).astype(np.float32)
+    return np.where(np.isnan(ratings), np.float32(SEEN_WEIGHT), weights)
 
 
-def l2_normalize(weights: np.ndarray) -> np.ndarray:
-    """Returns the weights of a history divided by their Euclidean norm."""
-    return weights / max(float(np.linalg.norm(weights)), 1e-6)
+def history_scale(squared_norm: np.ndarray) -> np.ndarray:
+    """Returns float32[...], the factor that scales a history and its demographics to unit length.
+
+    Args:
+        squared_norm: float32[...], the sum of the squared `history_weights` of each history
+    """
+    return 1 / np.sqrt(squared_norm + np.float32(PRIOR_WEIGHT**2))
+
+
+def shrinkage(variances: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
+    """Returns float32[..., 200], 0 to 1: how far each number of a taste vector can be trusted.
+
+    It is the Wiener filter v / (v + noise), whose noise falls with the length of the history. So a short history counts
+    in the directions in which users differ most.
+
+    Args:
+        variances: float32[200], v, see `TasteParameters`
+        squared_norm: float32[...] as of `history_scale`
+    """
+    noise = np.float32(TASTE_NOISE) / (squared_norm + np.float32(PRIOR_WEIGHT**2))
+    factors: np.ndarray = variances / (variances + noise[..., None])
+    return factors
 
 
 def stated_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.ndarray:
-    """Returns float32[stated demographics, dim], rows of a table of demographic embeddings.
+    """Returns float32[stated demographics + 1, dim], rows of a table of demographic embeddings, `EVERYONE` last.
 
     Args:
-        table: float32[33, dim], genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`
+        table: float32[34, dim], genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`, and everyone
         demographic_idx: int64[3], gender, age and occupation; 0 is "unknown"
     """
-    rows: np.ndarray = table[(DEMOGRAPHIC_OFFSETS + demographic_idx)[demographic_idx > 0]]
+    stated = (DEMOGRAPHIC_OFFSETS + demographic_idx)[demographic_idx > 0]
+    rows: np.ndarray = table[np.append(stated, EVERYONE)]
     return rows
 
 
@@ -221,7 +256,8 @@ def load_history(model: "SavedModel", collection: "MovieCollection", profile: Us
         features = encode_movies(movies, model.vocabularies)
         embeddings[unknown] = model.taste_inputs.lookup(features, model.vocabularies.genres.size)
     weights = np.fromiter(profile.history.values(), np.float32, len(profile.history))
-    return History(embeddings, weights, stated_demographics(model.taste_demographics, model.profiles[profile.row, 1:]))
+    demographics = stated_demographics(model.taste_demographics, model.profiles[profile.row, 1:])
+    return History(embeddings, weights, demographics, model.taste_variances)
 
 
 class UserPrior(NamedTuple):

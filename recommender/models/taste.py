@@ -1,14 +1,11 @@
 """The taste model: which movies a user picks, learnt from rating histories."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.data.features import EMBEDDING_DIM
 from recommender.models.paddle_setup import nn, paddle
-
-EMBEDDING_STD = 0.01
 
 
 class SparseMatmul(paddle.autograd.PyLayer):
@@ -33,36 +30,34 @@ class TasteModel(nn.Layer):
     """A linear denoising autoencoder over rating histories, with demographics as side input.
 
     A user's vector is the sum of the input embeddings of the movies in their history and of their demographics. The
-    taste score of a movie is the inner product with its output embedding, whose last number is the movie's bias.
+    taste score of a movie is the inner product with its output embedding.
 
-    Source: YouTube's candidate generation (Covington, Adams, Sargin, RecSys 2016), as a linear autoencoder (Steck,
-    Autoencoders that don't overfit towards the Identity, NeurIPS 2020): on MovieLens 1M hidden layers or a softmax over
-    all movies are worse.
+    Source: H. Steck, Autoencoders that don't overfit towards the Identity, NeurIPS 2020; the low rank is that of
+    YouTube's candidate generation (Covington, Adams, Sargin, RecSys 2016). On MovieLens 1M hidden layers or a softmax
+    over all movies are worse.
 
     Args:
-        num_movies: The number of movie indices.
-        demographic_sizes: The numbers of indices of gender, age and occupation.
+        inputs: float32[features, 200], initial embeddings of movies and, behind them, demographics
+        outputs: float32[movies, 200], initial output embeddings
     """
 
-    def __init__(self, num_movies: int, demographic_sizes: Sequence[int]) -> None:
+    def __init__(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
         super().__init__()
-        self.input_embeddings = self._create_table(num_movies, EMBEDDING_DIM - 1)
-        self.output_embeddings = self._create_table(num_movies, EMBEDDING_DIM)
-        self.demographic_embeddings = self._create_table(sum(demographic_sizes), EMBEDDING_DIM - 1)
+        self.input_embeddings = self._create_table(inputs)
+        self.output_embeddings = self._create_table(outputs)
 
-    def _create_table(self, size: int, dim: int) -> paddle.Tensor:
-        return self.create_parameter([size, dim], default_initializer=nn.initializer.Normal(std=EMBEDDING_STD))
+    def _create_table(self, values: np.ndarray) -> paddle.Tensor:
+        table = self.create_parameter(values.shape)
+        table.set_value(values)  # `nn.initializer.Assign` makes a Python list of all numbers.
+        return table
 
-    def forward(self, histories: csr_array, demographics: csr_array) -> paddle.Tensor:
-        """Returns taste vectors, float32[batch, 200]; the last number is 1 and multiplies the movie's bias.
+    def forward(self, features: csr_array) -> paddle.Tensor:
+        """Returns taste vectors, float32[batch, 200].
 
         Args:
-            histories: float32[batch, movies], the weight of each movie in each history
-            demographics: float32[batch, demographic indices], 1 at each stated one
+            features: float32[batch, features], see `scale_features`
         """
-        movies = SparseMatmul.apply(self.input_embeddings, histories)  # [batch, 199]
-        taste = movies + SparseMatmul.apply(self.demographic_embeddings, demographics)
-        return paddle.concat([taste, paddle.ones([len(taste), 1])], axis=1)
+        return SparseMatmul.apply(self.input_embeddings, features)
 
     def loss(self, users: paddle.Tensor, targets: csr_array) -> paddle.Tensor:
         """Returns the squared error over all movies, as a mean over users; most `targets` are 0.

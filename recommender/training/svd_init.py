@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.sparse.linalg import LinearOperator
 
 from recommender.evaluation.baselines import damped_mean
 
@@ -36,17 +37,18 @@ def svd_init(
     residual -= user_mean[user_row]
     residual *= _count_weights(user_row, num_users)[user_row]
     residual *= _count_weights(movie_row, num_movies)[movie_row]
-    users, movies = truncated_svd(csr_array((residual, (user_row, movie_row)), (num_users, num_movies)))
+    matrix = csr_array((residual, (user_row, movie_row)), (num_users, num_movies))
+    users, movies = truncated_svd(matrix, NUM_FACTORS)
     return _standardize(users, user_mean), _standardize(movies, movie_mean)
 
 
-def truncated_svd(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64[rows, factors] and float64[columns, factors], U√S and V√S of a sparse matrix.
+def truncated_svd(matrix: csr_array | LinearOperator, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float[rows, factors] and float[columns, factors], U√S and V√S of a matrix, largest factors first.
 
     Source: Halko, Martinsson, Tropp, Finding structure with randomness (2011), algorithm 4.4. Unlike ARPACK, which
     `scipy.sparse.linalg.svds` calls, it accepts a matrix of zeros.
     """
-    basis = np.random.default_rng(0).normal(size=(matrix.shape[1], NUM_FACTORS))
+    basis = np.random.default_rng(0).normal(size=(matrix.shape[1], num_factors)).astype(matrix.dtype)
     for _ in range(NUM_ITERATIONS):
         basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
     left, values, right = np.linalg.svd(matrix @ basis, full_matrices=False)

@@ -1,39 +1,40 @@
-"""Trains the taste model: configuration, batches with dropout, the loop, embeddings of movies without ratings."""
+"""Trains the taste model: configuration, dropout, the loop, embeddings of movies without ratings."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import LinearOperator, cg, norm
+from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse.linalg import LinearOperator, cg
 from tqdm import tqdm
 
 from recommender.data.dataset import Dataset
-from recommender.data.features import (
-    DEMOGRAPHIC_SIZES,
-    NUM_DEMOGRAPHIC_PROFILES,
-    NUM_RESERVED,
-    PADDING,
-    MovieFeatures,
-    Vocabularies,
+from recommender.data.features import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
+from recommender.inference.user_vectors import (
+    DEMOGRAPHIC_OFFSETS,
+    EVERYONE,
+    MovieEmbeddings,
+    TasteParameters,
+    history_weights,
+    shrinkage,
 )
-from recommender.inference.user_vectors import DEMOGRAPHIC_OFFSETS, MovieEmbeddings, TasteParameters, history_weights
 from recommender.models.paddle_setup import paddle
 from recommender.models.taste import TasteModel
+from recommender.training.edlae_init import Dropout, edlae_init, scale_features, squared_norms
 from recommender.training.processes import TrainingError
 
 
 @dataclass(frozen=True)
 class TasteConfig:
-    """Hyper-parameters of the taste model, chosen on validation rows of ml-1m."""
+    """Hyper-parameters of the taste model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
 
-    min_steps: int = 90
-    """Lower bound on steps, of which there is one per four users; more overfits small data."""
-    max_steps: int = 420
-    """Upper bound on steps, as their cost grows with the number of movies."""
+    ridge: float = 1.0
+    """L2 regularization of the start in closed form."""
+    num_steps: int = 30
+    """Steps of gradient descent from there."""
     batch_size: int = 2048
-    """Upper bound on users per step; the batch size is a twelfth of all users."""
-    learning_rate: float = 0.005
+    """Upper bound on users per step; the batch size is a third of all users."""
+    learning_rate: float = 0.002
     """AdamW's highest learning rate, in one cycle."""
     weight_decay: float = 0.5
     movie_dropout: float = 0.5
@@ -48,63 +49,60 @@ class TasteConfig:
     """Number of ratings from which a movie has full weight in that regression."""
     seed: int = 0
 
+    @property
+    def dropout(self) -> Dropout:
+        """All shares that are dropped."""
+        return Dropout(self.movie_dropout, self.history_dropout, self.demographic_dropout)
 
-class UserBatch(NamedTuple):
+
+class Users(NamedTuple):
     """Users as the taste model reads them."""
 
     histories: csr_array
-    """float32[users, movie indices], `history_weights`"""
+    """float32[users, movie indices], `history_weights`; they are also the targets"""
     demographics: csr_array
-    """float32[users, demographic indices], 1 at each stated one"""
-    targets: csr_array
-    """float32[users, movie indices]: 0.5, 1 and 1.5 for 3, 4 and 5 stars, else 0"""
+    """float32[users, 34], 1 at each stated gender, age and occupation and, for all, at `EVERYONE`"""
 
 
-def encode_histories(dataset: Dataset, num_movies: int) -> UserBatch:
+def encode_users(dataset: Dataset, num_movies: int) -> Users:
     """Returns all users with their whole histories."""
     ratings = dataset.ratings
-    user_row = ratings.profile_row - NUM_DEMOGRAPHIC_PROFILES
-    cells = user_row, dataset.movies.movie_idx[ratings.movie_row]
-    stars = csr_array((ratings.rating, cells), (dataset.num_users, num_movies))
-    target = np.maximum(stars.data - 2, 0).astype(np.float32) / 2
-    histories = csr_array((history_weights(stars.data), stars.indices, stars.indptr), stars.shape)
-    targets = csr_array((target, stars.indices.copy(), stars.indptr.copy()), stars.shape)
-    targets.eliminate_zeros()
-    demographics = encode_demographics(dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 1:])
-    return UserBatch(histories, demographics, targets)
+    cells = ratings.profile_row - NUM_DEMOGRAPHIC_PROFILES, dataset.movies.movie_idx[ratings.movie_row]
+    histories = csr_array((history_weights(ratings.rating), cells), (dataset.num_users, num_movies))
+    return Users(histories, encode_demographics(dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 1:]))
 
 
 def encode_demographics(demographic_idx: np.ndarray) -> csr_array:
-    """Returns float32[users, 33], 1 at each stated gender, age and occupation, for int64[users, 3]."""
+    """Returns float32[users, 34] for int64[users, 3], see `Users.demographics`."""
     row, column = np.nonzero(demographic_idx)
-    cells = row, DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
-    return csr_array((np.ones(len(row), np.float32), cells), (len(demographic_idx), sum(DEMOGRAPHIC_SIZES)))
+    stated = DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
+    num_users = len(demographic_idx)
+    cells = np.append(row, np.arange(num_users)), np.append(stated, np.full(num_users, EVERYONE))
+    return csr_array((np.ones(len(cells[0]), np.float32), cells), (num_users, EVERYONE + 1))
 
 
-def draw_batch(users: UserBatch, rows: np.ndarray, config: TasteConfig, random: np.random.Generator) -> UserBatch:
-    """Returns some users with dropout of movies, whole histories and demographics; histories have unit length."""
-    histories, demographics = users.histories[rows], users.demographics[rows]
-    keeps_movie = random.random(histories.nnz) >= config.movie_dropout
-    drops_history = random.random(len(rows)) < config.history_dropout
-    user_of_cell = np.repeat(np.arange(len(rows)), np.diff(histories.indptr))
-    histories.data = histories.data * (keeps_movie & ~drops_history[user_of_cell])
-    demographics.data = demographics.data * (random.random(demographics.nnz) >= config.demographic_dropout)
-    return UserBatch(normalize_rows(histories), demographics, users.targets[rows])
-
-
-def normalize_rows(histories: csr_array) -> csr_array:
-    """Scales each row to length 1, in place, and removes stored zeros."""
+def drop_out(users: Users, dropout: Dropout, random: np.random.Generator) -> csr_array:
+    """Returns the features of users with dropout, see `scale_features`."""
+    histories, demographics = users.histories.copy(), users.demographics.copy()
+    keeps_movie = random.random(histories.nnz) >= dropout.movies
+    drops_history = random.random(histories.shape[0]) < dropout.histories
+    user_of_cell = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    histories.data *= keeps_movie & ~drops_history[user_of_cell]
+    drops_label = random.random(demographics.nnz) < dropout.demographics
+    demographics.data *= ~drops_label | (demographics.indices == EVERYONE)
     histories.eliminate_zeros()
-    histories.data /= np.repeat(norm(histories, axis=1), np.diff(histories.indptr))
-    return histories
+    return scale_features(histories, demographics)
 
 
 def taste_vectors(dataset: Dataset, vocabularies: Vocabularies, taste: TasteParameters) -> np.ndarray:
     """Returns float32[profiles, 200], the taste vectors of all profiles of a dataset."""
-    histories = normalize_rows(encode_histories(dataset, vocabularies.movies.size).histories)
-    vectors = encode_demographics(dataset.profiles[:, 1:]) @ taste.demographics
-    vectors[NUM_DEMOGRAPHIC_PROFILES:] += histories @ taste.inputs.by_id
-    return np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
+    users = encode_users(dataset, vocabularies.movies.size)
+    nobody = csr_array((NUM_DEMOGRAPHIC_PROFILES, users.histories.shape[1]), dtype=np.float32)
+    histories = vstack([nobody, users.histories], "csr")
+    features = scale_features(histories, encode_demographics(dataset.profiles[:, 1:]))
+    vectors = features @ np.concatenate([taste.inputs.by_id, taste.demographics])
+    shrunken: np.ndarray = vectors * shrinkage(taste.variances, squared_norms(histories))
+    return shrunken
 
 
 def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> TasteParameters:
@@ -118,43 +116,66 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
     Raises:
         TrainingError: The loss is not finite.
     """
-    users = encode_histories(dataset, vocabularies.movies.size)
-    model = fit_taste_model(users, config)
-    inputs, outputs = model.input_embeddings.numpy(), model.output_embeddings.numpy()
-    counts = np.bincount(users.histories.indices, minlength=vocabularies.movies.size)
+    users = encode_users(dataset, vocabularies.movies.size)
+    all_inputs, outputs, variances = fit_taste_model(users, config)
+    inputs, demographics = np.split(all_inputs, [len(outputs)])
+    counts = np.bincount(users.histories.indices, minlength=len(outputs))
     contents = fit_content(np.hstack([inputs, outputs]), dataset.movies, counts, vocabularies, config)
-    input_contents, output_contents = np.split(contents, [inputs.shape[1]], axis=1)
+    input_contents, output_contents = np.split(contents, 2, axis=1)
     return TasteParameters(
-        MovieEmbeddings(inputs, input_contents),
-        MovieEmbeddings(outputs, output_contents),
-        model.demographic_embeddings.numpy(),
+        MovieEmbeddings(inputs, input_contents), MovieEmbeddings(outputs, output_contents), demographics, variances
     )
 
 
-def fit_taste_model(users: UserBatch, config: TasteConfig) -> TasteModel:
-    """Returns a model trained on all users.
+def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fits a model to all users: a closed form, then a few steps of gradient descent.
+
+    Returns:
+        Input embeddings float32[movies + demographics, 200], output embeddings float32[movies, 200] and
+        variances float32[200], see `TasteParameters`.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    paddle.seed(config.seed)
     random = np.random.default_rng(config.seed)
-    num_users, num_movies = users.histories.shape
-    model = TasteModel(num_movies, DEMOGRAPHIC_SIZES)
-    num_steps = min(max(num_users // 4, config.min_steps), config.max_steps)
-    batch_size = min(config.batch_size, -(-num_users // 12))
-    schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, num_steps, divide_factor=10)
+    model = TasteModel(*edlae_init(*users, config.dropout, config.ridge))
+    num_users = users.histories.shape[0]
+    batch_size = min(config.batch_size, -(-num_users // 3))
+    schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
     optimizer = paddle.optimizer.AdamW(schedule, parameters=model.parameters(), weight_decay=config.weight_decay)
-    for _ in tqdm(range(num_steps), "taste model", unit="step", disable=None, leave=False):
-        batch = draw_batch(users, random.choice(num_users, batch_size, replace=False), config, random)
-        loss = model.loss(model(batch.histories, batch.demographics), batch.targets)
+    for _ in tqdm(range(config.num_steps), "taste model", unit="step", disable=None, leave=False):
+        rows = random.choice(num_users, batch_size, replace=False)
+        batch = Users(*(matrix[rows] for matrix in users))
+        loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
         if not np.isfinite(float(loss)):
             raise TrainingError("got NaN loss, training the taste model failed")
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
         schedule.step()
-    return model
+    vectors = scale_features(*users) @ model.input_embeddings.numpy()
+    return rotate_to_principal_axes(vectors, model.input_embeddings.numpy(), model.output_embeddings.numpy())
+
+
+def rotate_to_principal_axes(
+    vectors: np.ndarray, inputs: np.ndarray, outputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotates embeddings, so that their components are uncorrelated in the users' scores; scores stay as they are.
+
+    Args:
+        vectors: float32[users, 200], taste vectors by the input embeddings
+        inputs: float32[features, 200]
+        outputs: float32[movies, 200]
+
+    Returns:
+        Both embeddings and variances, float32[200], the mean squares of the users' rotated vectors. The columns of the
+        output embeddings are orthonormal.
+    """
+    basis, triangle = np.linalg.qr(outputs)
+    values, axes = np.linalg.eigh(triangle @ (vectors.T @ vectors / len(vectors)) @ triangle.T)
+    padding = ((0, 0), (0, outputs.shape[1] - len(values)))
+    rotated_inputs, rotated_outputs = np.pad(inputs @ triangle.T @ axes, padding), np.pad(basis @ axes, padding)
+    return rotated_inputs, rotated_outputs, np.pad(np.maximum(values, 0), padding[1])
 
 
 def fit_content(

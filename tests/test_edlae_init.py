@@ -1,0 +1,93 @@
+"""The closed form that the taste model starts from, against a regression of each movie on all others."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from recommender.inference.user_vectors import history_weights
+from recommender.training import edlae_init as module
+from recommender.training.edlae_init import Dropout, edlae_init, edlae_weights, scale_features, squared_norms
+
+NUM_USERS, NUM_MOVIES, NUM_DEMOGRAPHICS = 60, 9, 4
+NO_DROPOUT = Dropout(0, 0, 0)
+DROPOUT = Dropout(0.5, 0.4, 0.1)
+
+
+@pytest.fixture
+def users():
+    """Histories and demographics: two kinds of users, who watch the first or the last movies."""
+    random = np.random.default_rng(0)
+    kind = np.arange(NUM_USERS) % 2
+    probability = np.where((np.arange(NUM_MOVIES) < 5) == (kind[:, None] == 0), 0.7, 0.1)
+    stars = random.integers(1, 6, (NUM_USERS, NUM_MOVIES)) * (random.random((NUM_USERS, NUM_MOVIES)) < probability)
+    histories = np.where(stars, history_weights(stars), 0).astype(np.float32)
+    demographics = (random.random((NUM_USERS, NUM_DEMOGRAPHICS)) < 0.5).astype(np.float32)
+    demographics[:, -1] = 1
+    return csr_array(histories), csr_array(demographics)
+
+
+def test_features_have_unit_length_with_one_prior_movie(users):
+    histories, demographics = users
+    features = scale_features(histories, demographics).toarray()
+    lengths = np.sqrt((histories.toarray() ** 2).sum(1) + 1)
+    np.testing.assert_allclose(features[:, :NUM_MOVIES] * lengths[:, None], histories.toarray(), atol=1e-6)
+    np.testing.assert_allclose(features[:, NUM_MOVIES:] * lengths[:, None], demographics.toarray(), atol=1e-6)
+    np.testing.assert_allclose(squared_norms(histories), (histories.toarray() ** 2).sum(1), rtol=1e-6)
+    assert features.dtype == np.float32
+
+
+def regress_one_by_one(histories, demographics, dropout, ridge):
+    """Returns the autoencoder as one regression per movie, in which the movie itself is no input."""
+    targets, labels = histories.toarray().astype(float), demographics.toarray().astype(float)
+    kept = np.array([1 - dropout.movies] * NUM_MOVIES + [1 - dropout.demographics] * (NUM_DEMOGRAPHICS - 1) + [1])
+    length = np.sqrt(kept[0] * (targets**2).sum(1) + 1)[:, None]
+    with_history = np.hstack([targets, labels]) / length * kept
+    without = np.hstack([np.zeros_like(targets), labels]) * kept
+    weights = np.repeat([1 - dropout.histories, dropout.histories], NUM_USERS)
+    rows, targets = np.vstack([with_history, without]), np.vstack([targets, targets])
+    gram = (rows * weights[:, None]).T @ rows
+    gram += np.diag(ridge + (1 / kept - 1) * np.diag(gram))
+    result = np.zeros((NUM_MOVIES + NUM_DEMOGRAPHICS, NUM_MOVIES))
+    for movie in range(NUM_MOVIES):
+        others = np.arange(len(gram)) != movie
+        right = (rows * weights[:, None]).T @ targets[:, movie]
+        result[others, movie] = np.linalg.solve(gram[others][:, others], right[others])
+    return result
+
+
+@pytest.mark.parametrize("dropout", [NO_DROPOUT, DROPOUT], ids=["no dropout", "dropout"])
+@pytest.mark.parametrize("ridge", [0.1, 10])
+def test_weights_are_a_regression_of_each_movie_on_all_others(users, dropout, ridge):
+    weights = edlae_weights(*users, dropout, ridge)
+    np.testing.assert_allclose(weights, regress_one_by_one(*users, dropout, ridge), atol=2e-4)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(np.diag(weights), 0, atol=1e-5)
+
+
+def test_embeddings_of_full_rank_are_the_weights(users):
+    inputs, outputs = edlae_init(*users, DROPOUT, 1)
+    assert inputs.shape == (NUM_MOVIES + NUM_DEMOGRAPHICS, 200)
+    assert outputs.shape == (NUM_MOVIES, 200)
+    assert not inputs[:, NUM_MOVIES:].any(), "more factors than movies"
+    np.testing.assert_allclose(inputs @ outputs.T, edlae_weights(*users, DROPOUT, 1), atol=1e-4)
+
+
+def test_users_beyond_the_bound_are_a_sample(users, monkeypatch):
+    monkeypatch.setattr(module, "MAX_USERS", 30)
+    every_other = [matrix[::2] for matrix in users]
+    inputs, outputs = edlae_init(*users, DROPOUT, 1)
+    np.testing.assert_allclose(inputs @ outputs.T, edlae_weights(*every_other, DROPOUT, 1), atol=1e-4)
+
+
+def test_movies_beyond_the_bound_are_a_regression_on_the_users_vectors(users, monkeypatch):
+    histories, demographics = users
+    counts = np.diff(histories.tocsc().indptr)
+    order = np.argsort(-counts, kind="stable")
+    monkeypatch.setattr(module, "MAX_MOVIES", 6)
+    inputs, outputs = edlae_init(*users, DROPOUT, 2)
+    assert not inputs[order[6:]].any()
+    vectors = scale_features(histories[:, order[:6]], demographics) @ inputs[[*order[:6], 9, 10, 11, 12]]
+    gram = vectors.T @ vectors + 2 * np.eye(200)
+    expected = np.linalg.solve(gram, vectors.T @ histories.toarray()[:, order[6:]]).T
+    np.testing.assert_allclose(outputs[order[6:]], expected, atol=1e-4)
+    assert abs(expected).max() > 0.01
