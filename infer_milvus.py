@@ -8,23 +8,27 @@ if __name__ == "__main__":
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from recommender.cli.film_files import FilmFiles
 from recommender.cli.output import (
     VERBOSE_COLUMNS,
     format_json,
     format_original_table,
     format_table,
+    group_columns,
     output_columns,
+    to_group_row,
     to_row,
     write_csv,
 )
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import QueryOptions, parse_args
-from recommender.cli.ratings_input import load_new_users, load_ratings
 from recommender.data.features import encode_movies
 from recommender.data.movies_data import read_movies_data
 from recommender.errors import RecommenderError, pluralize
@@ -35,50 +39,120 @@ from recommender.index.connection import MilvusConnection
 from recommender.index.filters import is_in
 from recommender.inference.explain import has_reasons
 from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import Query, predict_rating, rating_vector, recommend
+from recommender.inference.recommend import (
+    Query,
+    predict_rating,
+    rating_vector,
+    recommend,
+    recommend_together,
+    taste_similarities,
+)
 from recommender.inference.titles import ID_PREFIX, find_movie
 from recommender.inference.user_vectors import UserProfile
 
 
-def resolve_profile(model: SavedModel, collection: MovieCollection, options: QueryOptions) -> UserProfile:
+def resolve_profile(model: SavedModel, files: FilmFiles, options: QueryOptions) -> UserProfile:
     """Returns the profile that the options describe."""
     if options.user is not None:
         profile = UserProfile.from_user(model, options.user, options.include_seen or options.movie is not None)
     else:
         profile = UserProfile.from_demographics(model, options.gender, options.age, options.job)
     if options.ratings:
-        profile = profile.with_ratings(load_ratings(collection, options.ratings, options.unmatched))
+        profile = profile.with_ratings(files.load_ratings(options.ratings))
     liked, seen = (
-        {title.movie_id: title.title for title in (find_movie(collection, text) for text in texts)}
+        {title.movie_id: title.title for title in (find_movie(files.collection, text) for text in texts)}
         for texts in (options.like, options.seen)
     )
     return profile.with_movies(liked, seen)
 
 
+def resolve_group(model: SavedModel, files: FilmFiles, options: QueryOptions) -> dict[str, UserProfile]:
+    """Returns the profiles of several users together, by name; a file is named without its folder if that is clear."""
+    first = "you" if options.user is None else f"user {options.user}"
+    profiles = {first: resolve_profile(model, files, options)}
+    file_names = [other.name for other in options.together if isinstance(other, Path)]
+    for other in options.together:
+        if isinstance(other, Path):
+            name = other.name if file_names.count(other.name) == 1 else str(other)
+            profiles[name] = UserProfile.from_demographics(model).with_ratings(files.load_ratings([other]))
+        else:
+            profiles[f"user {other}"] = UserProfile.from_user(model, other, options.include_seen)
+    return profiles
+
+
+def resolve_filter(files: FilmFiles, options: QueryOptions) -> QueryOptions:
+    """Returns the options with the films of --among in the filter; prints what --max-ratings leaves."""
+    collection, movie_filter = files.collection, options.movie_filter
+    if options.among:
+        movie_filter = replace(movie_filter, among=files.load_films(options.among))
+    if movie_filter.max_ratings is not None:
+        remaining = collection.count(collection.build_filter(movie_filter))
+        print(f"{remaining:,} of {pluralize(collection.num_movies, 'movie')} remain", file=sys.stderr)
+    return replace(options, movie_filter=movie_filter)
+
+
 def build_query(collection: MovieCollection, options: QueryOptions) -> Query:
-    """Returns ranking, number of movies and filter."""
-    return Query(options.by, options.top_k, collection.build_filter(options.movie_filter), options.why)
+    """Returns ranking, number of movies, filter and order."""
+    movie_filter = collection.build_filter(options.movie_filter)
+    return Query(options.by, options.top_k, movie_filter, options.why, options.variety)
 
 
-def recommend_one(model: SavedModel, collection: MovieCollection, options: QueryOptions) -> None:
+def recommend_one(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
     """Prints the best movies for one user."""
-    profile = resolve_profile(model, collection, options)
+    collection = files.collection
+    profile = resolve_profile(model, files, options)
     if options.why and not has_reasons(model, profile, options.by):
         raise RecommenderError(f"nothing stated determines the order by {options.by}; leave out --why")
     found = next(recommend(model, collection, [profile], build_query(collection, options)))
     columns = output_columns(options.by, options.why, model.has_links)
     rows = [to_row(rank, recommendation) for rank, recommendation in enumerate(found)]
+    heading = [f"rows in collection {ALIAS}: {collection.num_movies}", f"recommended for: {profile.description}"]
+    print_list(collection, options, columns, rows, heading)
+
+
+def recommend_for_group(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
+    """Prints the best movies for several users together."""
+    collection = files.collection
+    group = resolve_group(model, files, options)
+    profiles = list(group.values())
+    found = recommend_together(model, collection, profiles, build_query(collection, options))
+    rows = [to_group_row(rank, dict(zip(group, each, strict=True))) for rank, each in enumerate(found)]
+    heading = [
+        describe_similarities(list(group), taste_similarities(model, collection, profiles)),
+        f"rows in collection {ALIAS}: {collection.num_movies}",
+        *(
+            f"recommended for: {name}: {profile.description.removeprefix(f'{name}: ')}"
+            for name, profile in group.items()
+        ),
+    ]
+    print_list(collection, options, group_columns(group, model.has_links), rows, heading)
+
+
+def describe_similarities(names: Sequence[str], similarities: np.ndarray) -> str:
+    """Returns how alike the tastes of each two users are, in words."""
+    pairs = combinations(range(len(names)), 2)
+    shown = ", ".join(f"{names[one]} and {names[other]} {similarities[one, other]:.2f}" for one, other in pairs)
+    return f"how alike tastes are, from -1 to 1: {shown}"
+
+
+def print_list(
+    collection: MovieCollection,
+    options: QueryOptions,
+    columns: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    heading: Sequence[str],
+) -> None:
+    """Prints a list in the format that is asked for; by stars as the original does, if it has no other columns."""
     if options.format == "json":
         print(format_json(columns, rows))
     elif options.format == "csv":
         write_csv(sys.stdout, columns, rows)
     else:
-        is_original = options.by == "stars" and not profile.history and not options.why
-        print(f"rows in collection {ALIAS}: {collection.num_movies}")
-        print(f"recommended for: {profile.description}")
+        print(*heading, sep="\n")
+        is_original = options.by == "stars" and not options.has_history and not options.why
         print(format_original_table(rows) if is_original else format_table(columns, rows))
-    if len(found) < options.top_k:
-        print(f"Only {len(found)} of {options.top_k}: {explain_shortfall(collection, options)}.", file=sys.stderr)
+    if len(rows) < options.top_k:
+        print(f"Only {len(rows)} of {options.top_k}: {explain_shortfall(collection, options)}.", file=sys.stderr)
 
 
 def explain_shortfall(collection: MovieCollection, options: QueryOptions) -> str:
@@ -86,20 +160,21 @@ def explain_shortfall(collection: MovieCollection, options: QueryOptions) -> str
     minimum = options.movie_filter.min_ratings
     num_more = collection.count_below_min_ratings(options.movie_filter) if minimum else 0
     if num_more == 0:
-        return "no more movies match"
+        return "no more movies match" + (" that were not seen" if options.has_history else "")
     fewer = f"fewer than {pluralize(minimum, 'rating')}"
     return f"{pluralize(num_more, 'more movie')} would match with {fewer}; try --min-ratings 0"
 
 
 def predict_one(
-    model: SavedModel, collection: MovieCollection, towers: Sequence[Callable[..., Any]], options: QueryOptions
+    model: SavedModel, files: FilmFiles, towers: Sequence[Callable[..., Any]], options: QueryOptions
 ) -> None:
     """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
     from recommender.models.embed import embed_movies, embed_profiles
 
+    collection = files.collection
     text = options.movie or ""
     movie_id = find_movie(collection, ID_PREFIX + text if text.isdecimal() else text).movie_id
-    profile = replace(resolve_profile(model, collection, options), exclude_ids=frozenset())
+    profile = replace(resolve_profile(model, files, options), exclude_ids=frozenset())
     stored = collection.fetch({movie_id, *profile.new_ratings})
     query = Query("stars", 1, is_in("id", [movie_id]))
     [found] = next(recommend(model, collection, [profile], query))
@@ -124,9 +199,10 @@ def actual_rating(model: SavedModel, user_id: int, movie_id: int) -> str:
     return f"{rated[0]['rating']:g} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
 
 
-def recommend_many(model: SavedModel, collection: MovieCollection, options: QueryOptions) -> None:
+def recommend_many(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
     """Writes the best movies for each of many users to a CSV file, atomically."""
-    profiles = resolve_profiles(model, collection, options)
+    collection = files.collection
+    profiles = resolve_profiles(model, files, options)
     results = recommend(model, collection, list(profiles.values()), build_query(collection, options))
     columns = [name for name in output_columns(options.by, options.why, model.has_links) if name not in VERBOSE_COLUMNS]
     columns = ["user_id", *columns]
@@ -147,12 +223,12 @@ def recommend_many(model: SavedModel, collection: MovieCollection, options: Quer
         print(f"{fewer}: {shortfall}.", file=sys.stderr)
 
 
-def resolve_profiles(model: SavedModel, collection: MovieCollection, options: QueryOptions) -> dict[str, UserProfile]:
+def resolve_profiles(model: SavedModel, files: FilmFiles, options: QueryOptions) -> dict[str, UserProfile]:
     """Returns the profiles that --users describes, by user id or name."""
     if not isinstance(options.users, Path):
         user_ids: list[int] = model.user_ids.tolist()
     else:
-        new_users = load_new_users(collection, options.users, options.unmatched)
+        new_users = files.load_new_users(options.users)
         if isinstance(new_users, dict):
             anyone = UserProfile.from_demographics(model)
             return {user: anyone.with_ratings(ratings) for user, ratings in new_users.items()}
@@ -175,13 +251,16 @@ def answer(options: QueryOptions) -> None:
         print("Server connected." if connection.is_server else "Milvus Lite opened.", file=sys.stderr)
         if catalogue:
             build_collection(connection, catalogue, options.index)
-        collection = MovieCollection(connection, model.fingerprint)
-        if options.users is not None:
-            recommend_many(model, collection, options)
-        elif options.movie is not None:
-            predict_one(model, collection, towers, options)
-        else:
-            recommend_one(model, collection, options)
+        with FilmFiles(MovieCollection(connection, model.fingerprint), options.unmatched) as files:
+            options = resolve_filter(files, options)
+            if options.users is not None:
+                recommend_many(model, files, options)
+            elif options.movie is not None:
+                predict_one(model, files, towers, options)
+            elif options.together:
+                recommend_for_group(model, files, options)
+            else:
+                recommend_one(model, files, options)
     if model.notice:
         print(model.notice, file=sys.stderr)
 

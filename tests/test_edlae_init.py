@@ -64,7 +64,12 @@ def test_weights_are_a_regression_of_each_movie_on_all_others(users, dropout, ri
     np.testing.assert_allclose(np.diag(weights), 0, atol=1e-5)
 
 
-def test_embeddings_of_full_rank_are_the_weights(users):
+@pytest.fixture
+def full_rank(monkeypatch):
+    monkeypatch.setattr(module, "MOVIES_PER_FACTOR", 1)
+
+
+def test_embeddings_of_full_rank_are_the_weights(users, full_rank):
     inputs, outputs = edlae_init(*users, DROPOUT, 1)
     assert inputs.shape == (NUM_MOVIES + NUM_DEMOGRAPHICS, 200)
     assert outputs.shape == (NUM_MOVIES, 200)
@@ -72,7 +77,19 @@ def test_embeddings_of_full_rank_are_the_weights(users):
     np.testing.assert_allclose(inputs @ outputs.T, edlae_weights(*users, DROPOUT, 1), atol=1e-4)
 
 
-def test_users_beyond_the_bound_are_a_sample(users, monkeypatch):
+@pytest.mark.parametrize("movies_per_factor", [2, 4, 9, 20])
+def test_low_rank_is_nearly_the_best_approximation_of_the_scores(users, monkeypatch, movies_per_factor):
+    monkeypatch.setattr(module, "MOVIES_PER_FACTOR", movies_per_factor)
+    rank = -(-NUM_MOVIES // movies_per_factor)
+    features = scale_features(*users).toarray()
+    scores = features @ edlae_weights(*users, DROPOUT, 1)
+    inputs, outputs = edlae_init(*users, DROPOUT, 1)
+    assert np.linalg.matrix_rank(inputs @ outputs.T, tol=1e-4) == rank
+    best_error = np.linalg.norm(np.linalg.svd(scores, compute_uv=False)[rank:])
+    assert np.linalg.norm(features @ inputs @ outputs.T - scores) <= 1.02 * best_error
+
+
+def test_users_beyond_the_bound_are_a_sample(users, full_rank, monkeypatch):
     monkeypatch.setattr(module, "MAX_USERS", 30)
     every_other = [matrix[::2] for matrix in users]
     inputs, outputs = edlae_init(*users, DROPOUT, 1)

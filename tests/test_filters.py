@@ -37,7 +37,8 @@ def test_conditions():
     assert is_in("id", [3, 1]) == "id in [3, 1]"
     assert is_in("title", ['a" in [', "b"]) == r'title in ["a\" in [", "b"]'
     assert is_not_in("title", ["x in [y"]) == 'title not in ["x in [y"]'
-    assert is_in("id", []) == "id in []"
+    assert is_in("id", []) == "id < 0", "which no movie meets"
+    assert is_not_in("id", []) == ""
     assert is_in("id", np.array([7])) == "id in [7]"
     assert all_of("", "a == 1", "", "b == 2") == "a == 1 and b == 2"
     assert all_of() == all_of("") == ""
@@ -49,7 +50,9 @@ def test_conditions():
         (MovieFilter(), []),
         (MovieFilter(first_year=1990), ["year >= 1990"]),
         (MovieFilter(last_year=1930), ["year >= 1", "year <= 1930"]),
-        (MovieFilter(("War",), 1990, 1999, 5), ["year >= 1990", "year <= 1999", "num_ratings >= 5"]),
+        (MovieFilter(("War",), (), 1990, 1999, 5), ["year >= 1990", "year <= 1999", "num_ratings >= 5"]),
+        (MovieFilter(min_ratings=5, max_ratings=9), ["num_ratings >= 5", "num_ratings <= 9"]),
+        (MovieFilter(max_ratings=0), ["num_ratings <= 0"]),
     ],
 )
 def test_range_conditions(movie_filter, conditions):

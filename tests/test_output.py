@@ -75,7 +75,7 @@ def test_original_table():
 
 def test_table(monkeypatch):
     monkeypatch.setenv("COLUMNS", "72")
-    indent = " " * 26
+    indent = " " * 27
     assert format_table(output_columns("both", True), ROWS).splitlines() == [
         "Top      Id  Score   Pick  Title",
         "  0    1258   4.12   1.50  The Shining (1980)",

@@ -247,7 +247,7 @@ def test_fewer_movies_than_asked_for(served, tmp_path):
     (tmp_path / "users.txt").write_text("1\n2\n")
     users = ("--users", tmp_path / "users.txt", "--output", "-", "-k", 4000)
     assert printed(*users, "--by", "stars") == [f"2 users got fewer than 4,000 movies: {more}"]
-    assert printed(*users) == ["2 users got fewer than 4,000 movies: no more movies match."]
+    assert printed(*users) == ["2 users got fewer than 4,000 movies: no more movies match that were not seen."]
     assert printed(*users[:-1], 5) == []
 
 

@@ -13,7 +13,7 @@ from conftest import SAMPLE, fail
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.cli.ratings_input import ratings_by_user, report_matches
+from recommender.cli.film_files import FilmFiles
 from recommender.data.lines import DataError
 from recommender.data.movielens import parse_movies
 from recommender.data.ratings_csv import FilmReference, parse_ratings_csv, parse_user_ids
@@ -151,7 +151,7 @@ MALFORMED = {
     "no header": ("Alien,5\n", NO_HEADER),
     "no line breaks": ("x" * 200_000, NO_HEADER),
     "long column name": (f"title,{'x' * 200_000}\nAlien,5\n", f", line 1: {LARGE}"),
-    "no rows": ("title,rating\n\n", ": no ratings in it; write one per line, below the names of the columns"),
+    "no rows": ("title,rating\n\n", ": no films in it; write one per line, below the names of the columns"),
     "no film": ("rating\n5\n", f": no column title; {NAMED}: title,year,rating"),
     "no user": ("title,rating\nAlien,5\n", f": no column user; {NAMED}: user,title,year,rating"),
     "neither": ("rating\n5\n", f": no column title and no column user; {NAMED}: user,title,year,rating"),
@@ -494,34 +494,28 @@ def collection(tmp_path_factory):
         yield MovieCollection(connection, "some model", 4)
 
 
-def match_and_report(collection, text, capsys):
-    """Returns the matched ratings by user, and what is printed."""
-    parsed = parse_ratings_csv(text.encode(), "many.csv", many_users=text.startswith("user"))
-    matches = match_films(collection, [row.film for row in parsed.ratings])
-    report_matches("many.csv", matches, parsed.notes, None)
-    return ratings_by_user(parsed.ratings, matches.movie_ids), capsys.readouterr().err
-
-
-def test_films_are_matched(collection, capsys):
-    text = (
+def test_films_are_matched(collection, tmp_path, capsys):
+    (tmp_path / "many.csv").write_text(
         'user,title,year,rating\nann,the matrix,1999,5\nann,"Matrix, The",1999,2\nbob,Alien,1980,4\n'
         "bob,Arrival,2016,3\nann,star wars,,4\nann,star wars,1977,4\nann,Terminater,,4\nann,Terminater,1984,1\n"
     )
-    ratings, report = match_and_report(collection, text, capsys)
+    ratings = FilmFiles(collection, None).load_new_users(tmp_path / "many.csv")
     assert ratings == {"ann": {2571: 2.0, 260: 4.0, 1240: 1.0}, "bob": {1214: 4.0}}
-    assert report.splitlines() == [
-        "many.csv: 5 of 8 films matched",
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/many.csv: 5 of 8 films matched",
         "  not in the catalogue: Arrival (2016), star wars, Terminater",
+        "note: fewer than 10 films matched: ann, bob",
     ]
 
 
-def test_films_are_matched_by_id(collection, capsys):
-    ratings, report = match_and_report(collection, "movie_id,rating\n1214,4\n99999,8\n", capsys)
-    assert ratings == {"": {1214: 2.0}}
-    assert report.splitlines() == [
-        "many.csv: 1 of 2 films matched",
+def test_films_are_matched_by_id(collection, tmp_path, capsys):
+    (tmp_path / "ids.csv").write_text("movie_id,rating\n1214,4\n99999,8\n")
+    assert FilmFiles(collection, None).load_ratings([tmp_path / "ids.csv"]) == {1214: 2.0}
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/ids.csv: 1 of 2 films matched",
         "  not in the catalogue: id:99999",
         "  ratings go above 5, so they are out of 10: halved",
+        "note: the taste is that of 1 film; with 10 or more it is told better",
     ]
 
 

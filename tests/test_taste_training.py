@@ -115,8 +115,22 @@ def test_principal_axes_of_fewer_movies_than_components():
     vectors, inputs, outputs = (random.normal(size=(size, 6)) for size in (50, 12, 4))
     rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
     np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-10)
-    assert (variances > 0).sum() == 4
+    assert (variances > 0).tolist() == [True] * 4 + [False] * 2
     assert rotated_outputs.shape == (4, 6)
+    assert not rotated_outputs[:, 4:].any()
+
+
+def test_axes_without_variance_are_zero():
+    random = np.random.default_rng(0)
+    vectors, inputs, outputs = (random.normal(size=(size, 6)).astype(np.float32) for size in (50, 12, 20))
+    for matrix in (vectors, inputs, outputs):
+        matrix[:, [1, 4]] = 0
+    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
+    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-5)
+    assert (np.diff(variances) <= 0).all()
+    for matrix in (rotated_inputs, rotated_outputs, variances[None]):
+        assert matrix[:, :4].any(axis=0).all()
+        assert not matrix[:, 4:].any()
 
 
 def test_learns_a_checkerboard_of_tastes():

@@ -4,19 +4,21 @@ import csv
 import json
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from recommender.data.titles import display_title
 from recommender.inference.recommend import Recommendation
 
+NAME_WIDTH = 12
+"""Width to which names of users are cut in headings."""
+PICK_OF = "pick of "
+"""Beginning of the columns with the taste scores of several users."""
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "num_ratings", "score", "pick", "why")
 LINK_COLUMNS = {"imdb_id", "tmdb_id"}
 VERBOSE_COLUMNS = {"year", "genres", "num_ratings"}
 """Columns that the CSV of many users leaves out."""
 ORIGINAL_HEADINGS = ("Top", "Ids", "Title", "Score")
-INDENT = 26
-"""Width of the columns in front of a title."""
 
 
 def output_columns(ranking: str, explain: bool, has_links: bool = False) -> list[str]:
@@ -24,6 +26,12 @@ def output_columns(ranking: str, explain: bool, has_links: bool = False) -> list
     left_out = ({"pick"} if ranking == "stars" else set()) | (set() if explain else {"why"})
     left_out |= set() if has_links else LINK_COLUMNS
     return [name for name in COLUMNS if name not in left_out]
+
+
+def group_columns(names: Iterable[str], has_links: bool) -> list[str]:
+    """Returns the names of the columns for several users together: those of a movie, then the taste score of each."""
+    movie_columns = output_columns("both", False, has_links)
+    return [name for name in movie_columns if name not in ("score", "pick")] + [PICK_OF + name for name in names]
 
 
 def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
@@ -34,6 +42,12 @@ def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
     movie_values = movie.movie_id, movie.name, movie.year, genres, movie.imdb_id or None, movie.tmdb_id or None
     values = (rank, *movie_values, found.num_ratings, *scores, why)
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def to_group_row(rank: int, found: Mapping[str, Recommendation]) -> dict[str, Any]:
+    """Returns a movie with the taste score of each of several users, by name, as values by column name."""
+    picks = {PICK_OF + name: round(one.taste_score, 4) for name, one in found.items()}
+    return to_row(rank, next(iter(found.values()))) | picks
 
 
 def write_csv(file: TextIO, columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool = True) -> None:
@@ -59,16 +73,22 @@ def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
 def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
     width = max(60, shutil.get_terminal_size().columns)
-    indent = " " * INDENT
-    has_pick = "pick" in columns
-    lines = [f"{'Top':>3}  {'Id':>6}  {'Score':>5}  {'Pick' if has_pick else '':>5}  Title".rstrip()]
+    headings = {name: name.removeprefix(PICK_OF)[:NAME_WIDTH] for name in columns if name.startswith(PICK_OF)}
+    lines = [f"{'':13}Pick of"] if headings else []
+    headings = headings or {"score": "Score", "pick": "Pick" if "pick" in columns else ""}
+    widths = {name: max(5, len(heading)) for name, heading in headings.items()}
+    indent = " " * (13 + sum(number + 2 for number in widths.values()))
+    lines.append(_align("Top", "Id", [f"{heading:>{widths[name]}}" for name, heading in headings.items()]) + "Title")
     for row in rows:
-        year = f" ({row['year']})" if row["year"] else ""
-        pick = f"{row['pick']:.2f}" if has_pick else ""
-        numbers = f"{row['top']:>3}  {row['movie_id']:>6}  {row['score']:>5.2f}  {pick:>5}  "
-        lines += textwrap.wrap(
-            display_title(row["title"] + year), width, initial_indent=numbers, subsequent_indent=indent
-        )
+        numbers = [f"{row[name]:>{number}.2f}" if name in columns else " " * number for name, number in widths.items()]
+        title = display_title(row["title"] + (f" ({row['year']})" if row["year"] else ""))
+        start = _align(row["top"], row["movie_id"], numbers)
+        lines += textwrap.wrap(title, width, initial_indent=start, subsequent_indent=indent)
         if "why" in columns:
             lines += textwrap.wrap(row["why"], width, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
+
+
+def _align(top: object, movie_id: object, numbers: Sequence[str]) -> str:
+    """Returns what stands before the title."""
+    return f"{top:>3}  {movie_id:>6}  " + "".join(f"{number}  " for number in numbers)

@@ -38,21 +38,6 @@ def _numbered(labels: Sequence[str]) -> str:
 
 
 EPILOG = f"""\
-examples:
-  python infer_milvus.py -a 0 -g 1 -j 10 -i             insert the movies, then recommend
-  python infer_milvus.py -a 25-34 -g F -j programmer    labels work as well as numbers
-  python infer_milvus.py -a 6 -k 20                     what is left out is unknown
-  python infer_milvus.py --like alien --like "blade runner" --why
-                                                        titles, parts of them, or ids like id:1214
-  python infer_milvus.py -a 30 -g F --like "toy story" --seen "pretty woman"
-  python infer_milvus.py --ratings data/sample/my_ratings.csv
-                                                        what you rated, as a CSV file
-  python infer_milvus.py --user 42                      a user of the training data, without what they rated
-  python infer_milvus.py --user 1 --movie 783           the predicted rating of one movie; -a, -g and -j do too
-  python infer_milvus.py -g F --genre War --genre Western --year 1950-1969 --by picks
-  python infer_milvus.py --users all -k 10 --output recommendations.csv
-  python infer_milvus.py -g 0 --uri http://127.0.0.1:19530
-
 ages, by number or label; above {len(AGE_LABELS) - 1} an age in years:
 {_numbered(AGE_LABELS)}
 genders:
@@ -67,6 +52,29 @@ original. --by changes the order.
 
 environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
 --tls-ca."""
+FOR_WHOM = """\
+what is left out is unknown
+
+  python infer_milvus.py -a 25-34 -g F -j programmer
+  python infer_milvus.py -a 30 -g F --like alien --like "blade runner" --seen "pretty woman"
+  python infer_milvus.py --ratings ~/Downloads/letterboxd/ratings.csv
+  python infer_milvus.py --user 42"""
+FOR_SEVERAL = """\
+  python infer_milvus.py --user 42 --with 7 --with data/sample/my_ratings.csv
+  python infer_milvus.py --users all -k 10 --output recommendations.csv"""
+WHICH_MOVIES = """\
+  python infer_milvus.py -g F --genre War --genre Western --not-genre Romance --year 1950-1969
+  python infer_milvus.py --ratings ratings.csv --among watchlist.csv
+  python infer_milvus.py --like alien --max-ratings 100"""
+WHICH_ORDER = """\
+  python infer_milvus.py --like "toy story" -k 10 --variety 0.5 --why
+  python infer_milvus.py --user 42 --by stars
+  python infer_milvus.py --user 1 --movie 783"""
+OUTPUT = """\
+  python infer_milvus.py --like "toy story" -k 20 --format json"""
+STORAGE = """\
+  python infer_milvus.py -a 0 -g 1 -j 10 -i
+  python infer_milvus.py -g 0 --uri http://127.0.0.1:19530"""
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,19 @@ class QueryOptions:
     ratings: list[Path]
     unmatched: Path | None
     user: int | None
+    together: list[int | Path]
+    """Users to recommend together with: ids, or files of ratings."""
     users: Path | str | None
     """A file, or `all`."""
+    has_history: bool
+    """Whether anything is stated that a user has seen."""
     top_k: int
     by: str
+    variety: float
     why: bool
     movie: str | None
     movie_filter: MovieFilter
+    among: Path | None
     include_seen: bool
     format: str
     output: Path | None
@@ -110,10 +124,12 @@ class QueryOptions:
 def parse_args(argv: list[str] | None) -> QueryOptions:
     """Parses the command line; exits with 2 where it is wrong."""
     parser = create_parser("Step three: inserts the movies into Milvus (-i) and recommends movies for a user.", EPILOG)
-    _add_user_options(parser.add_argument_group("for whom"))
-    _add_query_options(parser.add_argument_group("which movies"))
-    _add_output_options(parser.add_argument_group("output"))
-    _add_storage_options(parser.add_argument_group("model and Milvus"))
+    _add_user_options(parser.add_argument_group("for whom", FOR_WHOM))
+    _add_group_options(parser.add_argument_group("for several", FOR_SEVERAL))
+    _add_filter_options(parser.add_argument_group("which movies", WHICH_MOVIES))
+    _add_order_options(parser.add_argument_group("in which order", WHICH_ORDER))
+    _add_output_options(parser.add_argument_group("output", OUTPUT))
+    _add_storage_options(parser.add_argument_group("model and Milvus", STORAGE))
     args = parser.parse_args(argv)
     authority = os.environ.get("RECOMMENDER_MILVUS_TLS_CA")
     if args.tls_ca is None and authority and args.uri.startswith("https://"):
@@ -121,7 +137,8 @@ def parse_args(argv: list[str] | None) -> QueryOptions:
     for is_refused, message in _conflicts(args):
         if is_refused:
             parser.error(message)
-    inputs = [args.users if isinstance(args.users, Path) else None, *args.ratings]
+    files = [args.users, *args.together, *args.ratings, args.among]
+    inputs = [file for file in files if isinstance(file, Path)]
     for output in (args.output, args.unmatched):
         refuse_overwriting(parser, output, [*inputs, args.movies_data, MOVIES_ORIGIN, args.model])
     return _with_defaults(args)
@@ -133,33 +150,51 @@ def _add_user_options(group: Any) -> None:
     add("-a", "--age", type=age_arg, help="age group, as listed below")
     add("-g", "--gender", type=label_arg("gender", GENDER_LABELS), help="0 or M, 1 or F")
     add("-j", "--job", type=label_arg("job", OCCUPATIONS), help="job, as listed below")
-    add("--like", **titles, help="a film that the user likes; repeatable")
+    add("--like", **titles, help="a film that the user likes: title, part of it, or id like id:1214; repeatable")
     add("--seen", **titles, help="a film that the user has seen and not liked much; repeatable")
     ratings = "the user's ratings: CSV with title, rating, year, or an export of Letterboxd or IMDb; repeatable"
     add("--ratings", type=path_arg, action="append", default=[], metavar="FILE", help=ratings)
-    add("--unmatched", type=path_arg, metavar="FILE", help="write the films of --ratings or --users that did not match")
-    add("--user", type=number_arg(int, 1), help="a user of the training data, by id")
-    users = "many users, into --output: all, a file of ids, one per line, or a CSV of ratings with a column user"
-    add("--users", type=_users_arg, metavar="FILE|all", help=users)
+    add("--user", type=number_arg(int, 1), help="a user of the training data, by id, without what they rated")
 
 
-def _add_query_options(group: Any) -> None:
+def _add_group_options(group: Any) -> None:
     add = group.add_argument
-    add("-k", "--top-k", type=number_arg(int, 1, MAX_TOP_K), help=f"number of movies (default: {DEFAULT_TOP_K})")
-    add("--by", choices=list(RANKING_WEIGHTS), help="order by predicted stars, by likely picks, or by both")
-    add("--why", action="store_true", help="print what contributes most to each movie's place")
-    add("--movie", type=text_arg, help="only the predicted rating of this movie, by id or title")
-    add("--genre", action="append", default=[], type=text_arg, help="movies of any genre given; repeatable")
+    others = "something to watch together with another user: an id, or a file as for --ratings; repeatable"
+    add("--with", dest="together", type=_with_arg, action="append", default=[], metavar="FILE|USER", help=others)
+    users = "a list for each of many, into --output: all, a file of ids, one per line, or a CSV of ratings with a "
+    add("--users", type=_users_arg, metavar="FILE|all", help=f"{users}column user")
+
+
+def _add_filter_options(group: Any) -> None:
+    add = group.add_argument
+    genres: dict[str, Any] = {"action": "append", "default": [], "type": text_arg}
+    add("--genre", **genres, help="movies of any genre given; repeatable")
+    add("--not-genre", **genres, metavar="GENRE", help="no movie that has this genre; repeatable")
     add("--year", type=years_arg, default=(None, None), help="movies of 1994, 1990-1999, 1990- or -1960")
     minimum = f"movies with so many training ratings (default: {DEFAULT_MIN_RATINGS} by stars, else 0)"
     add("--min-ratings", type=number_arg(int, 0), help=minimum)
+    maximum = "movies with at most so many training ratings; --min-ratings is then 0 by default"
+    add("--max-ratings", type=number_arg(int, 0), help=maximum)
+    among = "only the films of a file: Letterboxd's watchlist.csv, another CSV with titles, or a title per line"
+    add("--among", type=path_arg, metavar="FILE", help=among)
     add("--include-seen", action="store_true", help="with --user: also movies that the user rated in training")
+
+
+def _add_order_options(group: Any) -> None:
+    add = group.add_argument
+    add("-k", "--top-k", type=number_arg(int, 1, MAX_TOP_K), help=f"number of movies (default: {DEFAULT_TOP_K})")
+    add("--by", choices=list(RANKING_WEIGHTS), help="order by predicted stars, by likely picks, or by both")
+    variety = "0 to 1: less of one kind; 0, the default, is the exact order"
+    add("--variety", type=number_arg(float, 0, 1), default=0, help=variety)
+    add("--why", action="store_true", help="print what contributes most to each movie's place")
+    add("--movie", type=text_arg, help="no list but the predicted rating of this movie, by id or title")
 
 
 def _add_output_options(group: Any) -> None:
     add = group.add_argument
     add("--format", choices=["table", "json", "csv"], default="table", help="(default: %(default)s)")
     add("--output", type=path_arg, metavar="FILE", help="the CSV file that --users writes; - is standard output")
+    add("--unmatched", type=path_arg, metavar="FILE", help="write the films of a file that did not match")
 
 
 def _add_storage_options(group: Any) -> None:
@@ -182,10 +217,16 @@ def _users_arg(text: str) -> Path | str:
     return text if text == "all" else path_arg(text)
 
 
+def _with_arg(text: str) -> int | Path:
+    return int(number_arg(int, 1)(text)) if text.isdecimal() else path_arg(text)
+
+
 def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
     """Returns pairs of a condition that is refused, and the message."""
     has_demographics = (args.age, args.gender, args.job) != (None, None, None)
-    has_filter = args.genre or args.year != (None, None) or args.min_ratings is not None
+    bounds = args.min_ratings, args.max_ratings
+    has_filter = args.genre or args.not_genre or args.among or args.year != (None, None) or bounds != (None, None)
+    has_file = args.ratings or args.users or args.among or any(isinstance(one, Path) for one in args.together)
     has_format = args.format != "table"
     registered = args.user or args.users
     titles = args.like or args.seen
@@ -198,14 +239,20 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
             "--users and --output go together: the users, and the CSV file to write",
         ),
         (
-            args.users and (args.movie or titles or has_format),
-            "--users writes a CSV of each user's own movies; omit --movie, --like, --seen and --format",
+            args.users and (args.movie or titles or args.together or has_format),
+            "--users writes a CSV of each user's own movies; omit --movie, --like, --seen, --with and --format",
         ),
         (
-            args.movie and (titles or has_filter or args.top_k or args.by or args.why or has_format),
-            "--movie predicts one rating; omit films, filters, -k, --by, --why and --format",
+            args.movie
+            and (
+                titles or args.together or has_filter or args.top_k or args.by or args.variety or args.why or has_format
+            ),
+            "--movie predicts one rating; omit films, --with, filters, -k, --by, --variety, --why and --format",
         ),
-        (args.unmatched and not (args.ratings or args.users), "--unmatched goes with --ratings or --users FILE"),
+        (args.together and (args.variety or args.why), "--with has an order of its own; omit --variety and --why"),
+        (len({args.user, *args.together}) <= len(args.together), "--with names a user or a file twice"),
+        (None not in bounds and bounds[0] > bounds[1], "--min-ratings is above --max-ratings; no movie has both"),
+        (args.unmatched and not has_file, "--unmatched goes with a file: --ratings, --among, --with or --users"),
         (args.index and not args.infer, "--index is for building the collection; add -i"),
         (args.tls_ca and not args.uri.startswith("https://"), "--tls-ca goes with a --uri that begins with https://"),
         (args.tls_ca and not args.tls_ca.is_file(), f"--tls-ca: there is no file {args.tls_ca}"),
@@ -215,13 +262,13 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
 
 def _with_defaults(args: argparse.Namespace) -> QueryOptions:
     values = vars(args)
-    has_history = args.user or args.users or args.ratings or args.like or args.seen
+    has_history = bool(args.user or args.users or args.ratings or args.like or args.seen or args.together)
     by = args.by or ("both" if has_history else "stars")
-    min_ratings = args.min_ratings
+    min_ratings, max_ratings = values.pop("min_ratings"), values.pop("max_ratings")
     if min_ratings is None:
-        min_ratings = DEFAULT_MIN_RATINGS if by == "stars" else 0
+        min_ratings = DEFAULT_MIN_RATINGS if by == "stars" and max_ratings is None else 0
+    genres, not_genres = (tuple(values.pop(name)) for name in ("genre", "not_genre"))
     first_year, last_year = values.pop("year")
-    movie_filter = MovieFilter(tuple(values.pop("genre")), first_year, last_year, min_ratings)
-    del values["min_ratings"]
-    values |= {"by": by, "top_k": args.top_k or DEFAULT_TOP_K}
+    movie_filter = MovieFilter(genres, not_genres, first_year, last_year, min_ratings, max_ratings)
+    values |= {"has_history": has_history, "by": by, "top_k": args.top_k or DEFAULT_TOP_K}
     return QueryOptions(movie_filter=movie_filter, **values)

@@ -90,12 +90,7 @@ def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> Rat
     Raises:
         DataError: The file is no such CSV file, or one of its lines is malformed.
     """
-    text = _decode(raw, file)
-    delimiter, header = _read_header(text, file)
-    columns = _find_columns(header, file, many_users)
-    rows = list(_read_rows(text, delimiter, header, columns, file))
-    if not rows:
-        raise DataError(f"{file}: no ratings in it; write one per line, below the names of the columns")
+    header, columns, rows = _read_table(_decode(raw, file), file, many_users)
     users = [_parse_user(row, file) if many_users else "" for row in rows]
     if not many_users and len({row.cells["user"] for row in rows}) > 1:
         raise DataError(f"{file}: ratings of several users; give them to --users FILE --output FILE")
@@ -110,6 +105,23 @@ def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> Rat
         for user, number, row in zip(users, numbers, rows, strict=True)
     ]
     return RatingsCsv(ratings, _notes(columns, header, len(ten_point_users), len(highest), is_ten_point))
+
+
+def parse_films(raw: bytes, file: str) -> list[FilmReference]:
+    """Parses a list of films: a CSV file, see `parse_ratings_csv`, or a title per line, such as `Alien (1979)`.
+
+    Raises:
+        DataError: A line is malformed, or there is no film.
+    """
+    text = _decode(raw, file)
+    if any(_column_key(name) in COLUMNS for header in _split_header(text).values() for name in header):
+        return [_parse_film(row, file) for row in _read_table(text, file, False)[2]]
+    lines = re.split("\r\n|\r|\n", text)
+    rows = [_create_row(file, number, {"title": line}) for number, line in enumerate(lines, 1) if line.strip()]
+    films = [_parse_film(row, file) for row in rows]
+    if not films:
+        raise DataError(f"{file}: no films in it; write a title per line")
+    return films
 
 
 def parse_user_ids(raw: bytes, file: str) -> list[int]:
@@ -143,10 +155,25 @@ def _column_key(name: str) -> str:
     return re.sub(r"[\s_]", "", name).casefold()
 
 
+def _read_table(text: str, file: str, many_users: bool) -> tuple[list[str], dict[str, int], list[_Row]]:
+    """Returns the column names, the positions of columns by meaning, and the rows, of which there is at least one."""
+    delimiter, header = _read_header(text, file)
+    columns = _find_columns(header, file, many_users)
+    rows = list(_read_rows(text, delimiter, header, columns, file))
+    if not rows:
+        raise DataError(f"{file}: no films in it; write one per line, below the names of the columns")
+    return header, columns, rows
+
+
+def _split_header(text: str) -> dict[str, list[str]]:
+    """Returns the first line, split at each of `DELIMITERS`."""
+    first_line = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0][: csv.field_size_limit()]
+    return {delimiter: next(csv.reader([first_line], delimiter=delimiter), []) for delimiter in DELIMITERS}
+
+
 def _read_header(text: str, file: str) -> tuple[str, list[str]]:
     """Returns the delimiter and the column names; the delimiter is the one that gives the most known names."""
-    first_line = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0][: csv.field_size_limit()]
-    headers = {delimiter: next(csv.reader([first_line], delimiter=delimiter), []) for delimiter in DELIMITERS}
+    headers = _split_header(text)
 
     def num_known(delimiter: str) -> int:
         return sum(_column_key(name) in COLUMNS for name in headers[delimiter])
@@ -196,14 +223,19 @@ def _read_rows(text: str, delimiter: str, header: Sequence[str], columns: dict[s
                 problem = f"{pluralize(len(fields), 'field')} instead of {len(header)}"
                 remedy = f"put a title that contains {delimiter!r} into double quotes"
                 raise line_error(file, start, problem, remedy)
-            cells = {meaning: " ".join(fields[position].split()) for meaning, position in columns.items()}
-            for meaning, cell in cells.items():
-                bad = CONTROL_CHARACTER.search(cell)
-                if bad:
-                    raise line_error(file, start, f"{meaning} with control character {bad[0]!r}", "delete it")
-            yield _Row(start, dict.fromkeys(COLUMNS.values(), "") | cells)
+            yield _create_row(file, start, {meaning: fields[position] for meaning, position in columns.items()})
     except csv.Error as error:
         raise line_error(file, line, f"no valid CSV: {error}", "close each double quote that is opened") from error
+
+
+def _create_row(file: str, line: int, cells: dict[str, str]) -> _Row:
+    """Returns a row whose cells have single blanks and no control characters."""
+    cells = {meaning: " ".join(cell.split()) for meaning, cell in cells.items()}
+    for meaning, cell in cells.items():
+        bad = CONTROL_CHARACTER.search(cell)
+        if bad:
+            raise line_error(file, line, f"{meaning} with control character {bad[0]!r}", "delete it")
+    return _Row(line, dict.fromkeys(COLUMNS.values(), "") | cells)
 
 
 def _parse_user(row: _Row, file: str) -> str:

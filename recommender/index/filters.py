@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 UNKNOWN_YEAR = 0
 """The stored year of a movie whose title has none."""
+NO_MOVIE = "id < 0"
+"""The condition that no movie meets."""
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -14,10 +16,16 @@ class MovieFilter:
 
     genres: tuple[str, ...] = ()
     """Genres of which a movie has at least one."""
+    not_genres: tuple[str, ...] = ()
+    """Genres of which a movie has none."""
     first_year: int | None = None
     last_year: int | None = None
     min_ratings: int = 0
     """Lower bound on training ratings."""
+    max_ratings: int | None = None
+    """Upper bound on training ratings."""
+    among: tuple[int, ...] | None = None
+    """The ids of the movies that are admitted; None for all."""
 
 
 def string_literal(text: str) -> str:
@@ -30,13 +38,18 @@ def string_literal(text: str) -> str:
 
 def is_in(field: str, values: Iterable[str | int]) -> str:
     """Returns the condition that a field has one of some values."""
-    literals = [string_literal(value) if isinstance(value, str) else str(int(value)) for value in values]
-    return f"{field} in [{', '.join(literals)}]"
+    literals = _literals(values)
+    return f"{field} in [{literals}]" if literals else NO_MOVIE
 
 
 def is_not_in(field: str, values: Iterable[str | int]) -> str:
-    """Returns the condition that a field has none of some values."""
-    return is_in(field, values).replace(" in [", " not in [", 1)
+    """Returns the condition that a field has none of some values; "" admits all."""
+    literals = _literals(values)
+    return f"{field} not in [{literals}]" if literals else ""
+
+
+def _literals(values: Iterable[str | int]) -> str:
+    return ", ".join(string_literal(value) if isinstance(value, str) else str(int(value)) for value in values)
 
 
 def all_of(*conditions: str) -> str:
@@ -54,4 +67,6 @@ def range_conditions(movie_filter: MovieFilter) -> list[str]:
         conditions.append(f"year <= {last}")
     if movie_filter.min_ratings:
         conditions.append(f"num_ratings >= {movie_filter.min_ratings}")
+    if movie_filter.max_ratings is not None:
+        conditions.append(f"num_ratings <= {movie_filter.max_ratings}")
     return conditions

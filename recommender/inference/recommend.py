@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recommender.data.features import INDEX_DIM
 from recommender.data.movielens import Movie
 from recommender.inference.explain import Contributions, Reason, split_query
 from recommender.inference.model_folder import SavedModel
+from recommender.inference.rerank import NUM_CANDIDATES, diversify, fuse_ranks, normalize_rows
 from recommender.inference.user_vectors import RANKING_WEIGHTS, UserProfile, join_vectors, load_history, split_vectors
 from recommender.scoring import COSINE_SCALE
 
@@ -29,6 +31,8 @@ class Query(NamedTuple):
     """An expression from `MovieCollection.build_filter`."""
     explain: bool = False
     """Whether to give reasons."""
+    variety: float = 0
+    """0 to 1, see `diversify`; 0 is the order of the ranking."""
 
 
 class Recommendation(NamedTuple):
@@ -40,7 +44,7 @@ class Recommendation(NamedTuple):
     predicted_rating: float
     """Stars."""
     taste_score: float
-    """Trained towards 0.5, 1 and 1.5 for movies that the user rates 3, 4 and 5 stars, and 0 for all others."""
+    """Trained towards `RATING_WEIGHTS`, such as 1 for a movie that the user rates 4 stars, and 0 for all not rated."""
     reasons: list[Reason]
     """Largest contribution first."""
 
@@ -52,6 +56,11 @@ class UserVectors(NamedTuple):
     """float32[200], of unit length unless new ratings are folded in"""
     taste: np.ndarray
     """float32[200]"""
+
+    def query(self, ranking: str) -> np.ndarray:
+        """Returns float32[400], the query vector, whose inner product with a movie's vector is what ranks the movie."""
+        rating_weight, taste_weight = RANKING_WEIGHTS[ranking]
+        return join_vectors(rating_weight * self.rating, taste_weight * self.taste)
 
 
 def recommend(
@@ -68,18 +77,64 @@ def recommend(
     Yields:
         Each profile's recommendations, best first.
     """
-    weights = RANKING_WEIGHTS[query.ranking]
+    depth = max(query.k, NUM_CANDIDATES) if query.variety else query.k
     for start in range(0, len(profiles), USER_BATCH):
         batch = profiles[start : start + USER_BATCH]
         collection.fetch({movie_id for profile in batch for movie_id in profile.new_ratings})
-        vectors = [user_vectors(model, collection, profile) for profile in batch]
-        queries = np.array([join_vectors(weights[0] * user.rating, weights[1] * user.taste) for user in vectors])
-        found = collection.search(queries, query.k, query.filter, [profile.exclude_ids for profile in batch])
+        users = [user_vectors(model, collection, profile) for profile in batch]
+        queries = np.array([user.query(query.ranking) for user in users])
+        found = collection.search(queries, depth, query.filter, [profile.exclude_ids for profile in batch])
         stored = collection.fetch({hit.movie_id for hits in found for hit in hits})
-        for profile, user, hits in zip(batch, vectors, found, strict=True):
+        for profile, user, hits in zip(batch, users, found, strict=True):
             movies = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
+            if query.variety:
+                order = diversify(user.query(query.ranking), join_rows(movies), query.variety, query.k)
+                movies = [movies[position] for position in order]
             parts = split_query(model, collection, profile, query.ranking) if query.explain else None
             yield [_to_recommendation(model, profile, user, movie, parts) for movie in movies]
+
+
+def recommend_together(
+    model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile], query: Query
+) -> list[list[Recommendation]]:
+    """Finds the best movies for several users together: one search for the mean of their queries, then ranks fused.
+
+    Args:
+        model: The saved model.
+        collection: The movie collection to search.
+        profiles: The users; movies that any of them has seen are excluded.
+        query: Ranking, k and filter.
+
+    Returns:
+        Of each movie, best first, one recommendation per user.
+    """
+    users = [user_vectors(model, collection, profile) for profile in profiles]
+    queries = np.array([user.query(query.ranking) for user in users])
+    exclude_ids = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
+    [hits] = collection.search(queries.mean(0)[None], max(query.k, NUM_CANDIDATES), query.filter, [exclude_ids])
+    stored = collection.fetch(hit.movie_id for hit in hits)
+    candidates = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
+    order = fuse_ranks(queries @ join_rows(candidates).T)
+    best = [candidates[position] for position in order[: query.k]]
+    pairs = list(zip(profiles, users, strict=True))
+    return [[_to_recommendation(model, profile, user, movie, None) for profile, user in pairs] for movie in best]
+
+
+def taste_similarities(model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile]) -> np.ndarray:
+    """Returns float32[profiles, profiles], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
+
+    It is the cosine of the taste vectors' differences from that of a user of whom nothing is known.
+    """
+    anyone = UserProfile.from_demographics(model)
+    average, *tastes = (user_vectors(model, collection, profile).taste for profile in (anyone, *profiles))
+    unit = normalize_rows(np.array(tastes) - average)
+    similarities: np.ndarray = unit @ unit.T
+    return similarities
+
+
+def join_rows(movies: Sequence["StoredMovie"]) -> np.ndarray:
+    """Returns float32[movies, 400], the vectors of movies."""
+    return np.array([movie.vector for movie in movies]).reshape(-1, INDEX_DIM)
 
 
 def _to_recommendation(

@@ -15,6 +15,8 @@ MAX_USERS = 20_000
 MAX_MOVIES = 4_000
 """Upper bounds on the users and the movies, most rated first, of the autoencoder in full rank."""
 
+MOVIES_PER_FACTOR = 8
+"""Lower bound on movies per factor: a catalogue of a few hundred movies has fewer than 200 factors."""
 EPS = 1e-12
 
 
@@ -56,7 +58,8 @@ def edlae_init(
     weights = edlae_weights(known[some], demographics[some], dropout, ridge)
     features = scale_features(known, demographics)
     scores = aslinearoperator(features[some]) @ aslinearoperator(weights)
-    _, factors = truncated_svd(scores, min(EMBEDDING_DIM, len(most_rated)))
+    num_factors = min(EMBEDDING_DIM, -(-len(most_rated) // MOVIES_PER_FACTOR))
+    _, factors = truncated_svd(scores, num_factors)
     factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))
     projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)
     vectors = features @ projected

@@ -23,6 +23,9 @@ from recommender.models.taste import TasteModel
 from recommender.training.edlae_init import Dropout, edlae_init, scale_features, squared_norms
 from recommender.training.processes import TrainingError
 
+MIN_VARIANCE = 1e-7
+"""Variance of a principal axis, relative to the largest, below which it is rounding."""
+
 
 @dataclass(frozen=True)
 class TasteConfig:
@@ -168,14 +171,16 @@ def rotate_to_principal_axes(
         outputs: float32[movies, 200]
 
     Returns:
-        Both embeddings and variances, float32[200], the mean squares of the users' rotated vectors. The columns of the
-        output embeddings are orthonormal.
+        Both embeddings and variances, float32[200], the mean squares of the users' rotated vectors, largest first.
+        The columns of the output embeddings are orthonormal; those without variance are 0.
     """
     basis, triangle = np.linalg.qr(outputs)
     values, axes = np.linalg.eigh(triangle @ (vectors.T @ vectors / len(vectors)) @ triangle.T)
+    largest_first = np.flatnonzero(values > MIN_VARIANCE * values.max())[::-1]
+    values, axes = values[largest_first], axes[:, largest_first]
     padding = ((0, 0), (0, outputs.shape[1] - len(values)))
     rotated_inputs, rotated_outputs = np.pad(inputs @ triangle.T @ axes, padding), np.pad(basis @ axes, padding)
-    return rotated_inputs, rotated_outputs, np.pad(np.maximum(values, 0), padding[1])
+    return rotated_inputs, rotated_outputs, np.pad(values, padding[1])
 
 
 def fit_content(

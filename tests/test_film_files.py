@@ -1,4 +1,4 @@
-"""Files of ratings on the command line: --ratings, --users FILE, --unmatched."""
+"""Files of ratings and films on the command line: --ratings, --among, --users FILE, --unmatched."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import SAMPLE, fail, run_script, succeed
 
-from recommender.cli.ratings_input import ratings_by_user, shorten
+from recommender.cli.film_files import ratings_by_user, shorten
 from recommender.data.ratings_csv import CsvRating, FilmReference
 
 MINE = SAMPLE / "my_ratings.csv"
@@ -111,6 +111,19 @@ def test_unmatched_films_are_written_whole(trained, tmp_path):
     assert len(rows) == len(lines) - 1 - num_matched
 
 
+def test_unmatched_films_of_several_files_are_in_one(trained, tmp_path):
+    """Each once; also where a file is an error, of which no film matched."""
+    for name, films in (("mine", ["Alien", "No Such Film"]), ("wanted", ["Toy Story", "Nor This"]), ("none", ["Nix"])):
+        (tmp_path / f"{name}.csv").write_text("title,rating\n" + "".join(f"{film},4\n" for film in films))
+    rest = ("--unmatched", tmp_path / "rest.csv")
+    files = {name: tmp_path / f"{name}.csv" for name in ("mine", "wanted", "none")}
+    query(trained, "--ratings", files["mine"], "--among", files["wanted"], "--with", files["mine"], *rest)
+    rows = list(csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines()))
+    assert sorted(row["film"] for row in rows) == ["No Such Film", "Nor This"]
+    fail("infer_milvus.py", "--ratings", files["none"], *rest, cwd=trained)
+    assert [row["film"] for row in csv.DictReader((tmp_path / "rest.csv").open())] == ["Nix"]
+
+
 def test_ambiguous_films_are_named(trained, tmp_path):
     """Two films of one name in the catalogue: a year decides."""
     catalogue = (trained / "movies_origin.txt").read_text("utf-8") + "9001::Alien (1999)::Drama\n"
@@ -175,7 +188,7 @@ def test_few_films_of_many_are_noted_by_name(trained, tmp_path):
 
 def test_wrong_files_are_refused(trained, tmp_path):
     for name, text, message in (
-        ("watchlist.csv", "Name,Year\nAlien,1979\n", "a watchlist is of films not yet seen; give ratings.csv"),
+        ("watchlist.csv", "Name,Year\nAlien,1979\n", "a watchlist is of films not yet seen"),
         ("many.csv", "user,title,rating\nann,Alien,5\nbob,Alien,5\n", "give them to --users FILE --output FILE"),
         ("empty.csv", "", "no CSV file of ratings; the first line names the columns"),
     ):
