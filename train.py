@@ -32,7 +32,7 @@ from recommender.training.curve import plot_training_curve
 from recommender.training.processes import TrainingError, barrier, init_device
 from recommender.training.save import ModelData, ServingArrays, check_output, save_model
 from recommender.training.taste import TasteConfig, taste_vectors, train_taste
-from recommender.training.two_tower import Epoch, TrainConfig, TrainResult, default_epochs, train_model
+from recommender.training.two_tower import Epoch, TrainConfig, TrainResult, train_model
 
 
 def _releases() -> str:
@@ -69,9 +69,8 @@ class TrainOptions:
     data_dir: Path
     output: Path
     movies_origin: Path
-    epochs: int | None
-    """None for `default_epochs`."""
-    config: TrainConfig
+    settings: dict[str, Any]
+    """Fields of `TrainConfig` that are set in place of its rules."""
     device: str
 
     @property
@@ -83,25 +82,26 @@ class TrainOptions:
 def parse_args(argv: list[str] | None) -> TrainOptions:
     """Parses the command line; exits with 2 where it is wrong."""
     parser = create_parser(__doc__, EXAMPLES)
-    defaults = TrainConfig()
     add = parser.add_argument
     data_dir = "folder or zip of a release; downloaded if missing (default: %(default)s)"
     add("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR, help=data_dir)
     add("--output", type=path_arg, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     origin = "catalogue for step two (default: %(default)s)"
     add("--movies-origin", type=path_arg, default=MOVIES_ORIGIN, metavar="FILE", help=origin)
-    epochs = "at most (default: 7, on more than 2 million ratings fewer)"
+    epochs = "at most (default: 8, on more than 2 million ratings fewer)"
     add("--epochs", "--num_epochs", type=number_arg(int, 1), help=epochs)
-    add("--batch-size", type=number_arg(int, 1), default=defaults.batch_size, help="ratings per step, at most")
-    rate = number_arg(float, 1e-6, 10)
-    add("--learning-rate", type=rate, default=defaults.learning_rate, help="(default: %(default)s)")
-    add("--seed", type=number_arg(int, 0), default=defaults.seed, help="same seed, same model (default: %(default)s)")
+    batch_size = "ratings per step (default: by their number, 8,120 for ml-1m)"
+    add("--batch-size", type=number_arg(int, 1), help=batch_size)
+    learning_rate = "of Adam at first (default: by the number of ratings, 0.006 for ml-1m)"
+    add("--learning-rate", type=number_arg(float, 1e-6, 10), help=learning_rate)
+    add("--seed", type=number_arg(int, 0), default=0, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
     args = parser.parse_args(argv)
-    config = TrainConfig(defaults.epochs, args.batch_size, args.learning_rate, seed=args.seed)
+    names = ("epochs", "batch_size", "learning_rate", "seed")
+    settings = {name: vars(args)[name] for name in names if vars(args)[name] is not None}
     device = "gpu" if args.use_gpu else args.device
-    return TrainOptions(args.data_dir, args.output, args.movies_origin, args.epochs, config, device)
+    return TrainOptions(args.data_dir, args.output, args.movies_origin, settings, device)
 
 
 def train(options: TrainOptions) -> None:
@@ -119,9 +119,7 @@ def train(options: TrainOptions) -> None:
     split = split_and_encode(data, held_out)
     if len(split.test.rating) == 0:
         raise TrainingError("too few ratings: none falls to the test; train on at least some hundreds")
-    num_ratings = len(split.train.ratings.rating)
-    epochs = options.epochs or default_epochs(num_ratings)
-    config = dataclasses.replace(options.config, epochs=epochs).with_batch_size_for(num_ratings)
+    config = TrainConfig.for_ratings(len(split.train.ratings.rating), **options.settings)
     print_plan(split, config)
     result = train_model(split.train, split.vocabularies, config, print_epoch)
     if rank == 0:

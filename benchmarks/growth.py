@@ -64,7 +64,7 @@ def measure(folder: Path) -> None:
     split = split_and_encode(data, held_out_rows(len(data.ratings)))
     num_ratings = len(split.train.ratings.rating)
     watch.lap(f"read, {num_ratings:,} ratings for training")
-    config = TrainConfig().with_batch_size_for(num_ratings)
+    config = TrainConfig.for_ratings(num_ratings)
     model, averaged = (FusionModel(split.train.num_users, split.vocabularies) for _ in range(2))
     init_from_svd(model, split.train, np.arange(num_ratings))
     watch.lap("models, initialized from an SVD")

@@ -76,7 +76,8 @@ def train_without_new_users(data: MovieLens, seed: int) -> TrainedModels:
     user_ids = np.array(sorted(user.user_id for user in data.users))
     split = split_and_encode(data, is_new[np.searchsorted(user_ids, data.ratings.user_id)])
     train = split.train
-    model = train_model(train, split.vocabularies, TrainConfig(seed=seed)).model
+    config = TrainConfig.for_ratings(len(train.ratings.rating), seed=seed)
+    model = train_model(train, split.vocabularies, config).model
     taste = train_taste(train, split.vocabularies, TasteConfig(seed=seed))
     profile_vectors = embed_profiles(model.user_tower, train.profiles)
     return TrainedModels(

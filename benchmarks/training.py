@@ -49,8 +49,7 @@ from recommender.evaluation.metrics import interaction_mask
 from recommender.training.taste import TasteConfig, train_taste
 from recommender.training.two_tower import Epoch, TrainConfig, train_model
 
-ML1M_RATINGS = 900_228
-CONFIG = TrainConfig().with_batch_size_for(ML1M_RATINGS)
+CONFIG = TrainConfig()
 THIS_PROJECT = f"this project, batch {CONFIG.batch_size}"
 PROGRAMS = {
     "plain Paddle, batch 256": ("paddle", 256),
@@ -136,7 +135,8 @@ def print_processes(
 
 def print_time_to_quality(data: MovieLens, split: Split, epochs: int | None) -> None:
     """Prints the seconds until the validation RMSE passes some marks."""
-    config = TrainConfig(epochs=epochs or CONFIG.epochs).with_batch_size_for(len(split.train.ratings.rating))
+    settings = {"epochs": epochs} if epochs else {}
+    config = TrainConfig.for_ratings(len(split.train.ratings.rating), **settings)
     log: list[tuple[float, float]] = []
     started = time.perf_counter()
 

@@ -250,7 +250,7 @@ def test_log_of_training(trained):
     num_train, num_validation, num_test, batch_size = (int(number.replace(",", "")) for number in plan.groups())
     assert num_train + num_validation + num_test == len((SAMPLE / "ratings.dat").read_bytes().splitlines())
     assert num_validation == pytest.approx(0.01 * num_train, rel=0.1)
-    assert batch_size == pytest.approx(num_train / 200, abs=1)
+    assert batch_size == pytest.approx(num_train / 110, abs=1)
     assert re.search(r"^epoch 2: train loss [\d.]+, validation RMSE [\d.]+, MAE [\d.]+ stars$", stdout, re.MULTILINE)
     reason = "all epochs were trained|stopped early, 2 epochs without improvement"
     assert re.search(rf"^best: epoch \d of 3, validation RMSE 0\.\d+ \(({reason})\)$", stdout, re.MULTILINE)

@@ -30,7 +30,6 @@ from recommender.training.svd_init import svd_init
 from recommender.training.two_tower import (
     TrainConfig,
     create_optimizer,
-    default_epochs,
     draw_batch,
     drop_user_ids,
     init_from_svd,
@@ -40,7 +39,7 @@ from recommender.training.two_tower import (
     validate,
 )
 
-CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, validation_share=0.1, max_steps_per_epoch=20)
+CONFIG = TrainConfig(epochs=8, batch_size=64, learning_rate=0.02, final_learning_rate=0, validation_share=0.1)
 NO_DROPOUT = dataclasses.replace(CONFIG, user_id_dropout=0.0, movie_id_dropout=0.0)
 ANYONE = demographic_profile_row(0, 0, 0)
 
@@ -153,20 +152,27 @@ def test_movies_without_id_keep_their_genres_and_words():
     assert drawn.word_idx.tolist() == features.word_idx.tolist()
 
 
-@pytest.mark.parametrize(("num_ratings", "batch_size"), [(20_000_000, 1 << 17), (1_000_000, 9212), (20_002, 100)])
-def test_batch_size_grows_with_the_data(num_ratings, batch_size):
-    config = TrainConfig().with_batch_size_for(num_ratings)
-    assert config.batch_size == batch_size
-    assert config.with_batch_size_for(num_ratings) == config
+def test_settings_follow_the_number_of_ratings():
+    """Larger batches and less regularization on more data, and fewer epochs on much more."""
+    sizes = (20_002, 100_000, 900_228, 2_020_000, 6_000_000, 20_300_000, 10**9)
+    configs = [TrainConfig.for_ratings(num_ratings) for num_ratings in sizes]
+    assert [config.batch_size for config in configs][:3] == [181, 900, 8120]
+    assert [config.batch_size for config in configs][-2:] == [1 << 17, 1 << 17]
+    assert [config.epochs for config in configs] == [8, 8, 8, 8, 5, 3, 3]
+    assert [round(config.learning_rate, 4) for config in configs] == [0.01, 0.0097, *[0.006] * 5]
+    ratios = [config.l2 / TrainConfig().l2 for config in configs]
+    assert ratios == pytest.approx([np.sqrt(891_226 / (0.99 * number)) for number in sizes], rel=1e-3)
 
 
-def test_large_data_needs_fewer_epochs():
-    sizes = (1, 100_000, 1_000_209, 2_000_000, 6_000_000, 20_000_000, 10**9)
-    assert [default_epochs(num_ratings) for num_ratings in sizes] == [7, 7, 7, 7, 5, 3, 3]
+def test_values_of_ml1m_are_the_defaults():
+    config = TrainConfig.for_ratings(900_228)
+    assert dataclasses.replace(config, l2=round(config.l2, 9)) == TrainConfig()
 
 
-def test_a_given_batch_size_is_an_upper_bound():
-    assert TrainConfig(batch_size=50).with_batch_size_for(1_000_000).batch_size == 50
+def test_settings_in_place_of_rules():
+    config = TrainConfig.for_ratings(1_000_000, batch_size=50, epochs=2, seed=3)
+    assert (config.batch_size, config.epochs, config.seed, config.learning_rate) == (50, 2, 3, 0.006)
+    assert TrainConfig.for_ratings(10, batch_size=999).batch_size == 999
 
 
 def test_validation_rows_are_a_share_and_at_least_one():
@@ -198,14 +204,15 @@ def test_validation_predicts_some_rows_without_dropout():
     assert metrics.mae == pytest.approx(np.mean(np.abs(errors)), rel=1e-5)
 
 
-def test_learning_rate_falls_linearly_to_zero():
+def test_learning_rate_falls_linearly():
     _, vocabularies = build(3, 3)
-    optimizer, schedule = create_optimizer(FusionModel(3, vocabularies), TrainConfig(learning_rate=0.01), 10)
+    config = TrainConfig(learning_rate=0.01, final_learning_rate=0.3)
+    optimizer, schedule = create_optimizer(FusionModel(3, vocabularies), config, 10)
     rates = []
     for _ in range(11):
         rates.append(optimizer.get_lr())
         schedule.step()
-    np.testing.assert_allclose(rates, 0.01 * np.linspace(1, 0, 11), atol=1e-9)
+    np.testing.assert_allclose(rates, 0.01 * np.linspace(1, 0.3, 11), atol=1e-9)
 
 
 def test_regularization_draws_id_and_word_embeddings_to_zero():
@@ -295,7 +302,7 @@ def train_naively(dataset, vocabularies, config):
     shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, 0))
     order = shuffler.permutation(len(dataset.ratings.rating))
     train_rows = order[config.num_validation(len(order)) :]
-    batch_size = config.with_batch_size_for(len(order)).batch_size
+    batch_size = config.batch_size
     num_steps = -(-len(train_rows) // batch_size)
     model = FusionModel(dataset.num_users, vocabularies)
     init_from_svd(model, dataset, train_rows)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,17 +18,27 @@ from recommender.scoring import predict_ratings
 from recommender.training.processes import TrainingError, mean_over_processes
 from recommender.training.svd_init import svd_init
 
+MAX_STEPS_PER_EPOCH = 110
+MAX_LEARNING_RATE = 0.01
+MAX_BATCH_SIZE = 1 << 17
+ML1M_RATINGS = 891_226
+"""Number of ml-1m's ratings that training takes steps on."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Hyper-parameters of the fusion model, chosen on validation rows of ml-1m."""
+    """Hyper-parameters of the fusion model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small.
 
-    epochs: int = 7
+    Those that depend on the size of the data have the values for ml-1m here, see `for_ratings`.
+    """
+
+    epochs: int = 8
     """Upper bound; see `patience`."""
-    batch_size: int = 1 << 17
-    """Upper bound; see `with_batch_size_for`."""
+    batch_size: int = 8120
     learning_rate: float = 0.006
-    """Adam's initial learning rate; it falls linearly to 0 over the epochs."""
+    """Adam's initial learning rate."""
+    final_learning_rate: float = 0.3
+    """Share of the learning rate to which it falls linearly; at 0 the model overfits small data."""
     l2: float = 3e-4
     """L2 regularization of the id and word embeddings."""
     ema_alpha: float = 0.01
@@ -43,37 +53,34 @@ class TrainConfig:
     """Share of the training rows that are held back to choose the best epoch."""
     patience: int = 2
     """Number of epochs without a better validation RMSE after which training stops."""
-    max_steps_per_epoch: int = 200
     seed: int = 0
+
+    @classmethod
+    def for_ratings(cls, num_ratings: int, **settings: Any) -> "TrainConfig":
+        """Returns the configuration for a number of training ratings.
+
+        An epoch has 110 steps, and 1700 / n^0.2 on more data than ml-1m's: batches grow a little faster than the data,
+        so that the cost of a step that does not depend on its ratings stays small per rating. On more than 2 million
+        ratings there are fewer epochs, 3 from 20 million on, as each has more ratings per embedding. Small data have a
+        higher learning rate, and the regularization falls with the square root of the data.
+
+        Args:
+            num_ratings: The number of training ratings, validation rows included.
+            settings: Fields that are set in place of these rules.
+        """
+        num_train = max(1, num_ratings - cls().num_validation(num_ratings))
+        num_steps = min(MAX_STEPS_PER_EPOCH, 1700 / num_train**0.2)
+        rules = {
+            "epochs": round(min(8.0, max(3.0, 8 * (2e6 / num_train) ** 0.42))),
+            "batch_size": min(MAX_BATCH_SIZE, math.ceil(num_train / num_steps)),
+            "learning_rate": min(MAX_LEARNING_RATE, cls.learning_rate * max(1.0, ML1M_RATINGS / num_train) ** 0.22),
+            "l2": cls.l2 * (ML1M_RATINGS / num_train) ** 0.5,
+        }
+        return cls(**{**rules, **settings})
 
     def num_validation(self, num_ratings: int) -> int:
         """Returns the number of validation rows among the training rows."""
         return max(1, int(num_ratings * self.validation_share))
-
-    def with_batch_size_for(self, num_ratings: int) -> "TrainConfig":
-        """Returns this configuration with a batch size for a number of ratings.
-
-        The batch size grows a little faster than the data: an epoch has 1700 / n^0.2 steps, 110 for ml-1m. So the cost
-        of a step that does not depend on its ratings, Adam's update of all rows and the towers' passes over distinct
-        rows, stays small per rating on large data.
-
-        Raises:
-            TrainingError: There are too few ratings.
-        """
-        num_train = num_ratings - self.num_validation(num_ratings)
-        if num_train <= 0:
-            raise TrainingError("too few ratings to learn from; train on at least some hundreds")
-        num_steps = min(self.max_steps_per_epoch, 1700 / num_train**0.2)
-        return replace(self, batch_size=min(self.batch_size, math.ceil(num_train / num_steps)))
-
-
-def default_epochs(num_ratings: int) -> int:
-    """Returns the number of epochs for a number of ratings: 7 up to 2 million, 3 from 20 million on.
-
-    On more ratings an epoch has more of them per embedding, and longer training gains less.
-    """
-    epochs = 7 * (2e6 / max(num_ratings, 1)) ** 0.37
-    return round(float(min(7.0, max(3.0, epochs))))
 
 
 class Batch(NamedTuple):
@@ -178,12 +185,13 @@ def validate(model: FusionModel, dataset: Dataset, rows: np.ndarray) -> RatingMe
 def create_optimizer(
     model: FusionModel, config: TrainConfig, num_steps: int
 ) -> tuple[paddle.optimizer.Optimizer, paddle.optimizer.lr.LRScheduler]:
-    """Returns Adam and its schedule, which falls to 0 over `num_steps` steps."""
+    """Returns Adam and its schedule, which falls to `final_learning_rate` over `num_steps` steps."""
     user, movie = model.user_tower, model.movie_tower
     large = [table.weight for table in (user.id_branch.embedding, movie.id_branch.embedding, movie.word_embedding)]
     names = {weight.name for weight in large}
     rest = [weight for weight in model.parameters() if weight.name not in names]
-    schedule = paddle.optimizer.lr.PolynomialDecay(config.learning_rate, num_steps, end_lr=0.0)
+    last = config.final_learning_rate * config.learning_rate
+    schedule = paddle.optimizer.lr.PolynomialDecay(config.learning_rate, num_steps, end_lr=last)
     regularized = {"params": large, "weight_decay": paddle.regularizer.L2Decay(config.l2)}
     return paddle.optimizer.Adam(schedule, parameters=[regularized, {"params": rest}]), schedule
 
@@ -218,7 +226,9 @@ class _Trainer:
         order = self.shuffler.permutation(len(dataset.ratings.rating))
         num_validation = config.num_validation(len(order))
         self.validation_rows, self.train_rows = order[:num_validation], order[num_validation:]
-        self.batch_size = max(self.num_processes, config.with_batch_size_for(len(order)).batch_size)
+        if len(self.train_rows) == 0:
+            raise TrainingError("too few ratings to learn from; train on at least some hundreds")
+        self.batch_size = max(self.num_processes, min(config.batch_size, len(self.train_rows)))
         # Every process has a row in the last batch too.
         self.starts = range(0, len(self.train_rows) - self.num_processes + 1, self.batch_size)
         self.dataset, self.config = dataset, config
