@@ -5,7 +5,7 @@ import paddle
 import pytest
 
 from recommender.data.features import EMBEDDING_DIM, MovieFeatures, Vocabularies, Vocabulary
-from recommender.models.two_tower import FusionModel, ScaledCosine, normalize, scaled_cosine
+from recommender.models.two_tower import FusionModel, normalize
 
 PROFILES = np.array([[2, 1, 1, 1], [3, 2, 7, 21], [1, 0, 0, 0]])
 MOVIES = MovieFeatures(
@@ -85,7 +85,7 @@ def test_one_movie_is_embedded_as_among_many(model):
 
 def test_first_predictions_are_about_the_mean_rating(model):
     """Equal id weights of both towers and a common output bias; a cosine of random vectors would be about 0."""
-    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW).numpy()
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), *tensors((PROFILE_ROW, MOVIE_ROW))).numpy()
     assert (abs(predicted - 3.5) < 1.5).all()
     user_tower, movie_tower = model.user_tower, model.movie_tower
     assert (user_tower.id_branch.linear.weight == movie_tower.id_branch.linear.weight).all()
@@ -93,62 +93,32 @@ def test_first_predictions_are_about_the_mean_rating(model):
 
 
 def test_predicted_rating_is_five_times_the_cosine(model):
-    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW).numpy()
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), *tensors((PROFILE_ROW, MOVIE_ROW))).numpy()
     users, movies = model.user_tower(paddle.to_tensor(PROFILES)).numpy(), model.movie_tower(*tensors(MOVIES)).numpy()
     np.testing.assert_allclose(np.linalg.norm(users, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(movies, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(predicted, 5 * (users[PROFILE_ROW] * movies[MOVIE_ROW]).sum(1), atol=1e-5)
 
 
-def test_gradient_of_the_model_is_that_of_its_towers(model):
-    """The sparse products, against a gather of both unit vectors of each pair."""
+def test_towers_once_per_distinct_row_have_the_gradient_of_once_per_rating(model):
     rating = paddle.to_tensor(RATING)
     weights = [weight for weight in model.parameters() if not weight.stop_gradient]
-    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), PROFILE_ROW, MOVIE_ROW)
+    predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), *tensors((PROFILE_ROW, MOVIE_ROW)))
     grads = paddle.grad(((predicted - rating) ** 2).mean(), weights)
-    users, movies = model.user_tower(paddle.to_tensor(PROFILES)), model.movie_tower(*tensors(MOVIES))
-    rows = tensors((PROFILE_ROW, MOVIE_ROW))
-    naive = 5 * (paddle.gather(users, rows[0]) * paddle.gather(movies, rows[1])).sum(1)
+    users = model.user_tower(paddle.to_tensor(PROFILES[PROFILE_ROW]))
+    movies = model.movie_tower(*tensors(array[MOVIE_ROW] for array in MOVIES))
+    naive = 5 * (users * movies).sum(1)
     expected = paddle.grad(((naive - rating) ** 2).mean(), weights)
     np.testing.assert_allclose(predicted.numpy(), naive.numpy(), atol=1e-5)
     for grad, other in zip(grads, expected, strict=True):
+        assert abs(other.numpy()).max() > 0
         np.testing.assert_allclose(grad.numpy(), other.numpy(), atol=1e-5)
-
-
-@pytest.mark.parametrize("scale", [0.01, 1, 30])
-def test_both_implementations_of_the_scaled_cosine_agree(scale):
-    """`ScaledCosine` is for CPUs, `scaled_cosine` for GPUs; values and gradients, for vectors of any length."""
-    random = np.random.default_rng(0)
-    users, movies = scale * random.normal(size=(6, 200)), random.normal(size=(9, 200)) / scale
-    profile_row, movie_row = random.integers(6, size=50), random.integers(8, size=50)  # The last movie is in no pair.
-    rating = paddle.to_tensor(random.uniform(1, 5, 50).astype(np.float32))
-    results = []
-    for function, rows in (
-        (ScaledCosine.apply, (profile_row, movie_row)),
-        (scaled_cosine, tensors((profile_row, movie_row))),
-    ):
-        vectors = [paddle.to_tensor(array.astype(np.float32), stop_gradient=False) for array in (users, movies)]
-        predicted = function(*vectors, *rows)
-        ((predicted - rating) ** 2).sum().backward()
-        results.append([predicted.numpy(), *(tensor.grad.numpy() for tensor in vectors)])
-    for by_scipy, by_paddle in zip(*results, strict=True):
-        assert abs(by_paddle).max() > 0
-        np.testing.assert_allclose(by_scipy, by_paddle, rtol=1e-4, atol=1e-5 * abs(by_paddle).max())
-    unit_users, unit_movies = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (users, movies))
-    np.testing.assert_allclose(results[0][0], 5 * (unit_users[profile_row] * unit_movies[movie_row]).sum(1), atol=1e-5)
-
-
-def test_zero_vectors_have_finite_cosines_and_gradients():
-    for function, as_rows in ((ScaledCosine.apply, np.array), (scaled_cosine, paddle.to_tensor)):
-        vectors = [paddle.zeros([2, 200]) for _ in range(2)]
-        for tensor in vectors:
-            tensor.stop_gradient = False
-        predicted = function(*vectors, as_rows([0, 1]), as_rows([1, 0]))
-        predicted.sum().backward()
-        assert predicted.tolist() == [0, 0]
-        assert all(np.isfinite(tensor.grad.numpy()).all() for tensor in vectors)
 
 
 def test_normalize():
     vectors = paddle.to_tensor([[3.0, 4.0], [0.0, 0.0]])
-    np.testing.assert_allclose(normalize(vectors).numpy(), [[0.6, 0.8], [0, 0]], atol=1e-6)
+    vectors.stop_gradient = False
+    unit = normalize(vectors)
+    np.testing.assert_allclose(unit.numpy(), [[0.6, 0.8], [0, 0]], atol=1e-6)
+    unit.sum().backward()
+    assert np.isfinite(vectors.grad.numpy()).all(), "of zero vectors, too"

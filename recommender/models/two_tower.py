@@ -5,14 +5,10 @@ and the window of three words. Each class says where this port departs from it.
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from scipy.sparse import csr_array
 
 from recommender.data.features import DEMOGRAPHIC_SIZES, EMBEDDING_DIM, NUM_RESERVED, PADDING, Vocabularies
 from recommender.models.paddle_setup import nn, paddle
-from recommender.scoring import COSINE_SCALE, predict_ratings
+from recommender.scoring import COSINE_SCALE
 
 ID_DIM = 32
 DEMOGRAPHIC_DIM = 16
@@ -68,13 +64,9 @@ class UserTower(nn.Layer):
         Args:
             profiles: int64[batch, 4], columns user, gender, age and occupation index.
         """
-        return normalize(self.pre_norm(profiles))
-
-    def pre_norm(self, profiles: paddle.Tensor) -> paddle.Tensor:
-        """Returns the rating vectors before they are scaled to unit length."""
         branches = [self.id_branch, *self.demographic_branches]
         parts = [branch(profiles[:, column]) for column, branch in enumerate(branches)]  # [batch, 32], 3 x [batch, 16]
-        return paddle.tanh(self.output(paddle.concat(parts, axis=1)))  # [batch, 200]
+        return normalize(paddle.tanh(self.output(paddle.concat(parts, axis=1))))  # [batch, 200]
 
 
 class MovieTower(nn.Layer):
@@ -101,13 +93,9 @@ class MovieTower(nn.Layer):
             genre_idx: int64[batch, genres], padded with 0
             word_idx: int64[batch, words], padded with 0 behind at least one word
         """
-        return normalize(self.pre_norm(movie_idx, genre_idx, word_idx))
-
-    def pre_norm(self, movie_idx: paddle.Tensor, genre_idx: paddle.Tensor, word_idx: paddle.Tensor) -> paddle.Tensor:
-        """Returns the rating vectors before they are scaled to unit length."""
         genres = self.genre_embedding(genre_idx).sum(1)  # [batch, 32]
         parts = [self.id_branch(movie_idx), genres, self._convolve_title(word_idx)]  # 3 x [batch, 32]
-        return paddle.tanh(self.output(paddle.concat(parts, axis=1)))  # [batch, 200]
+        return normalize(paddle.tanh(self.output(paddle.concat(parts, axis=1))))  # [batch, 200]
 
     def _convolve_title(self, word_idx: paddle.Tensor) -> paddle.Tensor:
         edge = paddle.zeros_like(word_idx[:, :1])
@@ -131,7 +119,11 @@ class FusionModel(nn.Layer):
             self.movie_tower.output.weight[:ID_DIM] = self.user_tower.output.weight[:ID_DIM]
 
     def forward(
-        self, profiles: paddle.Tensor, movies: Sequence[paddle.Tensor], profile_row: np.ndarray, movie_row: np.ndarray
+        self,
+        profiles: paddle.Tensor,
+        movies: Sequence[paddle.Tensor],
+        profile_row: paddle.Tensor,
+        movie_row: paddle.Tensor,
     ) -> paddle.Tensor:
         """Returns predicted ratings in stars, float32[ratings], from -5 to 5.
 
@@ -143,48 +135,6 @@ class FusionModel(nn.Layer):
             profile_row: int64[ratings], rows of `profiles`.
             movie_row: int64[ratings], rows of `movies`.
         """
-        users, items = self.user_tower.pre_norm(profiles), self.movie_tower.pre_norm(*movies)
-        if paddle.get_device() == "cpu":
-            return ScaledCosine.apply(users, items, profile_row, movie_row)
-        return scaled_cosine(users, items, paddle.to_tensor(profile_row), paddle.to_tensor(movie_row))
-
-
-def scaled_cosine(
-    users: paddle.Tensor, movies: paddle.Tensor, profile_row: paddle.Tensor, movie_row: paddle.Tensor
-) -> paddle.Tensor:
-    """Returns five times the cosine of each pair of rows, float32[ratings], by Paddle's operators."""
-    pairs = paddle.gather(normalize(users), profile_row) * paddle.gather(normalize(movies), movie_row)
-    return COSINE_SCALE * pairs.sum(-1)
-
-
-class ScaledCosine(paddle.autograd.PyLayer):
-    """`scaled_cosine` with a faster gradient on a CPU: two sparse products (scipy).
-
-    Paddle's operators copy both vectors of every pair, forwards and backwards, and pass over all vectors several times
-    to normalize them.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, users: paddle.Tensor, movies: paddle.Tensor, profile_row: np.ndarray, movie_row: np.ndarray
-    ) -> paddle.Tensor:
-        """Returns float32[ratings]; the arguments are those of `scaled_cosine`, rows as numpy arrays."""
-        vectors = users.numpy(), movies.numpy()
-        ctx.scales = [1 / np.sqrt(np.einsum("ij,ij->i", rows, rows) + EPS)[:, None] for rows in vectors]
-        ctx.unit_vectors = [rows * scale for rows, scale in zip(vectors, ctx.scales, strict=True)]
-        ctx.pair_rows = profile_row, movie_row
-        ctx.scores = predict_ratings(*ctx.unit_vectors, *ctx.pair_rows)
-        return paddle.to_tensor(ctx.scores)
-
-    @staticmethod
-    def backward(ctx: Any, score_grad: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
-        """Returns the gradients of `users` and `movies`, given that of the scores."""
-        users, movies = ctx.unit_vectors
-        score_grad = score_grad.numpy()
-        weights = csr_array((COSINE_SCALE * score_grad, ctx.pair_rows), (len(users), len(movies)))
-        grads = weights @ movies, weights.T @ users
-        for grad, vectors, scale, rows in zip(grads, ctx.unit_vectors, ctx.scales, ctx.pair_rows, strict=True):
-            radial = np.bincount(rows, score_grad * ctx.scores, len(vectors)).astype(np.float32)
-            grad -= radial[:, None] * vectors  # Only the direction counts: the part along the vector goes.
-            grad *= scale
-        return tuple(map(paddle.to_tensor, grads))
+        users = paddle.gather(self.user_tower(profiles), profile_row)  # [ratings, 200]
+        items = paddle.gather(self.movie_tower(*movies), movie_row)
+        return COSINE_SCALE * (users * items).sum(-1)  # [ratings]

@@ -162,7 +162,8 @@ def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, ba
         TrainingError: The loss is not finite.
     """
     movies = tuple(map(paddle.to_tensor, batch.movies))
-    predicted = model(paddle.to_tensor(batch.profiles), movies, batch.profile_row, batch.movie_row)
+    rows = map(paddle.to_tensor, (batch.profile_row, batch.movie_row))
+    predicted = model(paddle.to_tensor(batch.profiles), movies, *rows)
     loss = F.mse_loss(predicted, paddle.to_tensor(batch.rating))
     value = float(loss)
     if not np.isfinite(value):
