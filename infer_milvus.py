@@ -251,7 +251,8 @@ def answer(options: QueryOptions) -> None:
         print("Server connected." if connection.is_server else "Milvus Lite opened.", file=sys.stderr)
         if catalogue:
             build_collection(connection, catalogue, options.index)
-        with FilmFiles(MovieCollection(connection, model.fingerprint), options.unmatched) as files:
+        collection = MovieCollection(connection, model.fingerprint, load_training_titles=lambda: model.titles)
+        with FilmFiles(collection, options.unmatched) as files:
             options = resolve_filter(files, options)
             if options.users is not None:
                 recommend_many(model, files, options)

@@ -1,11 +1,13 @@
 """The movie collection on Milvus Lite and on a server: build, search, filters, reads, swapped alias."""
 
+import dataclasses
 import time
 
 import numpy as np
 import pytest
 
 from recommender.data.movielens import Movie
+from recommender.data.titles import title_key
 from recommender.index.build import Catalogue, _check_recall, build_collection
 from recommender.index.collection import ALIAS, MovieCollection, current_collection
 from recommender.index.connection import DataType, MilvusConnection, MilvusError
@@ -179,7 +181,7 @@ def test_other_collections_are_left_alone(connection):
     for name, age in ((backup, None), (abandoned, 100 * 3600), (unfinished, 0)):
         create_foreign_collection(connection, name)
         if age is not None:
-            metadata = CollectionMetadata("f0", 0, [], time.time() - age, {})
+            metadata = CollectionMetadata("f0", 0, [], time.time() - age, False, {})
             connection.client.alter_collection_properties(name, {METADATA_PROPERTY: metadata.to_property()})
     build(connection, movies(5), unit_vectors(5), "f1")
     names = set(collection_names(connection))
@@ -284,6 +286,13 @@ FILTERS = [
     MovieFilter(min_ratings=50),
     MovieFilter(("Comedy",), 1950, 1960, 20),
     MovieFilter(first_year=2050),
+    MovieFilter(max_ratings=20),
+    MovieFilter(min_ratings=10, max_ratings=20),
+    MovieFilter(not_genres=("Comedy",)),
+    MovieFilter(("War", "Film-Noir"), not_genres=("Drama", "Comedy")),
+    MovieFilter(among=(3, 7, 500, 99_999)),
+    MovieFilter(("Comedy",), 1950, among=tuple(range(1, 200))),
+    MovieFilter(among=()),
 ]
 
 
@@ -295,7 +304,9 @@ def admits(movie_filter, movie, num_ratings):
         and (not has_span or movie.year is not None)
         and (movie.year or 0) >= (movie_filter.first_year or 0)
         and (movie.year or 0) <= (movie_filter.last_year or 9999)
-        and num_ratings >= movie_filter.min_ratings
+        and movie_filter.min_ratings <= num_ratings <= (movie_filter.max_ratings or 10**9)
+        and not set(movie_filter.not_genres) & set(movie.genres)
+        and (movie_filter.among is None or movie.movie_id in movie_filter.among)
     )
 
 
@@ -333,9 +344,22 @@ def test_counts(random_collection, movie_filter):
     pairs = list(zip(*random_catalogue(), strict=True))
     expected = sum(admits(movie_filter, *pair) for pair in pairs)
     assert random_collection.count(random_collection.build_filter(movie_filter)) == expected
-    without_minimum = MovieFilter(movie_filter.genres, movie_filter.first_year, movie_filter.last_year)
+    without_minimum = dataclasses.replace(movie_filter, min_ratings=0)
     num_below = sum(admits(without_minimum, *pair) for pair in pairs) - expected
     assert random_collection.count_below_min_ratings(movie_filter) == num_below
+
+
+def test_titles_of_the_training_data_are_not_read_from_milvus(connection):
+    """Only where the collection has the same ones."""
+    catalogue = movies(5)
+    training = [Title(movie.movie_id, movie.title, 9).with_names() for movie in catalogue]
+    for has_training_titles in (True, False):
+        built = Catalogue(catalogue, unit_vectors(5), [1] * 5, "f1", has_training_titles)
+        build_collection(connection, built)
+        collection = MovieCollection(connection, "f1", 16, load_training_titles=lambda: training)
+        assert {title.num_ratings for title in collection.titles()} == {9 if has_training_titles else 1}
+        [found] = collection.titles_with_keys([title_key(catalogue[2].title), "nosuchkey"])
+        assert (found.movie_id, found.num_ratings) == (catalogue[2].movie_id, 9 if has_training_titles else 1)
 
 
 def test_fetch(random_collection):

@@ -68,7 +68,7 @@ def test_few_users_and_movies_have_few_factors():
 
 def test_truncated_svd_agrees_with_numpy():
     dense = np.random.default_rng(1).normal(size=(60, 5)) @ np.random.default_rng(2).normal(size=(5, 45))
-    rows, columns = truncated_svd(csr_array(dense))
+    rows, columns = truncated_svd(csr_array(dense), 30)
     np.testing.assert_allclose(rows @ columns.T, dense, atol=1e-8)
     values = np.linalg.svd(dense, compute_uv=False)
     np.testing.assert_allclose((rows**2).sum(0)[:5], values[:5])

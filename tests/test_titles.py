@@ -505,7 +505,8 @@ def test_match_films(hamlets):
         FilmReference(99, "", None),
         FilmReference(None, "Metropolsi", None),
     ]
-    matches = match_films(hamlets, [*films, *films])
+    assert not any(match_films(hamlets, films).unmatched.values()), "similar titles are not looked for unasked"
+    matches = match_films(hamlets, [*films, *films], offer_similar=True)
     assert matches.movie_ids == {of_1996: 11, typo: 14, by_id: 13}
     assert {film: [title.movie_id for title in titles] for film, titles in matches.ambiguous.items()} == {
         hamlet: [11, 10]

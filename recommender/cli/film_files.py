@@ -103,7 +103,7 @@ class FilmFiles:
         self, name: str, films: Sequence[FilmReference], notes: Sequence[str] = (), allow_none: bool = False
     ) -> dict[FilmReference, int]:
         """Returns the movie ids of the films that match; reports the others, and raises where no film does."""
-        matches = match_films(self.collection, films)
+        matches = match_films(self.collection, films, offer_similar=self._unmatched_file is not None)
         self._report(name, matches, notes)
         if not matches.movie_ids and not allow_none:
             size = f"{self.collection.num_movies:,}"

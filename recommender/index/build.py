@@ -48,6 +48,8 @@ class Catalogue(NamedTuple):
     """Numbers of training ratings."""
     fingerprint: str
     """Fingerprint of the model that computed the vectors."""
+    has_training_titles: bool = False
+    """Whether the movies are those of the training data, with the same titles."""
 
 
 def embed_catalogue(model: SavedModel, movies: Sequence[Movie]) -> Catalogue:
@@ -59,7 +61,9 @@ def embed_catalogue(model: SavedModel, movies: Sequence[Movie]) -> Catalogue:
     taste_vectors = model.taste_outputs.lookup(features, model.vocabularies.genres.size)
     num_ratings = model.count_ratings()
     counts = [num_ratings.get(movie.movie_id, 0) for movie in movies]
-    return Catalogue(movies, join_vectors(rating_vectors, taste_vectors), counts, model.fingerprint)
+    titles, training_titles = ({one.movie_id: one.title for one in some} for some in (movies, model.titles))
+    vectors = join_vectors(rating_vectors, taste_vectors)
+    return Catalogue(movies, vectors, counts, model.fingerprint, titles == training_titles)
 
 
 def build_collection(connection: MilvusConnection, catalogue: Catalogue, index_type: str | None = None) -> None:
@@ -85,7 +89,9 @@ def build_collection(connection: MilvusConnection, catalogue: Catalogue, index_t
             raise MilvusError(f"{connection.uri}: a foreign collection has the name {ALIAS}; rename or drop it")
         _drop_stale_collections(connection)
         genres = sorted({"|".join(movie.genres) for movie in catalogue.movies})
-        metadata = CollectionMetadata(catalogue.fingerprint, len(catalogue.movies), genres, time.time(), {})
+        metadata = CollectionMetadata(
+            catalogue.fingerprint, len(catalogue.movies), genres, time.time(), catalogue.has_training_titles, {}
+        )
         with _drop_on_failure(connection, name):
             _create_collection(connection, name, metadata, catalogue.vectors.shape[1], index_type)
             _insert_movies(connection, name, catalogue)

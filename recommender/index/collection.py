@@ -58,15 +58,24 @@ class MovieCollection:
         connection: The connection to Milvus.
         fingerprint: The fingerprint of the model whose vectors the collection must hold.
         dim: The length of the vectors.
+        load_training_titles: Returns the titles of the training data, which are read from there if the collection has
+            the same ones: Milvus Lite takes 2 seconds for 90,000.
 
     Raises:
         MilvusError: There is no collection, it was built with a different model, or it is damaged.
     """
 
-    def __init__(self, connection: MilvusConnection, fingerprint: str, dim: int = INDEX_DIM) -> None:
+    def __init__(
+        self,
+        connection: MilvusConnection,
+        fingerprint: str,
+        dim: int = INDEX_DIM,
+        load_training_titles: Callable[[], list[Title] | None] = lambda: None,
+    ) -> None:
         self.connection = connection
         self._fingerprint = fingerprint
         self._dim = dim
+        self._load_training_titles = load_training_titles
         self._open()
 
     def _open(self) -> None:
@@ -89,6 +98,7 @@ class MovieCollection:
             raise connection.rebuild_error(f"{self.num_movies} movies instead of {metadata.num_movies}")
         self._name = name
         self._genre_combinations = metadata.genres
+        self._has_training_titles = metadata.has_training_titles
         self._fetched: dict[int, StoredMovie] = {}
 
     def search(
@@ -157,7 +167,11 @@ class MovieCollection:
 
     def titles(self) -> list[Title]:
         """Returns the titles of all movies."""
-        return self._read(lambda: self._query_titles(""))
+        return self._training_titles() or self._read(lambda: self._query_titles(""))
+
+    def _training_titles(self) -> list[Title] | None:
+        """Returns the titles of the training data if they are those of the collection."""
+        return self._load_training_titles() if self._has_training_titles else None
 
     def movie_ids_by(self, field: str, values: Iterable[str | int]) -> dict[str | int, int]:
         """Returns movie ids by `id`, `imdb_id` or `tmdb_id`; values that no movie has are left out."""
@@ -174,7 +188,10 @@ class MovieCollection:
 
     def titles_with_keys(self, keys: Iterable[str]) -> list[Title]:
         """Returns the titles that have one of some keys, see `title_key`."""
-        return self._titles_where("title_key", keys)
+        titles, wanted = self._training_titles(), set(keys)
+        if titles is None:
+            return self._titles_where("title_key", wanted)
+        return [title for title in titles if title.names[0].replace(" ", "") in wanted]
 
     def _titles_where(self, field: str, values: Iterable[str | int]) -> list[Title]:
         unique = list(dict.fromkeys(values))

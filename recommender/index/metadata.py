@@ -20,6 +20,8 @@ class CollectionMetadata(NamedTuple):
     """All combinations of genres that a movie has, each separated by |."""
     created: float
     """Seconds since 1970."""
+    has_training_titles: bool
+    """Whether its movies are those of the training data, with the same titles."""
     checksums: dict[str, int]
     """CRC-32 of each data file, in Milvus Lite only."""
 
@@ -30,10 +32,11 @@ class CollectionMetadata(NamedTuple):
 
     @classmethod
     def from_properties(cls, properties: dict[str, str]) -> "CollectionMetadata | None":
-        """Parses a collection's properties; None where they hold no metadata, or damaged ones."""
+        """Parses a collection's properties; None where they hold no metadata, damaged or older one."""
         value = properties.get(METADATA_PROPERTY, "")
         checksum, text = value[:8], value[8:]
-        return cls(*json.loads(text)) if checksum == f"{zlib.crc32(text.encode()):08x}" else None
+        fields = json.loads(text) if checksum == f"{zlib.crc32(text.encode()):08x}" else []
+        return cls(*fields) if len(fields) == len(cls._fields) else None
 
 
 def lite_checksums(folder: Path, name: str) -> dict[str, int]:

@@ -6,6 +6,7 @@
       movie_tower.*       this package
       vocabularies.json   words, genres and movie ids, in the order of their indices
       movies_origin.txt   the catalogue of the training data
+      titles.json         its titles as title matching sees them
       *.npy               the arrays of `training.save.ServingArrays`, by their dotted names
       training_curve.png
 
@@ -34,11 +35,13 @@ from recommender.data.features import (
 )
 from recommender.data.movielens import Movie, parse_movies
 from recommender.errors import RecommenderError, Step, pluralize
+from recommender.inference.titles import Title
 from recommender.inference.user_vectors import MovieEmbeddings, TasteParameters, UserPrior
 
 FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 CATALOGUE = "movies_origin.txt"
+TITLES = "titles.json"
 CURVE = "training_curve.png"
 VERSION_NAME = re.compile(r"files-[0-9a-f]{12}")
 
@@ -105,6 +108,16 @@ class SavedModel:
     def movies(self) -> dict[int, Movie]:
         """The movies of the training data by id."""
         return {movie.movie_id: movie for movie in parse_movies(self.catalogue, str(self.folder / CATALOGUE))}
+
+    @cached_property
+    def titles(self) -> list[Title]:
+        """The titles of the training data, with names and numbers of ratings."""
+        path = self._verified_path(TITLES)
+        try:
+            rows = json.loads(path.read_text("utf-8"))
+            return [Title(movie_id, title, num_ratings, tuple(names)) for movie_id, title, num_ratings, names in rows]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ModelError(f"{path}: damaged: {error!r}", Step.TRAIN) from error
 
     @cached_property
     def user_ids(self) -> np.ndarray:
@@ -191,9 +204,7 @@ class SavedModel:
 
     def count_ratings(self) -> dict[int, int]:
         """Returns the number of training ratings of each movie by id."""
-        ratings = self.histories.ratings
-        movie_ids, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
-        return dict(zip(movie_ids.tolist(), counts.tolist(), strict=True))
+        return {title.movie_id: title.num_ratings for title in self.titles}
 
     def movie_idx(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the movie indices of some ids, `UNKNOWN` for movies without training ratings."""

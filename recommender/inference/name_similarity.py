@@ -7,6 +7,8 @@ from rapidfuzz.distance import OSA
 
 MAX_TYPOS = ((4, 1), (8, 2))
 """Pairs of a word length and the number of typos allowed from that length on; a first letter must be right."""
+MAX_LENGTH_DIFFERENCE = 3
+"""Upper bound on the difference in length of a word and its misspelling, plural endings included."""
 FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode".split())
 """Words that a name may lack."""
 
@@ -49,10 +51,14 @@ def begins(candidate: str, word: str) -> bool:
 
 def is_typo(candidate: str, word: str) -> bool:
     """Returns whether two words are equal but for a few letters that are wrong, missing or swapped."""
-    if candidate == word or (len(word) > 3 and _stem(candidate) == _stem(word)):
+    if candidate == word:
+        return True
+    if candidate[:1] != word[:1] or abs(len(candidate) - len(word)) > MAX_LENGTH_DIFFERENCE:
+        return False
+    if len(word) > 3 and _stem(candidate) == _stem(word):
         return True
     same_numbers = re.findall(r"\d+", candidate) == re.findall(r"\d+", word)
-    return same_numbers and candidate[:1] == word[:1] and OSA.distance(candidate, word) <= allowed_typos(word)
+    return same_numbers and OSA.distance(candidate, word) <= allowed_typos(word)
 
 
 def is_same_with_typos(name: Sequence[str], words: Sequence[str]) -> bool:

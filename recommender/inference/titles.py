@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rapidfuzz import fuzz, process
@@ -40,7 +41,7 @@ YEAR_TOLERANCE = 1
 """Services differ by a year for films that were first shown abroad or at a festival."""
 
 Names = list[list[str]]
-"""The names of one movie, main name first, each as normalized words."""
+"""The names of one movie, main name first, each as a list of words."""
 
 
 class TitleError(RecommenderError):
@@ -54,6 +55,14 @@ class Title(NamedTuple):
     title: str
     num_ratings: int
     """Number of training ratings; the better known of two matches is offered first."""
+    names: tuple[str, ...] = ()
+    """The names that the title gives, main name first, as normalized words; "" where they are still to be computed."""
+
+    def with_names(self) -> "Title":
+        """Returns the title with its names."""
+        if self.names:
+            return self
+        return self._replace(names=tuple(" ".join(normalize_words(name)) for name in alternative_names(self.title)))
 
 
 class MatchKind(IntEnum):
@@ -85,7 +94,7 @@ class FilmMatches(NamedTuple):
     ambiguous: dict[FilmReference, list[Title]]
     """Films that several movies match."""
     unmatched: dict[FilmReference, list[Title]]
-    """Films that no movie matches, with similar titles."""
+    """Films that no movie matches, with similar titles if they were asked for."""
 
 
 class TitleMatcher:
@@ -98,13 +107,12 @@ class TitleMatcher:
     def __init__(self, titles: Iterable[Title]) -> None:
         self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
         self._years = [split_title(title.title)[1] for title in self._titles]
-        self._names: list[Names] = [
-            [normalize_words(name) for name in alternative_names(title.title)] for title in self._titles
-        ]
-        self._keys = [["".join(name) for name in names] for names in self._names]
-        self._main_names = dict(enumerate(" ".join(names[0]) for names in self._names))
+        self._names = [title.with_names().names for title in self._titles]
+        self._keys = [[name.replace(" ", "") for name in names] for names in self._names]
         self._rows: dict[str, list[int]] = {}
+        self._rows_of_year: dict[int | None, list[int]] = {}
         for row, keys in enumerate(self._keys):
+            self._rows_of_year.setdefault(self._years[row], []).append(row)
             for key in dict.fromkeys(keys):
                 self._rows.setdefault(key, []).append(row)
 
@@ -122,13 +130,15 @@ class TitleMatcher:
             match = self._best(self._kinds(normalize_words(year_behind[1])), int(year_behind[2]))
         return match or TitleMatch(self._similar(words), None)
 
-    def match(self, film: FilmReference) -> TitleMatch:
+    def match(self, film: FilmReference, offer_similar: bool = False) -> TitleMatch:
         """Returns the movies that a film in a file refers to; stricter than `find`, as nobody checks each line.
 
-        A whole name matches. With a year, so does a name with typos, and one with similar words in the same year.
+        A whole name matches. With a year, so does a name with typos, and one with similar words in the same year. Where
+        nothing matches, similar titles are only looked for if `offer_similar` asks for them.
         """
         words = normalize_words(alternative_names(film.title)[0])
-        return self._best(self._strict_kinds(film, words), film.year) or TitleMatch(self._similar(words), None)
+        match = self._best(self._strict_kinds(film, words), film.year)
+        return match or TitleMatch(self._similar(words) if offer_similar else [], None)
 
     def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:
         """Returns the first kind of match with a movie of the right year."""
@@ -171,12 +181,12 @@ class TitleMatcher:
             return
         others = alternative_names(film.title)[1:]
         yield from self._whole_names(["".join(normalize_words(name)) for name in others])
-        near = [row for row, year in enumerate(self._years) if year and abs(year - film.year) <= YEAR_TOLERANCE]
-        yield self._typos(words, near)
-        in_year = [row for row in near if self._years[row] == film.year]
+        years = range(film.year - YEAR_TOLERANCE, film.year + YEAR_TOLERANCE + 1)
+        yield self._typos(words, sorted(row for year in years for row in self._rows_of_year.get(year, [])))
+        in_year = self._rows_of_year.get(film.year, [])
 
         def where(matches: Callable[[list[str]], bool]) -> tuple[MatchKind, list[int]]:
-            return MatchKind.PART, [row for row in in_year if any(map(matches, self._names[row]))]
+            return MatchKind.PART, [row for row in in_year if any(map(matches, self._words(row)))]
 
         yield where(lambda name: have_same_content(name, words))
         yield where(lambda name: is_part(words, name))
@@ -194,15 +204,23 @@ class TitleMatcher:
         allowed = allowed_typos(key)
 
         def matches(row: int) -> bool:
-            by_key = any(
-                key and abs(len(other) - len(key)) <= allowed and is_typo(other, key) for other in self._keys[row]
-            )
-            return by_key or any(is_same_with_typos(name, words) for name in self._names[row])
+            for name, other in zip(self._words(row), self._keys[row], strict=True):
+                is_near = other[:1] == key[:1] and abs(len(other) - len(key)) <= allowed
+                if (is_near and is_typo(other, key)) or is_same_with_typos(name, words):
+                    return True
+            return False
 
         return MatchKind.TYPO, [row for row in rows if matches(row)]
 
     def _where(self, matches: Callable[[Names], bool]) -> list[int]:
-        return [row for row, names in enumerate(self._names) if matches(names)]
+        return [row for row, names in enumerate(self._all_words) if matches(names)]
+
+    @cached_property
+    def _all_words(self) -> list[Names]:
+        return [self._words(row) for row in range(len(self._names))]
+
+    def _words(self, row: int) -> Names:
+        return [name.split() for name in self._names[row]]
 
     def _similar(self, words: list[str]) -> list[Title]:
         """Returns titles to offer: for `die hard 3` the films of the series, else titles with similar letters."""
@@ -210,8 +228,9 @@ class TitleMatcher:
             series = self._where(lambda names: names[0][: len(words) - 1] == words[:-1])
             if series:
                 return [self._titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
+        main_names = [names[0] for names in self._names]
         near = process.extract(
-            " ".join(words), self._main_names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
+            " ".join(words), main_names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
         )
         return [self._titles[row] for _, _, row in near]
 
@@ -245,8 +264,10 @@ def find_movie(collection: "MovieCollection", text: str) -> Title:
     raise TitleError(f"no movie is called {shown!r}; {hint}")
 
 
-def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -> FilmMatches:
-    """Matches the films of a file with the movies of a collection."""
+def match_films(
+    collection: "MovieCollection", films: Iterable[FilmReference], offer_similar: bool = False
+) -> FilmMatches:
+    """Matches the films of a file with the movies of a collection, see `TitleMatcher.match`."""
     unique = list(dict.fromkeys(films))
     by_id = _match_ids(collection, unique)
     by_title = [film for film in unique if film not in by_id and film.title]
@@ -256,7 +277,7 @@ def match_films(collection: "MovieCollection", films: Iterable[FilmReference]) -
     rest = [film for film, match in matches.items() if match.kind is not MatchKind.NAME]
     if rest:
         all_titles = TitleMatcher(collection.titles())
-        matches |= {film: all_titles.match(film) for film in rest}
+        matches |= {film: all_titles.match(film, offer_similar) for film in rest}
     result = FilmMatches({}, {}, {})
     for film in unique:
         match = matches.get(film, TitleMatch([], None))

@@ -14,18 +14,21 @@ import numpy as np
 
 from recommender.data.dataset import RatingHistories
 from recommender.data.features import Vocabularies
+from recommender.data.movielens import parse_movies
 from recommender.files import check_folder_writable, defer_signals, publish, remove, sync_folder
 from recommender.inference.model_folder import (
     CATALOGUE,
     CURVE,
     FORMAT_VERSION,
     MANIFEST,
+    TITLES,
     VERSION_NAME,
     ModelError,
     compute_fingerprint,
     file_checksum,
     read_manifest,
 )
+from recommender.inference.titles import Title
 from recommender.inference.user_vectors import TasteParameters, UserPrior
 
 STALE_AFTER_SECONDS = 3600.0
@@ -140,6 +143,7 @@ def _save_data(version: Path, data: ModelData) -> dict[str, str]:
     tokens = {name: vocabulary.tokens for name, vocabulary in data.vocabularies._asdict().items()}
     _write(version / "vocabularies.json", _to_json(tokens))
     _write(version / CATALOGUE, data.catalogue)
+    _write(version / TITLES, json.dumps(_titles(data), ensure_ascii=False).encode())
     for name, array in _flatten("", data.arrays):
         np.save(version / f"{name}.npy", array)
     checksums = {path.name: file_checksum(path) for path in sorted(version.iterdir())}
@@ -149,6 +153,15 @@ def _save_data(version: Path, data: ModelData) -> dict[str, str]:
             os.fsync(file.fileno())
     sync_folder(version)
     return checksums
+
+
+def _titles(data: ModelData) -> list[Title]:
+    """Returns the titles of the catalogue with names and numbers of training ratings."""
+    ratings = data.arrays.histories.ratings
+    movie_ids, counts = np.unique(ratings["movie_id"][~ratings["held_out"]], return_counts=True)
+    num_ratings = dict(zip(movie_ids.tolist(), counts.tolist(), strict=True))
+    movies = parse_movies(data.catalogue, CATALOGUE)
+    return [Title(movie.movie_id, movie.title, num_ratings.get(movie.movie_id, 0)).with_names() for movie in movies]
 
 
 def _flatten(prefix: str, values: Any) -> Iterator[tuple[str, np.ndarray]]:
