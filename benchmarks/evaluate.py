@@ -21,35 +21,25 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from baselines import ease_scores
 from machine import print_machine
 from new_movies import evaluate_new_movies
 from new_users import evaluate_new_users
-from rankings import (
-    LISTS_NAME_WIDTH,
-    K,
-    ListMetrics,
-    evaluate_lists,
-    evaluate_top_lists,
-    liked,
-    most_popular,
-    print_lists,
-    weighted_sum,
-)
-from rivals import collab_predictions, tune_als
+from options import evaluate_options
+from rankings import LISTS_NAME_WIDTH, K, ListMetrics, ListTest, print_lists, weighted_sum
+from rivals import RANKING_RIVALS, RATING_RIVALS, Rival, load_settings
 from tables import Table
 
 from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS
-from recommender.data.dataset import Ratings, Split, held_out_rows, split_and_encode
+from recommender.data.dataset import Dataset, Split, held_out_rows, split_and_encode
 from recommender.data.movielens import MovieLens
 from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.evaluation.evaluate import evaluate_ratings
-from recommender.evaluation.metrics import Ranking, interaction_mask, rating_metrics
+from recommender.evaluation.metrics import Ranking, rating_metrics
 from recommender.index.build import Catalogue, build_collection, embed_catalogue
 from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
@@ -59,12 +49,12 @@ from recommender.inference.user_vectors import RANKING_WEIGHTS, STAR_WEIGHT, Use
 from recommender.scoring import COSINE_SCALE
 from recommender.training.taste import taste_vectors
 
-PARTS = ("ratings", "rankings", "new-users", "new-movies")
+PARTS = ("ratings", "rankings", "options", "new-users", "new-movies")
 STAR_WEIGHTS = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1)
 """Weights of a predicted star beside the taste score."""
 ANNOTATED = ("0", "0.2", "0.5", "1", "stars only")
 """Those that have a label in the picture."""
-EASE_GRADED = "EASE, 0.5 rated + 0.5 liked"
+DRAWN_RIVALS = ("most popular", "implicit ALS", "EDLAE")
 
 
 class Evaluated(NamedTuple):
@@ -96,54 +86,41 @@ def load(data: MovieLens, folder: Path) -> Evaluated:
     return Evaluated(model, split, embed_catalogue(model, data.movies), (model.profile_vectors, tastes))
 
 
-def print_ratings(evaluated: Evaluated) -> None:
+def print_ratings(evaluated: Evaluated, settings: Mapping[str, Any]) -> None:
     """Prints the errors of predicted ratings."""
-    split, num_movies = evaluated.split, len(evaluated.catalogue.movies)
+    split = evaluated.split
     metrics = evaluate_ratings(split, evaluated.user_vectors[0], evaluated.movie_vectors[0])
     this_model = metrics.pop("this model")
-    predicted, note = collab_predictions(split.train.ratings, split.test, len(split.train.profiles), num_movies)
+    predicted = RATING_RIVALS["CollabFNet"].fit(split, **settings["CollabFNet"])
     metrics["CollabFNet"] = rating_metrics(predicted, split.test.rating)
     table = Table(f"Ratings: {len(split.test.rating):,} test rows", {"RMSE": ".4f", "MAE": ".4f"}, LISTS_NAME_WIDTH)
     for name, values in metrics.items():
         table.add(name, *values)
     table.add("this model", *this_model)
-    print(f"Note: {note}", flush=True)
 
 
-def print_rankings(evaluated: Evaluated, picture: Path | None) -> None:
+def print_rankings(evaluated: Evaluated, settings: Mapping[str, Any], picture: Path | None) -> None:
     """Prints the metrics of the lists of all users, and draws them."""
-    train, test, num_movies = evaluated.split.train.ratings, evaluated.split.test, len(evaluated.catalogue.movies)
-    others, note = other_rankings(train, len(evaluated.split.train.profiles), num_movies)
+    test, train = ListTest.of(evaluated.split), evaluated.split.train
     rankings = {name: evaluated.ranking(weights) for name, weights in RANKING_WEIGHTS.items()}
     well_known = evaluated.ranking(RANKING_WEIGHTS["stars"], DEFAULT_MIN_RATINGS)
     rankings[f"stars, movies with {DEFAULT_MIN_RATINGS} ratings or more"] = well_known
-    metrics = evaluate_top_lists(rankings | others, train, test, num_movies)
-    rows = np.unique(liked(test).profile_row)
+    metrics = test.evaluate_all(rankings)
     for name in ("picks", "both"):
-        lists = lists_from_milvus(evaluated, rows, name)
-        metrics[f"{name}, through Milvus Lite"] = evaluate_lists(lists, rows, test, num_movies)
-    print_lists(f"Lists of {len(rows):,} users, of all movies that they did not rate in training", metrics)
-    print(f"Note: {note}", flush=True)
+        metrics[f"{name}, through Milvus Lite"] = test.evaluate(lists_from_milvus(evaluated, test.profile_rows, name))
+    others = {name: test.evaluate(test.top_lists(rival.fit(train, **settings[name]))) for name, rival in rivals(train)}
+    print_lists(f"Lists of {len(test.profile_rows):,} users, of movies not rated in training", metrics | others)
     if picture:
         by_weight = {str(weight): evaluated.ranking((COSINE_SCALE * weight, 1)) for weight in STAR_WEIGHTS}
-        curve = evaluate_top_lists(by_weight, train, test, num_movies) | {"stars only": metrics["stars"]}
+        curve = test.evaluate_all(by_weight) | {"stars only": metrics["stars"]}
         print_lists("The same lists by the weight of a predicted star beside the taste score", curve)
-        draw(curve, {name: metrics[name] for name in others}, picture)
+        draw(curve, {name: others[name] for name in DRAWN_RIVALS}, picture)
 
 
-def other_rankings(train: Ratings, num_profiles: int, num_movies: int) -> tuple[dict[str, Ranking], str]:
-    """Returns the rankings of other methods for users of the training data, and a note on ALS."""
-    rows = np.arange(num_profiles)
-    rated, likes = (interaction_mask(ratings, rows, num_movies) for ratings in (train, liked(train)))
-    ease_liked, ease_graded = ease_scores(likes), ease_scores(0.5 * rated + 0.5 * likes)
-    als, note = tune_als(train, num_profiles, num_movies)
-    rankings: dict[str, Ranking] = {
-        "most popular": most_popular(train, num_movies),
-        "EASE, liked movies": lambda rows: ease_liked[rows],
-        EASE_GRADED: lambda rows: ease_graded[rows],
-        "implicit ALS": als,
-    }
-    return rankings, note
+def rivals(train: Dataset) -> list[tuple[str, Rival]]:
+    """Returns the ranking models that a data set has what they need for."""
+    has_demographics = bool(train.profiles[-train.num_users :, 1:].any())
+    return [pair for pair in RANKING_RIVALS.items() if has_demographics or "gender" not in pair[0]]
 
 
 def lists_from_milvus(evaluated: Evaluated, profile_rows: np.ndarray, ranking: str) -> np.ndarray:
@@ -173,7 +150,7 @@ def draw(curve: Mapping[str, ListMetrics], others: Mapping[str, ListMetrics], pa
         label = labels.get(name, name)
         axes.annotate(label, points[name], (6, 5), textcoords="offset points", color="tab:blue")
     for name in others:
-        offset, side = ((4, 8), "right") if name == EASE_GRADED else ((0, -15), "center")
+        offset, side = ((4, 8), "right") if name == "EDLAE" else ((0, -15), "center")
         axes.plot(*points[name], "s", color="tab:gray")
         axes.annotate(name, points[name], offset, textcoords="offset points", ha=side)
     axes.set(xlabel="mean rating of the listed movies that the user rated, stars", ylabel="NDCG@10", ylim=(0, 0.36))
@@ -188,14 +165,17 @@ def evaluate(args: argparse.Namespace) -> None:
     """Prints the tables that the options ask for."""
     print_machine("paddlepaddle", "pymilvus", "milvus-lite", "implicit")
     data = read_movielens(args.data_dir)
-    if {"ratings", "rankings"} & set(args.only):
+    settings = load_settings(args.data_dir.name)
+    if {"ratings", "rankings", "options"} & set(args.only):
         evaluated = load(data, args.model)
     if "ratings" in args.only:
-        print_ratings(evaluated)
+        print_ratings(evaluated, settings)
     if "rankings" in args.only:
-        print_rankings(evaluated, args.picture)
+        print_rankings(evaluated, settings, args.picture)
+    if "options" in args.only:
+        evaluate_options(evaluated.split, evaluated.catalogue, evaluated.user_vectors)
     if "new-users" in args.only:
-        evaluate_new_users(data, args.splits)
+        evaluate_new_users(data, args.splits, settings)
     if "new-movies" in args.only:
         evaluate_new_movies(data)
 

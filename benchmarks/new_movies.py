@@ -1,6 +1,7 @@
 """Quality for movies that training has not seen: a table of `evaluate.py`."""
 
 import numpy as np
+from ours import TasteRanker
 from rankings import LISTS_NAME_WIDTH, liked
 from tables import Table
 
@@ -8,7 +9,6 @@ from recommender.data.dataset import held_out_rows, split_and_encode
 from recommender.data.features import UNKNOWN
 from recommender.data.movielens import MovieLens
 from recommender.evaluation.metrics import USER_BATCH, interaction_mask
-from recommender.training.taste import TasteConfig, taste_vectors, train_taste
 
 SHARE = 0.05
 """Share of the movies with enough ratings that lose their training ratings."""
@@ -24,14 +24,12 @@ def evaluate_new_movies(data: MovieLens) -> None:
     split = split_and_encode(data, held_out | np.isin(movie_row, new))
     train, num_movies = split.train, len(data.movies)
     assert (train.movies.movie_idx[new] == UNKNOWN).all()
-    taste = train_taste(train, split.vocabularies, TasteConfig())
-    user_vectors = taste_vectors(train, split.vocabularies, taste)
-    movie_vectors = taste.outputs.lookup(train.movies, split.vocabularies.genres.size)
+    ranking = TasteRanker.train(split).ranking()
     likes = liked(split.test.select(np.isin(split.test.movie_row, new)))
     rows, positions = np.unique(likes.profile_row), []
     for start in range(0, len(rows), USER_BATCH):
         batch = rows[start : start + USER_BATCH]
-        order = np.argsort(-user_vectors[batch] @ movie_vectors.T, axis=1, kind="stable")
+        order = np.argsort(-ranking(batch), axis=1, kind="stable")
         position = np.argsort(order, axis=1) / num_movies
         positions.append(position[interaction_mask(likes, batch, num_movies)])
     title = f"New movies: position by picks among all {num_movies:,} movies, 0 first, 1 last, 0.5 by chance"

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from tables import Table
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings
+from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.evaluation.metrics import USER_BATCH, Ranking, interaction_mask, ndcg
 from recommender.scoring import top_k_indices
 
@@ -19,7 +19,7 @@ LISTS_NAME_WIDTH = 42
 
 
 class ListMetrics(NamedTuple):
-    """Metrics of users' lists; a movie is relevant if its user liked it in the test ratings."""
+    """Metrics of users' lists, as means; a movie is relevant if its user liked it in the test ratings."""
 
     ndcg: float
     recall: float
@@ -29,8 +29,10 @@ class ListMetrics(NamedTuple):
     """Mean rating of the movies in the lists that their user rated at all, in stars."""
     low_share: float
     """Share of these that have one or two stars."""
-    num_movies: float
-    """Number of different movies in all lists."""
+    coverage: float
+    """Share of all movies that are in at least one list."""
+    novelty: float
+    """Mean of -log2 of the share of the training users who rated a listed movie, in bits."""
     num_shared: float
     """Number of movies that the lists of two users have in common, as a mean."""
 
@@ -41,7 +43,8 @@ COLUMNS = {
     "hits, stars": ".2f",
     "rated, stars": ".2f",
     "1-2 stars": ".1%",
-    "movies": ",.0f",
+    "coverage": ".1%",
+    "novelty": ".2f",
     "shared": ".1f",
 }
 """Headings of `ListMetrics` and their formats."""
@@ -50,6 +53,12 @@ COLUMNS = {
 def liked(ratings: Ratings) -> Ratings:
     """Returns the ratings of 4 stars or more."""
     return ratings.select(ratings.rating >= RELEVANCE_THRESHOLD)
+
+
+def profile_matrix(ratings: Ratings, num_profiles: int, num_movies: int) -> csr_array:
+    """Returns float32[profiles, movies], the ratings in stars, 0 for none."""
+    cells = ratings.profile_row, ratings.movie_row
+    return csr_array((ratings.rating.astype(np.float32), cells), (num_profiles, num_movies))
 
 
 def most_popular(train: Ratings, num_movies: int) -> Ranking:
@@ -84,41 +93,60 @@ def top_lists(ranking: Ranking, profile_rows: np.ndarray, exclude: Ratings, num_
     return np.concatenate(lists)
 
 
-def evaluate_lists(lists: np.ndarray, profile_rows: np.ndarray, test: Ratings, num_movies: int) -> ListMetrics:
-    """Evaluates lists.
+class ListTest(NamedTuple):
+    """What lists are evaluated with."""
 
-    Args:
-        lists: int64[profiles, 10], movie rows
-        profile_rows: int64[profiles], sorted; each has liked a movie in `test`
-        test: The test ratings.
-        num_movies: The number of all movies.
-    """
-    table = csr_array((test.rating, (test.profile_row, test.movie_row)), (test.profile_row.max() + 1, num_movies))
-    ratings = table[profile_rows[:, None], lists].toarray()  # [profiles, 10], 0 where there is none
-    hits = ratings >= RELEVANCE_THRESHOLD
-    num_relevant = interaction_mask(liked(test), profile_rows, num_movies).sum(1)
-    one, other = np.random.default_rng(0).integers(0, len(profile_rows), (2, NUM_PAIRS))
-    num_shared = (lists[one, :, None] == lists[other, None, :]).sum((1, 2))
-    return ListMetrics(
-        ndcg(hits, num_relevant, K).mean(),
-        (hits.sum(1) / num_relevant).mean(),
-        ratings[hits].mean(),
-        ratings[ratings > 0].mean(),
-        (ratings[ratings > 0] < 3).mean(),
-        len(np.unique(lists)),
-        num_shared[one != other].mean(),
-    )
+    test: Ratings
+    exclude: Ratings
+    """Ratings whose movies are not listed for their profiles."""
+    popularity: np.ndarray
+    """float64[movies], the share of the training users who rated each"""
 
+    @classmethod
+    def of(cls, split: Split, test: Ratings | None = None, exclude: Ratings | None = None) -> "ListTest":
+        """Returns the test of a split, with other test rows or excluded ratings if they are given."""
+        train = split.train.ratings
+        counts = np.bincount(train.movie_row, minlength=len(split.train.movies.movie_idx))
+        popularity = np.maximum(counts, 1) / max(1, len(np.unique(train.profile_row)))
+        return cls(split.test if test is None else test, train if exclude is None else exclude, popularity)
 
-def evaluate_top_lists(
-    rankings: Mapping[str, Ranking], exclude: Ratings, test: Ratings, num_movies: int
-) -> dict[str, ListMetrics]:
-    """Evaluates the lists of all profiles that liked a movie in `test`, without the movies rated in `exclude`."""
-    rows = np.unique(liked(test).profile_row)
-    return {
-        name: evaluate_lists(top_lists(ranking, rows, exclude, num_movies), rows, test, num_movies)
-        for name, ranking in rankings.items()
-    }
+    @property
+    def profile_rows(self) -> np.ndarray:
+        """int64[profiles], sorted: those that like a movie of the test."""
+        return np.unique(liked(self.test).profile_row)
+
+    def top_lists(self, ranking: Ranking) -> np.ndarray:
+        """Returns int64[profiles, 10], the first movies of a ranking."""
+        return top_lists(ranking, self.profile_rows, self.exclude, len(self.popularity))
+
+    def hits(self, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns float[profiles, 10], the test ratings of listed movies, 0 for none; and each profile's NDCG@10."""
+        table = profile_matrix(self.test, self.test.profile_row.max() + 1, len(self.popularity))
+        ratings = table[self.profile_rows[:, None], lists].toarray()
+        num_relevant = np.bincount(liked(self.test).profile_row)[self.profile_rows]
+        return ratings, ndcg(ratings >= RELEVANCE_THRESHOLD, num_relevant, K)
+
+    def evaluate(self, lists: np.ndarray) -> ListMetrics:
+        """Evaluates lists, int64[profiles, 10]."""
+        ratings, gains = self.hits(lists)
+        hits = ratings >= RELEVANCE_THRESHOLD
+        num_relevant = np.bincount(liked(self.test).profile_row)[self.profile_rows]
+        one, other = np.random.default_rng(0).integers(0, len(lists), (2, NUM_PAIRS))
+        num_shared = (lists[one, :, None] == lists[other, None, :]).sum((1, 2))
+        return ListMetrics(
+            gains.mean(),
+            (hits.sum(1) / num_relevant).mean(),
+            ratings[hits].mean(),
+            ratings[ratings > 0].mean(),
+            (ratings[ratings > 0] < 3).mean(),
+            len(np.unique(lists)) / len(self.popularity),
+            -np.log2(self.popularity[lists]).mean(),
+            num_shared[one != other].mean(),
+        )
+
+    def evaluate_all(self, rankings: Mapping[str, Ranking]) -> dict[str, ListMetrics]:
+        """Evaluates the lists of several rankings."""
+        return {name: self.evaluate(self.top_lists(ranking)) for name, ranking in rankings.items()}
 
 
 def print_lists(title: str, metrics: Mapping[str, ListMetrics]) -> None:

@@ -31,16 +31,16 @@ MIN_VARIANCE = 1e-7
 class TasteConfig:
     """Hyper-parameters of the taste model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
 
-    ridge: float = 1.0
+    ridge: float = 0.7
     """L2 regularization of the start in closed form."""
     num_steps: int = 30
     """Steps of gradient descent from there."""
     batch_size: int = 2048
     """Upper bound on users per step; the batch size is a third of all users."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.001
     """AdamW's highest learning rate, in one cycle."""
     weight_decay: float = 0.5
-    movie_dropout: float = 0.5
+    movie_dropout: float = 0.6
     """Share of a history's movies that are dropped in each step; without, the model copies its input."""
     history_dropout: float = 0.4
     """Share of the users whose whole history is dropped, which trains new users."""
