@@ -17,15 +17,16 @@ from rankings import liked, most_popular, profile_matrix
 from scipy.linalg import inv
 from scipy.sparse import csr_array, csr_matrix, diags_array
 
-from recommender.data.dataset import Dataset, Ratings, Split
+from recommender.data.dataset import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
 from recommender.data.features import DEMOGRAPHIC_SIZES
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
 from recommender.evaluation.metrics import Ranking
-from recommender.inference.user_vectors import history_weights
 from recommender.models.paddle_setup import F, nn, paddle
 
 SETTINGS = Path(__file__).parent / "settings.json"
 """The chosen settings by data set and model, written by `tune.py`."""
+GRADED = (0.3, 0.4, 0.6, 1, 1.3)
+"""Weights of 1 to 5 stars, interpolated for half stars."""
 QDRANT_NEIGHBOURS = 20
 COLLAB_EPOCHS = 20
 COLLAB_PATIENCE = 2
@@ -48,12 +49,13 @@ def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
 def interactions(dataset: Dataset, weights: str) -> csr_array:
     """Returns float32[profiles, movies], the weights of movies in histories.
 
-    `liked` is 1 for 4 stars or more; `half` is 1 or, for fewer stars, 0.5; `graded` is the project's `history_weights`.
+    `liked` is 1 for 4 stars or more; `half` is 1 or, for fewer stars, 0.5; `graded` is `GRADED`.
     """
     ratings = dataset.ratings
     if weights == "liked":
         ratings = liked(ratings)
-    values = history_weights(ratings.rating) if weights == "graded" else np.where(ratings.rating >= 4, 1, 0.5)
+    graded = np.interp(ratings.rating, (1, 2, 3, 4, 5), GRADED)
+    values = graded if weights == "graded" else np.where(ratings.rating >= RELEVANCE_THRESHOLD, 1, 0.5)
     return profile_matrix(ratings._replace(rating=values.astype(np.float32)), *dataset_shape(dataset))
 
 

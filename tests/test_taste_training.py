@@ -67,7 +67,7 @@ def test_histories_and_demographics_of_users():
     dataset, vocabularies = build(1, 10, share=1.1, rating=lambda user, movie: stars[movie])
     users = encode_users(dataset, vocabularies.movies.size)
     movie_idx = dataset.movies.movie_idx[[0, 2, 4, 6, 8]]
-    assert users.histories.toarray()[0, movie_idx].tolist() == pytest.approx([1.3, 1, 0.6, 0.4, 0.3])
+    assert users.histories.toarray()[0, movie_idx].tolist() == pytest.approx([1.4, 1, 0.6, 0.3, 0.1])
     assert users.histories.nnz == 5
     assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [2, 3 + 3, 11 + 1, 33], "female, 25-34, other"
 
@@ -172,8 +172,8 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     alone = woman * taste.variances / (taste.variances + 0.3)
     np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], alone, atol=1e-6)
     liked, disliked = taste.inputs.by_id[dataset.movies.movie_idx[[0, 2]]]
-    squared_length = 1.3**2 + 0.4**2 + 1
-    expected = (woman + 1.3 * liked + 0.4 * disliked) / np.sqrt(squared_length)
+    squared_length = 1.4**2 + 0.3**2 + 1
+    expected = (woman + 1.4 * liked + 0.3 * disliked) / np.sqrt(squared_length)
     expected *= taste.variances / (taste.variances + 0.3 / squared_length)
     np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], expected, atol=1e-6)
 

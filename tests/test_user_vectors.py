@@ -134,8 +134,8 @@ def test_demographic_embeddings_do_not_overlap():
 
 
 def test_weights_of_a_history_grow_with_the_stars():
-    assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == pytest.approx([0.3, 0.4, 0.6, 1, 1.3])
-    assert history_weights(np.array([0.5, 3.5, 4.5])).tolist() == pytest.approx([0.3, 0.8, 1.15])
+    assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == pytest.approx([0.1, 0.3, 0.6, 1, 1.4])
+    assert history_weights(np.array([0.5, 3.5, 4.5])).tolist() == pytest.approx([0.1, 0.8, 1.2])
     assert history_weights(np.array([np.nan])).tolist() == [0.5], "seen and not rated"
     assert history_weights(np.array([], np.float32)).dtype == np.float32
 
@@ -263,7 +263,7 @@ def test_profile_of_a_user(model):
     rated = model.ratings_of(42)
     training = rated[~rated["held_out"]]
     assert 0 < len(training) < len(rated)
-    weights = {1: 0.3, 2: 0.4, 3: 0.6, 4: 1, 5: 1.3}
+    weights = {1: 0.1, 2: 0.3, 3: 0.6, 4: 1, 5: 1.4}
     assert dict(profile.history) == pytest.approx(
         {movie_id: weights[stars] for movie_id, stars, _ in training.tolist()}
     )
@@ -303,12 +303,12 @@ def test_stated_movies_join_the_history_and_are_excluded(model):
 def test_new_ratings_join_the_history_and_are_excluded(model):
     anyone = UserProfile.from_demographics(model)
     profile = anyone.with_ratings({1: 4.5, 2: 3.5, 3: float("nan")})
-    assert profile.history == pytest.approx({1: 1.15, 2: 0.8, 3: 0.5})
+    assert profile.history == pytest.approx({1: 1.2, 2: 0.8, 3: 0.5})
     assert profile.new_ratings == {1: 4.5, 2: 3.5}, "a movie without stars is in the history only"
     assert profile.exclude_ids == {1, 2, 3}
     assert profile.description == anyone.description
     more = profile.with_ratings({2: 5.0, 4: 1.0})
-    assert more.history == pytest.approx({1: 1.15, 2: 1.3, 3: 0.5, 4: 0.3})
+    assert more.history == pytest.approx({1: 1.2, 2: 1.4, 3: 0.5, 4: 0.1})
     assert more.new_ratings == {1: 4.5, 2: 5.0, 4: 1.0}
     assert anyone.with_ratings({}) == anyone
 

@@ -203,14 +203,15 @@ class TitleMatcher:
         key = "".join(words)
         allowed = allowed_typos(key)
 
-        def matches(row: int) -> bool:
-            for name, other in zip(self._words(row), self._keys[row], strict=True):
-                is_near = other[:1] == key[:1] and abs(len(other) - len(key)) <= allowed
-                if (is_near and is_typo(other, key)) or is_same_with_typos(name, words):
-                    return True
-            return False
+        def matches(name: str, other: str) -> bool:
+            is_near = abs(len(other) - len(key)) <= allowed
+            return (is_near and is_typo(other, key)) or is_same_with_typos(name.split(), words)
 
-        return MatchKind.TYPO, [row for row in rows if matches(row)]
+        def has_match(row: int) -> bool:
+            pairs = zip(self._names[row], self._keys[row], strict=True)
+            return any(other[:1] == key[:1] and matches(name, other) for name, other in pairs)
+
+        return MatchKind.TYPO, [row for row in rows if has_match(row)]
 
     def _where(self, matches: Callable[[Names], bool]) -> list[int]:
         return [row for row, names in enumerate(self._all_words) if matches(names)]

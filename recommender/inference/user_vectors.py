@@ -31,7 +31,7 @@ STAR_WEIGHT = 0.2
 RANKING_WEIGHTS = {"stars": (1.0, 0.0), "picks": (0.0, 1.0), "both": (COSINE_SCALE * STAR_WEIGHT, 1.0)}
 """Weights of the two inner products, rating and taste, by the name of the ranking."""
 
-WHOLE_STARS, RATING_WEIGHTS = (1, 2, 3, 4, 5), (0.3, 0.4, 0.6, 1.0, 1.3)
+WHOLE_STARS, RATING_WEIGHTS = (1, 2, 3, 4, 5), (0.1, 0.3, 0.6, 1.0, 1.4)
 """Weights of a movie in a history by its stars, and the scores that the taste model is trained towards."""
 LIKED_WEIGHT = 1.0
 SEEN_WEIGHT = 0.5
@@ -129,7 +129,7 @@ class History(NamedTuple):
 
 
 def history_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns float32[ratings], the weight of each movie in a history, 0.3 to 1.3; 0.5 for NaN, seen and not rated."""
+    """Returns float32[ratings], the weight of each movie in a history, 0.1 to 1.4; 0.5 for NaN, seen and not rated."""
     weights = np.interp(ratings, WHOLE_STARS, RATING_WEIGHTS).astype(np.float32)
     return np.where(np.isnan(ratings), np.float32(SEEN_WEIGHT), weights)
 
