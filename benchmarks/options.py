@@ -1,7 +1,5 @@
 """What the options for choosing change: tables of `evaluate.py`."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from rankings import COLUMNS, LISTS_NAME_WIDTH, K, ListTest, liked
 from tables import Table
@@ -71,13 +69,21 @@ def evaluate_options(split: Split, catalogue: Catalogue, user_vectors: tuple[np.
 
 def print_pairs(lists: Lists) -> None:
     """Prints the NDCG@10 of both of two users, for the mean of their scores and for `--with`."""
+    gains = pair_gains(lists)
+    title = f"Something for two: NDCG@10 of {len(gains['--with']):,} random pairs, by both"
+    table = Table(title, {"worse off": ".4f", "better off": ".4f", "mean": ".4f"}, LISTS_NAME_WIDTH)
+    for name, values in gains.items():
+        table.add(name, values.min(1).mean(), values.max(1).mean(), values.mean())
+
+
+def pair_gains(lists: Lists) -> dict[str, np.ndarray]:
+    """Returns float[pairs, 2], the NDCG@10 of random pairs of users, for the mean of their scores and for `--with`."""
     users = lists.test.profile_rows
     pairs = np.random.default_rng(0).choice(users, (NUM_PAIRS, 2))
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]])
     likes = liked(lists.test.test)
-    gains: dict[str, list[Sequence[float]]] = {"mean of both scores": [], "--with": []}
+    gains: dict[str, list[np.ndarray]] = {"mean of both scores": [], "--with": []}
     for pair in pairs:
-        pair = np.sort(pair)
         scores = lists.scores(pair)
         excluded = np.isinf(scores).any(0)
         relevant = interaction_mask(likes, pair, len(lists.vectors)) & ~excluded
@@ -88,8 +94,4 @@ def print_pairs(lists: Lists) -> None:
         fused = candidates[fuse_ranks(scores[:, candidates])]
         for name, order in (("mean of both scores", candidates), ("--with", fused)):
             gains[name].append(ndcg(relevant[:, order[:K]], relevant.sum(1), K))
-    title = f"Something for two: NDCG@10 of {len(gains['--with']):,} random pairs, by both"
-    table = Table(title, {"worse off": ".4f", "better off": ".4f", "mean": ".4f"}, LISTS_NAME_WIDTH)
-    for name, values in gains.items():
-        both = np.array(values)
-        table.add(name, both.min(1).mean(), both.max(1).mean(), both.mean())
+    return {name: np.array(values) for name, values in gains.items()}

@@ -17,7 +17,7 @@ from rankings import liked, most_popular, profile_matrix
 from scipy.linalg import inv
 from scipy.sparse import csr_array, csr_matrix, diags_array
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
+from recommender.data.dataset import Dataset, Ratings, Split
 from recommender.data.features import DEMOGRAPHIC_SIZES
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
 from recommender.evaluation.metrics import Ranking
@@ -25,8 +25,13 @@ from recommender.models.paddle_setup import F, nn, paddle
 
 SETTINGS = Path(__file__).parent / "settings.json"
 """The chosen settings by data set and model, written by `tune.py`."""
-GRADED = (0.3, 0.4, 0.6, 1, 1.3)
-"""Weights of 1 to 5 stars, interpolated for half stars."""
+WEIGHTS = {
+    "liked": (0, 0, 0, 1, 1),
+    "half": (0.5, 0.5, 0.5, 1, 1),
+    "graded": (0.3, 0.4, 0.6, 1, 1.3),
+    "steep": (0.1, 0.3, 0.6, 1, 1.4),
+}
+"""Weights of 1 to 5 stars by the name of a setting."""
 QDRANT_NEIGHBOURS = 20
 COLLAB_EPOCHS = 20
 COLLAB_PATIENCE = 2
@@ -47,16 +52,16 @@ def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def interactions(dataset: Dataset, weights: str) -> csr_array:
-    """Returns float32[profiles, movies], the weights of movies in histories.
+    """Returns float32[profiles, movies], the weights of movies in histories, see `WEIGHTS`.
 
-    `liked` is 1 for 4 stars or more; `half` is 1 or, for fewer stars, 0.5; `graded` is `GRADED`.
+    Half stars are interpolated, but for `liked` and `half`, where they count as the whole stars below them.
     """
     ratings = dataset.ratings
-    if weights == "liked":
-        ratings = liked(ratings)
-    graded = np.interp(ratings.rating, (1, 2, 3, 4, 5), GRADED)
-    values = graded if weights == "graded" else np.where(ratings.rating >= RELEVANCE_THRESHOLD, 1, 0.5)
-    return profile_matrix(ratings._replace(rating=values.astype(np.float32)), *dataset_shape(dataset))
+    stars = np.floor(ratings.rating) if weights in ("liked", "half") else ratings.rating
+    values = np.interp(stars, (1, 2, 3, 4, 5), WEIGHTS[weights]).astype(np.float32)
+    matrix = profile_matrix(ratings._replace(rating=values), *dataset_shape(dataset))
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def dataset_shape(dataset: Dataset) -> tuple[int, int]:
@@ -78,23 +83,30 @@ def fit_group_popularity(dataset: Dataset) -> Ranking:
     return lambda rows: counts[group[rows]]
 
 
-def autoencoder_weights(gram: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+def autoencoder_weights(matrix: csr_array, diagonal: np.ndarray) -> np.ndarray:
     """Returns float32[movies, movies], each movie's best linear reconstruction from all others.
 
     Args:
-        gram: float32[movies, movies], products of the columns of interactions
+        matrix: float32[users, movies]
         diagonal: float32[movies], the L2 regularization of each movie
     """
-    inverse = inv(gram + np.diag(diagonal).astype(np.float32), check_finite=False)
-    weights: np.ndarray = -inverse / np.diag(inverse)
+    num_users, num_movies = matrix.shape
+    if num_users > num_movies:
+        gram = (matrix.T @ matrix).toarray()
+        inverse = inv(gram + np.diag(diagonal).astype(np.float32), check_finite=False)
+    else:  # The Woodbury identity, which inverts a matrix of the users.
+        scaled = matrix.multiply(1 / diagonal).tocsr()
+        dual = np.eye(num_users) + (matrix @ scaled.T).toarray()
+        inverse = np.diag(1 / diagonal) - scaled.T @ (inv(dual, check_finite=False) @ scaled)
+    weights: np.ndarray = (-inverse / np.diag(inverse)).astype(np.float32)
     np.fill_diagonal(weights, 0)
     return weights
 
 
 def ease_weights(dataset: Dataset, weights: str, ridge: float) -> np.ndarray:
     """Returns float32[movies, movies], EASE: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019."""
-    matrix = interactions(dataset, weights)
-    return autoencoder_weights((matrix.T @ matrix).toarray(), np.full(matrix.shape[1], ridge))
+    matrix = user_interactions(dataset, weights)
+    return autoencoder_weights(matrix, np.full(matrix.shape[1], ridge))
 
 
 def edlae_weights(dataset: Dataset, weights: str, exponent: float, ridge: float, dropout: float) -> np.ndarray:
@@ -107,12 +119,16 @@ def edlae_weights(dataset: Dataset, weights: str, exponent: float, ridge: float,
         ridge: The L2 regularization.
         dropout: The regularization by popularity, as a share of a movie's squared interactions.
     """
-    matrix = interactions(dataset, weights)
+    matrix = user_interactions(dataset, weights)
     lengths = np.sqrt(matrix.power(2).sum(1))
     scale = np.where(lengths > 0, np.maximum(lengths, 1e-9) ** -exponent, 0)
-    scaled = diags_array((scale * (lengths[lengths > 0] ** exponent).mean()).astype(np.float32)) @ matrix
-    gram = (scaled.T @ scaled).toarray()
-    return autoencoder_weights(gram, ridge + dropout * np.diag(gram))
+    scaled = csr_array(diags_array((scale * (lengths[lengths > 0] ** exponent).mean()).astype(np.float32)) @ matrix)
+    return autoencoder_weights(scaled, ridge + dropout * scaled.power(2).sum(0))
+
+
+def user_interactions(dataset: Dataset, weights: str) -> csr_array:
+    """Returns float32[users, movies], the `interactions` of the training users, who are the last profiles."""
+    return interactions(dataset, weights)[len(dataset.profiles) - dataset.num_users :]
 
 
 def linear_ranking(dataset: Dataset, weights: str, matrix: np.ndarray) -> Ranking:
@@ -150,9 +166,8 @@ def fit_item_knn(dataset: Dataset, weights: str, neighbours: int, shrinkage: flo
 
 def fit_user_knn(dataset: Dataset, weights: str, neighbours: int, shrinkage: float) -> Ranking:
     """Returns the ranking by the histories of the nearest users."""
-    matrix = interactions(dataset, weights)
+    users = user_interactions(dataset, weights)
     first = len(dataset.profiles) - dataset.num_users
-    users = matrix[first:]
     similarity = nearest((users @ users.T).toarray(), np.sqrt(users.power(2).sum(1)), neighbours, shrinkage)
     return lambda rows: similarity[rows - first] @ users
 
@@ -197,18 +212,23 @@ RANKING_RIVALS = {
     "most popular by gender and age": Rival(fit_group_popularity, [{}]),
     "Qdrant's tutorial": Rival(fit_qdrant, [{}]),
     "user kNN": Rival(
-        fit_user_knn, grid(weights=["half", "graded"], neighbours=[30, 60, 120, 240], shrinkage=[0, 10, 100])
+        fit_user_knn, grid(weights=["half", "graded", "steep"], neighbours=[30, 60, 120, 240], shrinkage=[0, 10, 100])
     ),
     "item kNN": Rival(
-        fit_item_knn, grid(weights=["half", "graded"], neighbours=[20, 50, 100, 200], shrinkage=[0, 10, 100])
+        fit_item_knn, grid(weights=["half", "graded", "steep"], neighbours=[20, 50, 100, 200], shrinkage=[0, 10, 100])
     ),
     "implicit ALS": Rival(
         fit_als, grid(factors=[32, 64, 128, 256], regularization=[3.0, 10.0, 30.0, 60.0, 100.0], alpha=[1.0])
     ),
-    "EASE": Rival(fit_ease, grid(weights=["liked", "half", "graded"], ridge=[25, 50, 100, 200, 400, 800])),
+    "EASE": Rival(fit_ease, grid(weights=WEIGHTS, ridge=[50, 100, 200, 400, 800, 1600])),
     "EDLAE": Rival(
         fit_edlae,
-        grid(weights=["half", "graded"], exponent=[0.5, 0.75], ridge=[50, 100, 200, 400], dropout=[0.25, 0.5, 1.0]),
+        grid(
+            weights=["half", "graded", "steep"],
+            exponent=[0.25, 0.5, 0.75],
+            ridge=[50, 100, 200, 400, 800],
+            dropout=[0.5, 1.0, 2.0],
+        ),
     ),
 }
 

@@ -32,5 +32,6 @@ class Table:
         print(f"{name:<{self._name_width}}", end="")
         for value, width, spec in zip(values, self._widths, self._specs, strict=True):
             is_missing = isinstance(value, float) and math.isnan(value)
-            print(("-" if is_missing else format(value, spec)).rjust(width), end="")
+            text = "-" if is_missing else format(value, spec)
+            print(f"  {text}".rjust(width), end="")
         print(flush=True)

@@ -11,7 +11,7 @@ Process: train.py as a whole, here and in other checkouts, in turns, with OMP_NU
 benchmark is started, or with each number of --threads. This project then takes one thread, versions up to 0ed157d all
 cores.
 Quality: seconds until the validation RMSE passes some marks, beside the time that Surprise's SVD takes to fit; seconds
-that the taste model takes, beside EASE and implicit's ALS, whose lists evaluate.py evaluates.
+that the taste model takes, beside EASE, EDLAE and implicit's ALS, whose lists evaluate.py evaluates.
 
 A ratio is the median over turns, with the lowest and the highest of a turn in brackets.
 """
@@ -33,11 +33,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from baselines import ease_weights
 from machine import PROJECT, child_environment, describe_threads, format_ratios, measure_process, print_machine
-from rankings import liked
-from rivals import fit_als
+from rivals import RANKING_RIVALS, load_settings
 from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
@@ -45,7 +42,6 @@ from recommender.cli.process import run_and_report, run_main
 from recommender.data.dataset import Split, held_out_rows, split_and_encode
 from recommender.data.movielens import MovieLens
 from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
-from recommender.evaluation.metrics import interaction_mask
 from recommender.training.taste import TasteConfig, train_taste
 from recommender.training.two_tower import Epoch, TrainConfig, train_model
 
@@ -63,8 +59,7 @@ RMSE_MARKS = (0.870, 0.862, 0.855, 0.850)
 """Surprise's SVD and SVD++ reach the first two."""
 PROCESS_MARK = 0.855
 """Validation RMSE whose time is read from the output of train.py."""
-ALS_SETTINGS = {"factors": 256, "regularization": 60.0, "alpha": 1.0}
-"""Chosen by evaluate.py."""
+LIST_RIVALS = ("EASE", "EDLAE", "implicit ALS")
 PARTS = ("speed", "process", "quality")
 
 
@@ -162,20 +157,15 @@ def time_surprise(data: MovieLens) -> float:
     return time_call(lambda: SVD(random_state=0).fit(trainset))
 
 
-def print_list_models(data: MovieLens, split: Split) -> None:
-    """Prints the seconds that models of lists take to fit."""
-    train, num_profiles, num_movies = split.train.ratings, len(split.train.profiles), len(data.movies)
-    likes = interaction_mask(liked(train), np.arange(num_profiles), num_movies)
-    fits: dict[str, Callable[[], object]] = {
-        "taste model": lambda: train_taste(split.train, split.vocabularies, TasteConfig()),
-        "EASE": lambda: ease_weights(likes.astype(np.float32)),
-        "implicit ALS, with the settings of evaluate.py": lambda: fit_als(
-            train, num_profiles, num_movies, **ALS_SETTINGS
-        ),
-    }
+def print_list_models(name: str, split: Split) -> None:
+    """Prints the seconds that models of lists take to fit, others with the settings that tune.py chose."""
+    settings = load_settings(name)
     table = Table("Time to fit a model of lists, in this process", {"seconds": ".1f"})
-    for name, fit in fits.items():
-        table.add(name, time_call(fit))
+    table.add("taste model", time_call(lambda: train_taste(split.train, split.vocabularies, TasteConfig())))
+    for rival in LIST_RIVALS:
+        table.add(
+            rival, time_call(lambda fit=RANKING_RIVALS[rival].fit, chosen=settings[rival]: fit(split.train, **chosen))
+        )
 
 
 def time_call(function: Callable[[], object]) -> float:
@@ -199,7 +189,7 @@ def measure(args: argparse.Namespace) -> None:
         data = read_movielens(args.data_dir)
         split = split_and_encode(data, held_out_rows(len(data.ratings)))
         print_time_to_quality(data, split, args.epochs)
-        print_list_models(data, split)
+        print_list_models(args.data_dir.name, split)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from rivals import autoencoder_weights, demographic_predictions, nearest
+from scipy.sparse import csr_array
 
 from recommender.data.dataset import Ratings
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
@@ -39,13 +40,14 @@ def test_bias_baseline_solves_its_equations():
     np.testing.assert_allclose(grid, mean + bias[:40, None] + bias[None, 40:], atol=5e-4)
 
 
-def test_autoencoder_is_a_regression_of_each_movie_on_the_others():
-    interactions = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(np.float32)
+@pytest.mark.parametrize("num_users", [60, 7], ids=["more users than movies", "fewer users than movies"])
+def test_autoencoder_is_a_regression_of_each_movie_on_the_others(num_users):
+    interactions = np.random.default_rng(0).random((num_users, 8)).round() * 0.5
     ridge = np.arange(1.0, 9.0)
-    weights = autoencoder_weights(interactions.T @ interactions, ridge)
+    weights = autoencoder_weights(csr_array(interactions.astype(np.float32)), ridge)
     for movie in range(8):
         others = [other for other in range(8) if other != movie]
-        design = interactions[:, others].astype(float)
+        design = interactions[:, others]
         gram = design.T @ design + np.diag(ridge[others])
         expected = np.linalg.solve(gram, design.T @ interactions[:, movie])
         np.testing.assert_allclose(weights[others, movie], expected, atol=1e-4)

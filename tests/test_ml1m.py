@@ -12,14 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROJECT, load_everything, run_process, succeed
+from evaluate import load
+from options import Lists, pair_gains
 
-from recommender.cli.arguments import MODEL_FOLDER
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER
 from recommender.data.dataset import held_out_rows
 from recommender.data.features import demographic_profile_row, encode_movies
 from recommender.data.movies_data import read_movies_data
 from recommender.data.releases import read_movielens
 from recommender.data.titles import split_title
+from recommender.index.collection import MovieCollection
+from recommender.index.connection import MilvusConnection
+from recommender.index.filters import MovieFilter
 from recommender.inference.model_folder import load_model
+from recommender.inference.recommend import Query, recommend
+from recommender.inference.user_vectors import UserProfile
 from recommender.models.embed import embed_movies, load_tower
 from recommender.scoring import exact_top_k
 
@@ -167,3 +174,74 @@ def test_liked_movies_lead_to_movies_like_them(folder, liked, expected):
     reasons = ask(folder, *options, "-k", 8, "--why")
     assert [movie["movie_id"] for movie in reasons] == [movie["movie_id"] for movie in found]
     assert all(movie["why"] for movie in reasons)
+
+
+@pytest.fixture
+def collection(folder, model):
+    with MilvusConnection(f"{folder}/{LITE_URI}") as connection:
+        yield MovieCollection(connection, model.fingerprint)
+
+
+def test_watchlists_keep_the_order_of_the_whole_list(collection, model):
+    random = np.random.default_rng(0)
+    movie_ids = np.array(sorted(model.movies))
+    for user_id in random.choice(model.user_ids, 50, replace=False):
+        profile = UserProfile.from_user(model, int(user_id))
+        ranking = random.choice(["stars", "picks", "both"])
+
+        def order(k, profile=profile, ranking=ranking, **bounds):
+            query = Query(ranking, k, collection.build_filter(MovieFilter(**bounds)))
+            [found] = recommend(model, collection, [profile], query)
+            return [one.movie.movie_id for one in found]
+
+        everything = order(len(movie_ids))
+        for _ in range(20):
+            wanted = random.choice(movie_ids, random.integers(5, 501), replace=False).tolist()
+            expected = [movie_id for movie_id in everything if movie_id in set(wanted)]
+            assert order(500, among=tuple(wanted)) == expected
+
+
+def test_a_watchlist_takes_no_more_time(folder, model, tmp_path):
+    titles = [movie.title for movie in model.movies.values()][::8][:450]
+    (tmp_path / "wanted.txt").write_text("\n".join(titles))
+    seconds = {}
+    for options in ((), ("--among", tmp_path / "wanted.txt")):
+        runs = []
+        for _ in range(5):
+            started = time.monotonic()
+            ask(folder, "--user", 42, *options)
+            runs.append(time.monotonic() - started)
+        seconds[options] = min(runs)
+    without, with_list = seconds.values()
+    assert with_list - without < 0.25, "50 ms on a quiet machine"
+
+
+def test_genres_left_out_of_1000_lists(collection, model):
+    random = np.random.default_rng(0)
+    genres = sorted({genre for movie in model.movies.values() for genre in movie.genres})
+    for left_out in random.choice(genres, (20, 2)):
+        profiles = [UserProfile.from_user(model, int(user_id)) for user_id in random.choice(model.user_ids, 50)]
+        movie_filter = collection.build_filter(MovieFilter(not_genres=tuple(left_out)))
+        for found in recommend(model, collection, profiles, Query("both", 10, movie_filter)):
+            assert len(found) == 10
+            assert not any(set(left_out) & set(one.movie.genres) for one in found)
+
+
+@pytest.fixture(scope="module")
+def lists(folder, data_dir):
+    """The lists of all users, as benchmarks/evaluate.py evaluates them."""
+    evaluated = load(read_movielens(data_dir), folder / MODEL_FOLDER)
+    return Lists(evaluated.split, evaluated.catalogue, evaluated.user_vectors)
+
+
+def test_variety_costs_little(lists):
+    usual, varied = lists.filtered(np.ones(len(lists.vectors), bool)), lists.diversified(0.5)
+    assert lists.similarity(varied) <= 0.7 * lists.similarity(usual)
+    assert lists.test.evaluate(varied).ndcg >= 0.97 * lists.test.evaluate(usual).ndcg
+
+
+def test_nobody_is_left_out_of_a_list_for_two(lists):
+    mean, fused = pair_gains(lists).values()
+    assert len(fused) > 900
+    assert fused.min(1).mean() >= 1.1 * mean.min(1).mean(), "of the one who is worse off"
+    assert fused.mean() >= 0.97 * mean.mean()
