@@ -95,10 +95,11 @@ def autoencoder_weights(matrix: csr_array, diagonal: np.ndarray) -> np.ndarray:
         gram = (matrix.T @ matrix).toarray()
         inverse = inv(gram + np.diag(diagonal).astype(np.float32), check_finite=False)
     else:  # The Woodbury identity, which inverts a matrix of the users.
-        scaled = matrix.multiply(1 / diagonal).tocsr()
-        dual = np.eye(num_users) + (matrix @ scaled.T).toarray()
-        inverse = np.diag(1 / diagonal) - scaled.T @ (inv(dual, check_finite=False) @ scaled)
-    weights: np.ndarray = (-inverse / np.diag(inverse)).astype(np.float32)
+        scale = (1 / diagonal).astype(np.float32)
+        scaled = matrix @ diags_array(scale)
+        dual = np.eye(num_users, dtype=np.float32) + (matrix @ scaled.T).toarray()
+        inverse = np.diag(scale) - scaled.T @ (inv(dual, check_finite=False) @ scaled)
+    weights: np.ndarray = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights
 
@@ -330,7 +331,8 @@ RATING_RIVALS = {
         ),
     ),
     "Surprise SVD++": Rival(
-        fit_surprise, grid(algorithm=["SVDpp"], n_factors=[20], reg_all=[0.02, 0.05, 0.1], random_state=[0])
+        fit_surprise,
+        grid(algorithm=["SVDpp"], n_factors=[20], reg_all=[0.02, 0.05, 0.1], random_state=[0], cache_ratings=[True]),
     ),
 }
 

@@ -124,7 +124,7 @@ TASTE_VARIANTS: dict[str, Variant] = {
     "ridge 0.3": ({"ridge": 0.3}, None),
     "ridge 1.5": ({"ridge": 1.5}, None),
     "movie dropout 0.4": ({"movie_dropout": 0.4}, None),
-    "movie dropout 0.8": ({"movie_dropout": 0.8}, None),
+    "movie dropout 0.7": ({"movie_dropout": 0.7}, None),
     "history dropout 0.2": ({"history_dropout": 0.2}, None),
     "history dropout 0.6": ({"history_dropout": 0.6}, None),
     "weight decay 0": ({"weight_decay": 0.0}, None),

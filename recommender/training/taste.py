@@ -40,7 +40,7 @@ class TasteConfig:
     learning_rate: float = 0.001
     """AdamW's highest learning rate, in one cycle."""
     weight_decay: float = 0.5
-    movie_dropout: float = 0.6
+    movie_dropout: float = 0.55
     """Share of a history's movies that are dropped in each step; without, the model copies its input."""
     history_dropout: float = 0.4
     """Share of the users whose whole history is dropped, which trains new users."""
