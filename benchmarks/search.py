@@ -50,7 +50,7 @@ NUM_USERS = 2_000
 """Number of users who are searched for at once."""
 NUM_NEW_USERS = 10_000
 """Number of users in the file for `--users`."""
-FILTER = MovieFilter(("Comedy",), 1990, 1999, min_ratings=50)
+FILTER = MovieFilter(("Comedy",), first_year=1990, last_year=1999, min_ratings=50)
 ALL_IMPORTS, QUERY_IMPORTS = "import paddle, pymilvus, milvus_lite", "import pymilvus, milvus_lite"
 BARE = "bare pymilvus"
 """The row that other rows are compared with."""

@@ -284,14 +284,14 @@ FILTERS = [
     MovieFilter(first_year=1990),
     MovieFilter(last_year=1930),
     MovieFilter(min_ratings=50),
-    MovieFilter(("Comedy",), 1950, 1960, 20),
+    MovieFilter(("Comedy",), (), 1950, 1960, 20),
     MovieFilter(first_year=2050),
     MovieFilter(max_ratings=20),
     MovieFilter(min_ratings=10, max_ratings=20),
     MovieFilter(not_genres=("Comedy",)),
     MovieFilter(("War", "Film-Noir"), not_genres=("Drama", "Comedy")),
     MovieFilter(among=(3, 7, 500, 99_999)),
-    MovieFilter(("Comedy",), 1950, among=tuple(range(1, 200))),
+    MovieFilter(("Comedy",), first_year=1950, among=tuple(range(1, 200))),
     MovieFilter(among=()),
 ]
 

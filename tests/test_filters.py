@@ -50,7 +50,7 @@ def test_conditions():
         (MovieFilter(), []),
         (MovieFilter(first_year=1990), ["year >= 1990"]),
         (MovieFilter(last_year=1930), ["year >= 1", "year <= 1930"]),
-        (MovieFilter(("War",), 1990, 1999, 5), ["year >= 1990", "year <= 1999", "num_ratings >= 5"]),
+        (MovieFilter(("War",), (), 1990, 1999, 5), ["year >= 1990", "year <= 1999", "num_ratings >= 5"]),
         (MovieFilter(min_ratings=5, max_ratings=9), ["num_ratings >= 5", "num_ratings <= 9"]),
         (MovieFilter(max_ratings=0), ["num_ratings <= 0"]),
     ],

@@ -385,7 +385,7 @@ def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
     def read(uri):
         with MilvusConnection(str(uri)) as connection:
             collection = MovieCollection(connection, model.fingerprint)
-            filter = collection.build_filter(MovieFilter(("Comedy",), 1980, None, 30))
+            filter = collection.build_filter(MovieFilter(("Comedy",), first_year=1980, min_ratings=30))
             found = collection.search(queries, 10), collection.search(queries, 3, filter)
             return collection.genres(), sorted(collection.titles()), found
 

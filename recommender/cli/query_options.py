@@ -269,6 +269,6 @@ def _with_defaults(args: argparse.Namespace) -> QueryOptions:
         min_ratings = DEFAULT_MIN_RATINGS if by == "stars" and max_ratings is None else 0
     genres, not_genres = (tuple(values.pop(name)) for name in ("genre", "not_genre"))
     first_year, last_year = values.pop("year")
-    movie_filter = MovieFilter(genres, first_year, last_year, min_ratings, max_ratings, not_genres)
+    movie_filter = MovieFilter(genres, not_genres, first_year, last_year, min_ratings, max_ratings)
     values |= {"has_history": has_history, "by": by, "top_k": args.top_k or DEFAULT_TOP_K}
     return QueryOptions(movie_filter=movie_filter, **values)

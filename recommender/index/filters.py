@@ -16,14 +16,14 @@ class MovieFilter:
 
     genres: tuple[str, ...] = ()
     """Genres of which a movie has at least one."""
+    not_genres: tuple[str, ...] = ()
+    """Genres of which a movie has none."""
     first_year: int | None = None
     last_year: int | None = None
     min_ratings: int = 0
     """Lower bound on training ratings."""
     max_ratings: int | None = None
     """Upper bound on training ratings."""
-    not_genres: tuple[str, ...] = ()
-    """Genres of which a movie has none."""
     among: tuple[int, ...] | None = None
     """The ids of the movies that are admitted; None for all."""
 

@@ -32,7 +32,7 @@ class CollectionMetadata(NamedTuple):
 
     @classmethod
     def from_properties(cls, properties: dict[str, str]) -> "CollectionMetadata | None":
-        """Parses a collection's properties; None where they hold no metadata, damaged or older one."""
+        """Parses a collection's properties; None where they hold none, damaged or older ones."""
         value = properties.get(METADATA_PROPERTY, "")
         checksum, text = value[:8], value[8:]
         fields = json.loads(text) if checksum == f"{zlib.crc32(text.encode()):08x}" else []
