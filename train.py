@@ -123,7 +123,7 @@ def train(options: TrainOptions) -> None:
     print_plan(split, config)
     result = train_model(split.train, split.vocabularies, config, print_epoch)
     if rank == 0:
-        print_best_epoch(result, config)
+        print_chosen_epoch(result, config)
         finish_model(options, config, data, held_out, split, result)
 
 
@@ -201,12 +201,12 @@ def print_epoch(epoch: Epoch) -> None:
     print(f"epoch {epoch.number}: {losses}", flush=True)
 
 
-def print_best_epoch(result: TrainResult, config: TrainConfig) -> None:
+def print_chosen_epoch(result: TrainResult, config: TrainConfig) -> None:
     """Prints which epoch's weights are the model, and why training stopped."""
     stopped = len(result.epochs) < config.epochs
     reason = f"stopped early, {config.patience} epochs without improvement" if stopped else "all epochs were trained"
-    best = f"epoch {result.best.number} of {len(result.epochs)}, validation RMSE {result.best.validation.rmse:.4f}"
-    print(f"best: {best} ({reason})")
+    chosen = f"epoch {result.chosen.number} of {len(result.epochs)}"
+    print(f"model: {chosen}, validation RMSE {result.chosen.validation.rmse:.4f} ({reason})")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:
@@ -226,9 +226,9 @@ def to_metadata(
         "test_baselines": {name: metrics._asdict() for name, metrics in ratings.items()},
         "test_ndcg": {name: metrics.ndcg for name, metrics in rankings.items()},
         "test_recall": {name: metrics.recall for name, metrics in rankings.items()},
-        "best_epoch": result.best.number,
-        "validation_rmse": result.best.validation.rmse,
-        "validation_mae": result.best.validation.mae,
+        "epoch": result.chosen.number,
+        "validation_rmse": result.chosen.validation.rmse,
+        "validation_mae": result.chosen.validation.mae,
     }
 
 

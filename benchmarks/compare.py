@@ -115,9 +115,13 @@ def anelli_split(data: MovieLens) -> Split:
         for column in ("user_id", "movie_id"):
             ratings = ratings[ratings.groupby(column)[column].transform("size") >= MIN_CORE]
     ratings = ratings.reset_index(drop=True)
+    users, movies = set(ratings.user_id), set(ratings.movie_id)
     order = pd.Series(np.random.default_rng(42).random(len(ratings))).groupby(ratings.user_id).rank(pct=True)
-    users = set(ratings.user_id)
-    data = data._replace(ratings=ratings, users=[user for user in data.users if user.user_id in users])
+    data = data._replace(
+        ratings=ratings,
+        users=[user for user in data.users if user.user_id in users],
+        movies=[movie for movie in data.movies if movie.movie_id in movies],
+    )
     return split_and_encode(data, (order <= ANELLI_TEST_SHARE).to_numpy())
 
 

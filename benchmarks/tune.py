@@ -2,11 +2,13 @@
 
     pip install -r requirements-benchmarks.txt
     python benchmarks/tune.py rivals data/ml-100k data/ml-1m data/ml-latest-small
-    python benchmarks/tune.py ours data/ml-100k data/ml-1m data/ml-latest-small
+    python benchmarks/tune.py taste data/ml-100k data/ml-1m data/ml-latest-small
+    python benchmarks/tune.py stars data/ml-100k data/ml-1m data/ml-latest-small
 
 Test rows are not looked at: a tenth of the training rows are held out, and for new users a tenth of the users, none of
 whom is in a split that evaluate.py tests on. `rivals` writes the chosen settings to benchmarks/settings.json, which
-compare.py and evaluate.py read. `ours` prints a row for each setting that is changed, and for each technique left out.
+compare.py and evaluate.py read. `taste` and `stars`, for our two models, print a row for each setting that is changed
+and for each technique that is left out.
 """
 
 if __name__ == "__main__":
@@ -169,8 +171,8 @@ STAR_VARIANTS: dict[str, Variant] = {
 """A value of `l2` is a factor on that of the rules."""
 
 
-def show_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
-    """Prints the metrics of our models with one setting changed or one technique left out."""
+def show_taste_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
+    """Prints the NDCG@10 of the taste model with one setting changed or one technique left out."""
     splits = [(validation_split(data), new_users_validation_split(data)) for data in data_sets]
     columns = [column for name in names for column in ((name, ".4f"), (f"{NUM_STATED} liked", ".4f"), ("s", ".1f"))]
     title = f"Taste model: NDCG@10 of users, of new users with {NUM_STATED} liked movies, and seconds"
@@ -178,11 +180,17 @@ def show_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
     for variant, (settings, patch) in TASTE_VARIANTS.items():
         with replaced(*patch) if patch else nullcontext():
             table.add(variant, *(value for pair in splits for value in evaluate_taste(*pair, settings)))
+
+
+def show_star_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
+    """Prints the RMSE of the fusion model with one setting changed or one technique left out."""
     columns = [column for name in names for column in ((name, ".4f"), ("s", ".1f"))]
     table = Table("Fusion model: RMSE, and seconds", columns, NAME_WIDTH)
     for variant, (settings, patch) in STAR_VARIANTS.items():
         with replaced(*patch) if patch else nullcontext():
-            table.add(variant, *(value for split, _ in splits for value in evaluate_stars(split, settings)))
+            table.add(
+                variant, *(value for data in data_sets for value in evaluate_stars(validation_split(data), settings))
+            )
 
 
 def evaluate_taste(split: Split, new_users: Split, settings: dict[str, Any]) -> tuple[float, float, float]:
@@ -209,21 +217,23 @@ def evaluate_stars(split: Split, settings: dict[str, Any]) -> tuple[float, float
 
 
 def tune(args: argparse.Namespace) -> None:
-    """Tunes the other models, or shows the variants of ours."""
+    """Tunes the other models, or shows the variants of one of ours."""
     print_machine("paddlepaddle", "implicit", "scikit-surprise")
     names = [path.name for path in args.data_dirs]
     data_sets = [read_movielens(path) for path in args.data_dirs]
     if args.subject == "rivals":
         for name, data in zip(names, data_sets, strict=True):
             tune_rivals(name, data, args.only)
+    elif args.subject == "taste":
+        show_taste_variants(names, data_sets)
     else:
-        show_variants(names, data_sets)
+        show_star_variants(names, data_sets)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", choices=["rivals", "ours"])
+    parser.add_argument("subject", choices=["rivals", "taste", "stars"])
     parser.add_argument("data_dirs", type=path_arg, nargs="+")
     parser.add_argument("--only", nargs="+", default=[], choices=[*RANKING_RIVALS, *RATING_RIVALS], metavar="MODEL")
     args = parser.parse_args(argv)

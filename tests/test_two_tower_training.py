@@ -72,7 +72,7 @@ def test_learns_a_checkerboard_of_tastes():
     dataset, vocabularies = build()
     result = train_model(dataset, vocabularies, CONFIG)
     assert np.abs(predict(result.model, dataset) - dataset.ratings.rating).mean() < 0.2
-    assert result.best.validation.rmse < 0.2
+    assert result.chosen.validation.rmse < 0.2
 
 
 def test_unknown_user_and_movie_learn_the_average():
@@ -250,21 +250,25 @@ def test_stops_early_and_returns_the_best_epoch():
     random = np.random.default_rng(0)
     dataset, vocabularies = build(stars=lambda user, movie: random.integers(1, 6))  # Nothing to learn.
     seen = []
-    config = dataclasses.replace(CONFIG, epochs=50, l2=0.0)
+    config = dataclasses.replace(CONFIG, epochs=50, l2=0.0, patience=2)
     result = train_model(dataset, vocabularies, config, seen.append)
     assert len(seen) < 50
     assert result.epochs == seen
-    assert result.best == min(seen, key=lambda epoch: epoch.validation.rmse)
-    assert seen[-1].number == result.best.number + config.patience
+    assert result.chosen == min(seen, key=lambda epoch: epoch.validation.rmse)
+    assert seen[-1].number == result.chosen.number + config.patience
     validation_rows = np.random.default_rng(config.seed).permutation(1600)[:160]
-    assert validate(result.model, dataset, validation_rows) == pytest.approx(result.best.validation)
-    assert result.best.validation != pytest.approx(seen[-1].validation), "the weights are not those of the last epoch"
+    assert validate(result.model, dataset, validation_rows) == pytest.approx(result.chosen.validation)
+    assert result.chosen.validation != pytest.approx(seen[-1].validation), "the weights are not those of the last epoch"
 
 
-def test_epochs_are_an_upper_bound():
-    dataset, vocabularies = build(10, 10)
-    result = train_model(dataset, vocabularies, dataclasses.replace(CONFIG, epochs=3, patience=9))
-    assert [epoch.number for epoch in result.epochs] == [1, 2, 3]
+def test_without_an_early_stop_the_model_is_that_of_the_last_epoch():
+    random = np.random.default_rng(0)
+    dataset, vocabularies = build(stars=lambda user, movie: random.integers(1, 6))  # Nothing to learn.
+    result = train_model(dataset, vocabularies, dataclasses.replace(CONFIG, epochs=7, l2=0.0, patience=7))
+    assert [epoch.number for epoch in result.epochs] == [1, 2, 3, 4, 5, 6, 7]
+    assert result.chosen == result.epochs[-1] != min(result.epochs, key=lambda epoch: epoch.validation.rmse)
+    validation_rows = np.random.default_rng(CONFIG.seed).permutation(1600)[:160]
+    assert validate(result.model, dataset, validation_rows) == pytest.approx(result.chosen.validation)
     for epoch in result.epochs:
         assert epoch.validation_loss == pytest.approx(epoch.validation.rmse**2)
 
@@ -306,7 +310,7 @@ def test_training_is_a_loop_of_steps_with_averaged_weights(ema_alpha):
     result = train_model(dataset, vocabularies, config)
     expected = train_naively(dataset, vocabularies, config)
     assert [epoch.train_loss for epoch in result.epochs] == pytest.approx([loss for loss, _ in expected], rel=1e-3)
-    for weight, other in zip(weights_of(result.model), expected[result.best.number - 1][1], strict=True):
+    for weight, other in zip(weights_of(result.model), expected[-1][1], strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-4)
 
 
@@ -339,7 +343,7 @@ split = split_and_encode(data, held_out_rows(len(data.ratings)))
 config = TrainConfig(epochs=1, user_id_dropout=0.0, movie_id_dropout=0.0)
 result = train_model(split.train, split.vocabularies, config)
 weights = b"".join(weight.numpy().tobytes() for weight in result.model.parameters())
-print("result", hashlib.sha256(weights).hexdigest(), result.best.train_loss)
+print("result", hashlib.sha256(weights).hexdigest(), result.chosen.train_loss)
 """
 
 

@@ -50,9 +50,10 @@ class TrainConfig:
     movie_id_dropout: float = 0.03
     """Share of the ratings whose movie id is replaced by "unknown"."""
     validation_share: float = 0.01
-    """Share of the training rows that are held back to choose the best epoch."""
-    patience: int = 2
-    """Number of epochs without a better validation RMSE after which training stops."""
+    """Share of the training rows that are held back, to see when training should stop."""
+    patience: int = 8
+    """Number of epochs without a better validation RMSE after which training stops. The default number of epochs ends
+    before: the 900 validation rows of small data are too few to choose between epochs (RMSE up to 0.02 higher)."""
     seed: int = 0
 
     @classmethod
@@ -108,10 +109,10 @@ class Epoch(NamedTuple):
 
 
 class TrainResult(NamedTuple):
-    """The model after its best epoch, and the training log."""
+    """The model, the epoch after which it was like this, and the training log."""
 
     model: FusionModel
-    best: Epoch
+    chosen: Epoch
     epochs: list[Epoch]
 
 
@@ -262,7 +263,7 @@ def train_model(
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrainResult:
-    """Trains a fusion model and returns it as it was after its best epoch.
+    """Trains a fusion model and returns it as it is after the last epoch or, stopped early, as it was after the best.
 
     The same seed gives the same model on the same machine. Under `paddle.distributed.launch` each process takes its
     share of every batch, and all end with the same model.
@@ -287,6 +288,9 @@ def train_model(
         on_epoch(epochs[-1])
         if number - best.number >= config.patience:
             break
-    trainer.averaged.set_state_dict(best_weights)
+    chosen = epochs[-1]
+    if len(epochs) < config.epochs:
+        chosen = best
+        trainer.averaged.set_state_dict(best_weights)
     trainer.averaged.eval()
-    return TrainResult(trainer.averaged, best, epochs)
+    return TrainResult(trainer.averaged, chosen, epochs)
