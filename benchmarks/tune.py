@@ -129,8 +129,6 @@ TASTE_VARIANTS: dict[str, Variant] = {
     "movie dropout 0.7": ({"movie_dropout": 0.7}, None),
     "history dropout 0.2": ({"history_dropout": 0.2}, None),
     "history dropout 0.6": ({"history_dropout": 0.6}, None),
-    "weight decay 0": ({"weight_decay": 0.0}, None),
-    "weight decay 3": ({"weight_decay": 3.0}, None),
     "15 steps": ({"num_steps": 15}, None),
     "60 steps of half the rate": ({"num_steps": 60, "learning_rate": 0.0005}, None),
     "twice the learning rate": ({"learning_rate": 0.002}, None),

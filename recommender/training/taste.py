@@ -38,8 +38,7 @@ class TasteConfig:
     batch_size: int = 2048
     """Upper bound on users per step; the batch size is a third of all users."""
     learning_rate: float = 0.001
-    """AdamW's highest learning rate, in one cycle."""
-    weight_decay: float = 0.5
+    """Adam's highest learning rate, in one cycle."""
     movie_dropout: float = 0.55
     """Share of a history's movies that are dropped in each step; without, the model copies its input."""
     history_dropout: float = 0.4
@@ -145,7 +144,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
     num_users = users.histories.shape[0]
     batch_size = min(config.batch_size, -(-num_users // 3))
     schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
-    optimizer = paddle.optimizer.AdamW(schedule, parameters=model.parameters(), weight_decay=config.weight_decay)
+    optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters())
     for _ in tqdm(range(config.num_steps), "taste model", unit="step", disable=None, leave=False):
         rows = random.choice(num_users, batch_size, replace=False)
         batch = Users(*(matrix[rows] for matrix in users))
