@@ -77,7 +77,7 @@ def test_there_are_examples():
 def test_examples_of_the_readme_run(options, trained, tmp_path):
     from conftest import SAMPLE, succeed
 
-    options = [str(SAMPLE / "my_ratings.csv") if option.endswith("my_ratings.csv") else option for option in options]
+    options = [str(SAMPLE / Path(option).name) if "data/sample/" in option else option for option in options]
     options = [str(tmp_path / option) if option == "all.csv" else option for option in options]
     stdout = succeed("infer_milvus.py", *options, cwd=trained).stdout
     if "--format" not in options and "--users" not in options and "--movie" not in options:

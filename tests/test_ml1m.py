@@ -80,10 +80,10 @@ def test_reads_all_of_it_in_two_seconds(data_dir):
 
 
 def test_model_is_as_good_as_it_was(metrics):
-    assert metrics["test_rmse"] == pytest.approx(0.8443, abs=0.0015)
-    assert metrics["test_mae"] == pytest.approx(0.6657, abs=0.0015)
-    assert 0.317 <= metrics["test_ndcg"]["picks"] < 0.335
-    assert 0.3125 <= metrics["test_ndcg"]["both"] < metrics["test_ndcg"]["picks"]
+    assert metrics["test_rmse"] == pytest.approx(0.8438, abs=0.002)
+    assert metrics["test_mae"] == pytest.approx(0.6655, abs=0.002)
+    assert 0.3195 <= metrics["test_ndcg"]["picks"] < 0.335
+    assert 0.314 <= metrics["test_ndcg"]["both"] < metrics["test_ndcg"]["picks"]
     assert metrics["test_ndcg"]["stars"] == pytest.approx(0.075, abs=0.01)
 
 
@@ -98,7 +98,7 @@ def test_baselines_are_what_they_were(metrics):
 @pytest.mark.parametrize(
     ("figure_of", "tolerance"),
     [
-        (lambda metrics: metrics["test_rmse"], 0.0015),
+        (lambda metrics: metrics["test_rmse"], 0.002),
         (lambda metrics: metrics["test_ndcg"]["picks"], 0.003),
         (lambda metrics: metrics["test_ndcg"]["both"], 0.003),
     ],

@@ -64,7 +64,7 @@ FOR_SEVERAL = """\
   python infer_milvus.py --users all -k 10 --output recommendations.csv"""
 WHICH_MOVIES = """\
   python infer_milvus.py -g F --genre War --genre Western --not-genre Romance --year 1950-1969
-  python infer_milvus.py --ratings ratings.csv --among watchlist.csv
+  python infer_milvus.py --ratings data/sample/my_ratings.csv --among data/sample/watchlist.csv
   python infer_milvus.py --like alien --max-ratings 100"""
 WHICH_ORDER = """\
   python infer_milvus.py --like "toy story" -k 10 --variety 0.5 --why
