@@ -18,7 +18,7 @@ if __name__ == "__main__":
     prepare()
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ import pandas as pd
 from evaluate import rivals
 from machine import print_machine
 from ours import StarModel, TasteRanker, both_ranking, test_split
-from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, print_lists
+from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, print_differences, print_lists
 from rivals import RATING_RIVALS, fit_ease, fit_edlae, load_settings
 from tables import Table
 
@@ -38,31 +38,11 @@ from recommender.data.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
 
 PARTS = ("lists", "ratings", "protocols")
-NUM_SAMPLES = 2000
 MIN_CORE = 10
 ANELLI_TEST_SHARE = 0.2
 GLOCAL_SEED = 1234
 GLOCAL_K_RMSE = {"ml-1m": 0.8227}
 """As its authors report it: https://github.com/usydnlp/Glocal_K"""
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of some values, from a bootstrap."""
-    random = np.random.default_rng(0)
-    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(NUM_SAMPLES)]
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
-
-
-def print_differences(title: str, ours: np.ndarray, others: Mapping[str, np.ndarray], lower_is_better: bool) -> None:
-    """Prints the differences of means from ours, with intervals, and whether they are distinguishable."""
-    columns = {"ours - other": "+.4f", "from": "+.4f", "to": "+.4f", "relative": "+.1%", "": ""}
-    table = Table(title, columns, LISTS_NAME_WIDTH)
-    for name, values in others.items():
-        low, high = interval(ours - values)
-        difference = float((ours - values).mean())
-        better = "ours" if (difference < 0) == lower_is_better else name
-        verdict = "not distinguishable" if low <= 0 <= high else f"{better} is better"
-        table.add(name, difference, low, high, difference / values.mean(), verdict)
 
 
 def compare_lists(name: str, split: Split, seeds: int) -> None:

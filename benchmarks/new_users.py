@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ours import StarModel, TasteRanker, new_users_split
-from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, liked, print_lists, weighted_sum
+from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, liked, print_differences, print_lists, weighted_sum
 from rivals import (
     demographic_predictions,
     ease_weights,
@@ -77,21 +77,27 @@ def evaluate_new_users(data: MovieLens, num_splits: int, settings: Settings) -> 
     """
     ratings: list[dict[str, RatingMetrics]] = []
     lists: list[dict[str, ListMetrics]] = []
+    gains: list[dict[str, np.ndarray]] = []
     for seed in range(num_splits):
         models = TrainedModels.train(data, seed)
         ratings.append(evaluate_demographic_ratings(models))
-        lists.append(evaluate_demographic_lists(models))
+        rankings = demographic_rankings(models)
+        test = ListTest.of(models.split, exclude=no_ratings(models.split.test))
+        lists.append(test.evaluate_all(rankings))
+        gains.append({name: test.gains(ranking) for name, ranking in rankings.items()})
         if seed == 0:
             first = models
     print_splits(ratings, lists)
+    all_gains = {name: np.concatenate([one[name] for one in gains]) for name in gains[0]}
+    print_differences("NDCG@10 of picks, all splits", all_gains.pop("picks"), all_gains, lower_is_better=False)
     likes, rated = with_at_least(liked(first.split.test), MIN_LIKED), with_at_least(first.split.test, MIN_RATED)
     random = np.random.default_rng(0)
     for number in NUM_LIKED:
         title = f"New users with {MIN_LIKED} liked movies or more, {number} of them stated; first split"
-        print_lists(title, evaluate_stated_lists(first, likes, number, random, settings, has_stars=False))
+        print_stated_lists(title, first, likes, number, random, settings, has_stars=False)
     for number in NUM_RATED:
         title = f"New users with {MIN_RATED} ratings or more, {number} of them stated; first split"
-        print_lists(title, evaluate_stated_lists(first, rated, number, random, settings, has_stars=True))
+        print_stated_lists(title, first, rated, number, random, settings, has_stars=True)
     print_fold_in(first)
 
 
@@ -121,15 +127,14 @@ def evaluate_demographic_ratings(models: TrainedModels) -> dict[str, RatingMetri
     return {name: rating_metrics(predicted, test.rating) for name, predicted in predictions.items()}
 
 
-def evaluate_demographic_lists(models: TrainedModels) -> dict[str, ListMetrics]:
-    """Evaluates the lists of new users, by gender, age and occupation."""
+def demographic_rankings(models: TrainedModels) -> dict[str, Ranking]:
+    """Returns the rankings for new users, by gender, age and occupation."""
     train, nothing = models.split.train, no_ratings(models.split.test)
-    rankings: dict[str, Ranking] = {
+    return {
         **{name: models.ranking(name, nothing) for name in RANKING_WEIGHTS},
         "most popular": fit_popularity(train),
         "most popular by gender and age": fit_group_popularity(train),
     }
-    return ListTest.of(models.split, exclude=nothing).evaluate_all(rankings)
 
 
 def no_ratings(ratings: Ratings) -> Ratings:
@@ -137,17 +142,19 @@ def no_ratings(ratings: Ratings) -> Ratings:
     return ratings.select(np.zeros(len(ratings.rating), bool))
 
 
-def evaluate_stated_lists(
+def print_stated_lists(
+    title: str,
     models: TrainedModels,
     ratings: Ratings,
     number: int,
     random: np.random.Generator,
     settings: Settings,
     has_stars: bool,
-) -> dict[str, ListMetrics]:
-    """Evaluates the lists of new users who state some movies, which are not in the lists.
+) -> None:
+    """Prints the metrics of the lists of new users who state some movies, which are not in the lists.
 
     Args:
+        title: The title of the table.
         models: The models, trained without these users.
         ratings: The ratings of these users.
         number: The number of ratings that each states, at random.
@@ -166,7 +173,10 @@ def evaluate_stated_lists(
         "EDLAE": stated_ranking(train, stated, edlae_weights(train, **settings["EDLAE"]), settings["EDLAE"]["weights"]),
         "most popular": fit_popularity(train),
     }
-    return ListTest.of(models.split, test, stated).evaluate_all(rankings)
+    lists = ListTest.of(models.split, test, stated)
+    print_lists(title, lists.evaluate_all(rankings))
+    gains = {name: lists.gains(ranking) for name, ranking in rankings.items()}
+    print_differences("NDCG@10 of picks", gains.pop("picks"), gains, lower_is_better=False)
 
 
 def stated_ranking(train: Dataset, stated: Ratings, matrix: np.ndarray, weights: str) -> Ranking:

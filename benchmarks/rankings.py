@@ -14,6 +14,8 @@ from recommender.scoring import top_k_indices
 K = 10
 NUM_PAIRS = 2_000
 """Number of random pairs of users whose lists are compared."""
+NUM_SAMPLES = 2_000
+"""Number of samples of a bootstrap."""
 LISTS_NAME_WIDTH = 42
 """Width of the names in all tables of evaluate.py."""
 
@@ -126,6 +128,10 @@ class ListTest(NamedTuple):
         num_relevant = np.bincount(liked(self.test).profile_row)[self.profile_rows]
         return ratings, ndcg(ratings >= RELEVANCE_THRESHOLD, num_relevant, K)
 
+    def gains(self, ranking: Ranking) -> np.ndarray:
+        """Returns float[profiles], the NDCG@10 of each profile's list."""
+        return self.hits(self.top_lists(ranking))[1]
+
     def evaluate(self, lists: np.ndarray) -> ListMetrics:
         """Evaluates lists, int64[profiles, 10]."""
         ratings, gains = self.hits(lists)
@@ -154,3 +160,22 @@ def print_lists(title: str, metrics: Mapping[str, ListMetrics]) -> None:
     table = Table(title, COLUMNS, LISTS_NAME_WIDTH)
     for name, values in metrics.items():
         table.add(name, *values)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean of some values, from a bootstrap."""
+    random = np.random.default_rng(0)
+    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(NUM_SAMPLES)]
+    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
+
+
+def print_differences(title: str, ours: np.ndarray, others: Mapping[str, np.ndarray], lower_is_better: bool) -> None:
+    """Prints the differences of means from ours, with intervals, and whether they are distinguishable."""
+    columns = {"ours - other": "+.4f", "from": "+.4f", "to": "+.4f", "relative": "+.1%", "": ""}
+    table = Table(title, columns, LISTS_NAME_WIDTH)
+    for name, values in others.items():
+        low, high = interval(ours - values)
+        difference = float((ours - values).mean())
+        better = "ours" if (difference < 0) == lower_is_better else name
+        verdict = "not distinguishable" if low <= 0 <= high else f"{better} is better"
+        table.add(name, difference, low, high, difference / values.mean(), verdict)

@@ -51,7 +51,7 @@ def tune_rivals(name: str, data: MovieLens, names: Sequence[str]) -> None:
     split = validation_split(data)
     test = ListTest.of(split)
     tables = (
-        ("NDCG@10", RANKING_RIVALS, lambda ranking: test.hits(test.top_lists(ranking))[1].mean(), max),
+        ("NDCG@10", RANKING_RIVALS, lambda ranking: test.gains(ranking).mean(), max),
         ("RMSE", RATING_RIVALS, lambda predicted: rating_metrics(predicted, split.test.rating).rmse, min),
     )
     for metric, rivals, evaluate, best_of in tables:
@@ -197,11 +197,11 @@ def evaluate_taste(split: Split, new_users: Split, settings: dict[str, Any]) -> 
     model = TasteRanker.train(split, **settings)
     seconds = time.perf_counter() - started
     test = ListTest.of(split)
-    known = test.hits(test.top_lists(model.ranking()))[1].mean()
+    known = test.gains(model.ranking()).mean()
     model = TasteRanker.train(new_users, **settings)
     stated, rest = liked_split(new_users, NUM_STATED)
     test = ListTest.of(new_users, rest, stated)
-    return known, test.hits(test.top_lists(model.ranking(stated)))[1].mean(), seconds
+    return known, test.gains(model.ranking(stated)).mean(), seconds
 
 
 def evaluate_stars(split: Split, settings: dict[str, Any]) -> tuple[float, float]:
