@@ -15,6 +15,7 @@ from recommender.cli.output import (
     format_json,
     format_original_table,
     format_table,
+    group_columns,
     output_columns,
     to_row,
     write_csv,
@@ -94,6 +95,24 @@ def test_tables_on_odd_terminals(monkeypatch, columns):
     lines = format_table(output_columns("both", True), ROWS).splitlines()
     assert lines[1] == "  0    1258   4.12   1.50  The Shining (1980)"
     assert max(map(len, lines)) <= max(60, 80 if columns in ("0", "x") else int(columns))
+
+
+@pytest.mark.parametrize("num_users", [2, 12])
+def test_titles_have_room_beside_the_picks_of_many_users(monkeypatch, num_users):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = group_columns([f"user {1000 + number}" for number in range(num_users)], False)
+    rows = [row | dict.fromkeys(columns[-num_users:], 0.5) for row in ROWS]
+    lines = format_table([name for name in columns if name != "why"], rows).splitlines()
+    assert len(lines) <= 2 + 2 * len(ROWS)
+    assert lines[1].split()[2 : 2 + 2 * num_users : 2] == ["user"] * num_users
+
+
+def test_long_names_of_users_stay_different():
+    alike, different = ["holiday_ratings_anna.csv", "holiday_ratings_ben.csv"], ["anna_of_the_north.csv", "ben.csv"]
+    for names, headings in ((alike, " ".join(alike)), (different, "anna_of_the_ ben.csv")):
+        columns = group_columns(names, False)
+        rows = [row | dict.fromkeys(columns[-2:], 0.5) for row in ROWS]
+        assert format_table(columns, rows).splitlines()[1].split()[2:-1] == headings.split()
 
 
 def test_json_and_csv_hold_the_same():

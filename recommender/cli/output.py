@@ -12,6 +12,8 @@ from recommender.inference.recommend import Recommendation
 
 NAME_WIDTH = 12
 """Width to which names of users are cut in headings."""
+MIN_TITLE_WIDTH = 33
+"""Lower bound on the width of titles, also on narrow terminals."""
 PICK_OF = "pick of "
 """Beginning of the columns with the taste scores of several users."""
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "num_ratings", "score", "pick", "why")
@@ -72,12 +74,12 @@ def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
-    width = max(60, shutil.get_terminal_size().columns)
-    headings = {name: name.removeprefix(PICK_OF)[:NAME_WIDTH] for name in columns if name.startswith(PICK_OF)}
+    headings = _name_headings(columns)
     lines = [f"{'':13}Pick of"] if headings else []
     headings = headings or {"score": "Score", "pick": "Pick" if "pick" in columns else ""}
     widths = {name: max(5, len(heading)) for name, heading in headings.items()}
     indent = " " * (13 + sum(number + 2 for number in widths.values()))
+    width = max(len(indent) + MIN_TITLE_WIDTH, shutil.get_terminal_size().columns)
     lines.append(_align("Top", "Id", [f"{heading:>{widths[name]}}" for name, heading in headings.items()]) + "Title")
     for row in rows:
         numbers = [f"{row[name]:>{number}.2f}" if name in columns else " " * number for name, number in widths.items()]
@@ -87,6 +89,13 @@ def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
         if "why" in columns:
             lines += textwrap.wrap(row["why"], width, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
+
+
+def _name_headings(columns: Sequence[str]) -> dict[str, str]:
+    """Returns the headings of a group's columns: names, shortened where that leaves them different."""
+    names = {name: name.removeprefix(PICK_OF) for name in columns if name.startswith(PICK_OF)}
+    shortened = {column: name[:NAME_WIDTH] for column, name in names.items()}
+    return shortened if len(set(shortened.values())) == len(names) else names
 
 
 def _align(top: object, movie_id: object, numbers: Sequence[str]) -> str:
