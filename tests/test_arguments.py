@@ -72,8 +72,11 @@ def test_years(text, years):
     ("args", "by", "min_ratings"),
     [
         ("-a 0", "stars", 50),
-        ("--like alien", "both", 0),
-        ("--seen alien", "both", 0),
+        ("--like alien", "picks", 0),
+        ("--seen alien", "picks", 0),
+        ("--user 1 --like alien", "both", 0),
+        ("--ratings x.csv --seen alien", "both", 0),
+        ("--like alien --with 7", "both", 0),
         ("--ratings x.csv", "both", 0),
         ("--user 1", "both", 0),
         ("--users all --output x", "both", 0),

@@ -169,9 +169,9 @@ def test_all_users_get_ten_unseen_movies_in_a_minute(folder, model):
 )
 def test_liked_movies_lead_to_movies_like_them(folder, liked, expected):
     options = [word for title in liked for word in ("--like", title)]
-    found = ask(folder, *options, "-k", 8)
+    found = ask(folder, *options, "-k", 10)
     assert expected <= {movie["title"] for movie in found}
-    reasons = ask(folder, *options, "-k", 8, "--why")
+    reasons = ask(folder, *options, "-k", 10, "--why")
     assert [movie["movie_id"] for movie in reasons] == [movie["movie_id"] for movie in found]
     assert all(movie["why"] for movie in reasons)
 

@@ -73,7 +73,7 @@ def test_order_and_columns_follow_from_the_history(served):
         assert re.search(r"^Top +Id +Score .*Title$", query_text(served, *person, *options), re.MULTILINE)
     assert query(served, "--user", 42) == query(served, "--user", 42, "--by", "both")
     stars, picks, both = (query(served, *liking, "--by", by, "-k", 9) for by in ("stars", "picks", "both"))
-    assert query(served, *liking, "-k", 9) == both
+    assert query(served, *liking, "-k", 9) == picks
     for rows, order in (
         (stars, lambda row: row["score"]),
         (picks, lambda row: row["pick"]),

@@ -46,9 +46,9 @@ jobs:
 {_numbered(OCCUPATIONS)}
 
 Score is the predicted rating in stars: five times the cosine of user and movie vector. Pick is the taste score: about 0
-for a movie that the user would not watch, about 1 for one that they would give 4 stars. With a history (--like, --seen,
---ratings, --user) results are ordered by Pick + 0.2 x Score; for age, gender and job alone by Score, as in the
-original. --by changes the order.
+for a movie that the user would not watch, about 1 for one that they would give 4 stars. Results are ordered by Pick +
+0.2 x Score where the user has ratings (--ratings, --user, --with, --users); by Pick where only films are named (--like,
+--seen), as Score is then that of age, gender and job; for these alone by Score, as in the original. --by changes it.
 
 environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
 --tls-ca."""
@@ -262,8 +262,9 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
 
 def _with_defaults(args: argparse.Namespace) -> QueryOptions:
     values = vars(args)
-    has_history = bool(args.user or args.users or args.ratings or args.like or args.seen or args.together)
-    by = args.by or ("both" if has_history else "stars")
+    has_ratings = bool(args.user or args.users or args.ratings or args.together)
+    has_history = bool(has_ratings or args.like or args.seen)
+    by = args.by or ("both" if has_ratings else "picks" if has_history else "stars")
     min_ratings, max_ratings = values.pop("min_ratings"), values.pop("max_ratings")
     if min_ratings is None:
         min_ratings = DEFAULT_MIN_RATINGS if by == "stars" and max_ratings is None else 0
