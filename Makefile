@@ -20,6 +20,7 @@ demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it is there o
 	@printf '%s\n' '' 'Try next, after: . $(BIN)/activate' \
 	  '  python infer_milvus.py --like alien --like "blade runner" --why' \
 	  '  python infer_milvus.py --ratings data/sample/my_ratings.csv -k 10' \
+	  '  python infer_milvus.py --ratings data/sample/my_ratings.csv --among data/sample/watchlist.csv' \
 	  '  python infer_milvus.py -a 30 -g F --genre comedy --by picks' \
 	  '  python infer_milvus.py --help'
 
