@@ -7,11 +7,12 @@ Ratings and rankings are of the saved model: it ranks, for every user, all movie
 training; relevant are the test rows of 4 stars or more. New users and new movies get models of their own, trained
 without them. Nothing is chosen on test rows.
 
-Columns of lists: NDCG@10 and recall@10 count relevant movies; "hits, stars" is the mean rating of these, "rated, stars"
-of all movies in the lists that the user rated in the test, "1-2 stars" the share of low ratings among them; "coverage" is
-the share of all movies that are in any list, "novelty" the mean of -log2 of the share of users who rated a listed movie,
-"shared" how many of ten two users' lists have in common. Of options, "similarity" is the mean cosine of the taste vectors
-of two movies in a list, "median ratings" the median number of training ratings of the listed movies.
+Columns of lists: NDCG@10 and recall@10 count relevant movies; "hits, stars" is the mean rating of these, "rated,
+stars" of all movies in the lists that the user rated in the test, "1-2 stars" the share of low ratings among them;
+"coverage" is the share of all movies that are in any list, "novelty" the mean of -log2 of the share of users who
+rated a listed movie, "shared" how many of ten two users' lists have in common. Of options, "similarity" is the mean
+cosine of the taste vectors of two movies in a list, "median ratings" the median number of training ratings of the
+listed movies.
 """
 
 if __name__ == "__main__":
