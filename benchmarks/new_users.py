@@ -15,7 +15,7 @@ from rivals import (
 )
 from tables import Table
 
-from recommender.data.dataset import Dataset, Ratings, Split
+from recommender.data.dataset import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
 from recommender.data.features import demographic_profile_row
 from recommender.data.movielens import MovieLens
 from recommender.errors import pluralize
@@ -164,6 +164,8 @@ def print_stated_lists(
     """
     is_stated = random_positions(ratings.profile_row, random) < number
     stated, test = ratings.select(is_stated), ratings.select(~is_stated)
+    if not has_stars:
+        stated = as_liked(stated)
     train = models.split.train
     rankings: dict[str, Ranking] = {
         "picks": models.ranking("picks", stated, has_stars),
@@ -202,11 +204,16 @@ def print_fold_in(models: TrainedModels) -> None:
     table.add("this model, gender, age and occupation", *[rmse(models.stars)] * len(numbers))
 
 
+def as_liked(ratings: Ratings) -> Ratings:
+    """Returns ratings with 4 stars each, which weigh as much as a liked movie without stars."""
+    return ratings._replace(rating=np.full_like(ratings.rating, RELEVANCE_THRESHOLD))
+
+
 def liked_split(split: Split, number: int) -> tuple[Ratings, Ratings]:
     """Returns the liked test ratings of users with enough, in some that each states at random, and the rest."""
     likes = with_at_least(liked(split.test), MIN_LIKED)
     is_stated = random_positions(likes.profile_row, np.random.default_rng(0)) < number
-    return likes.select(is_stated), likes.select(~is_stated)
+    return as_liked(likes.select(is_stated)), likes.select(~is_stated)
 
 
 def random_positions(profile_row: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array, csr_matrix, diags_array
 
 from recommender.data.dataset import Dataset, Ratings, Split
 from recommender.data.features import DEMOGRAPHIC_SIZES
+from recommender.errors import RecommenderError
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
 from recommender.evaluation.metrics import Ranking
 from recommender.models.paddle_setup import F, nn, paddle
@@ -339,8 +340,10 @@ RATING_RIVALS = {
 
 def load_settings(name: str) -> dict[str, dict[str, Any]]:
     """Returns the chosen settings of each model on the data set of a name."""
-    chosen: dict[str, dict[str, Any]] = json.loads(SETTINGS.read_text())[name]
-    return chosen
+    chosen: dict[str, dict[str, dict[str, Any]]] = json.loads(SETTINGS.read_text())
+    if name not in chosen:
+        raise RecommenderError(f"{SETTINGS}: no settings for {name}; run: python benchmarks/tune.py rivals FOLDER")
+    return chosen[name]
 
 
 def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndarray) -> dict[str, np.ndarray]:

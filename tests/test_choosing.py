@@ -227,6 +227,12 @@ def test_files_of_one_name_are_told_apart(served, tmp_path):
     [
         (("--user", 42, "--with", 42), "names a user or a file twice"),
         (("--with", MINE, "--with", MINE), "names a user or a file twice"),
+        (
+            ("--ratings", MINE, "--with", MINE.parent / ".." / MINE.parent.name / MINE.name),
+            "names a user or a file twice",
+        ),
+        (("--ratings", "-", "--among", "-"), "standard input (-) can be read once"),
+        (("--users", MINE, "--output", "rest.csv", "--unmatched", "rest.csv"), "name the same file"),
         (("--with", 7, "--variety", 0.5), "--with has an order of its own; omit --variety and --why"),
         (("--with", 7, "--why"), "--with has an order of its own; omit --variety and --why"),
         (("--with", 7, "--movie", 1), "--movie predicts one rating; omit films, --with"),

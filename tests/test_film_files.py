@@ -113,11 +113,12 @@ def test_unmatched_films_are_written_whole(trained, tmp_path):
 
 def test_unmatched_films_of_several_files_are_in_one(trained, tmp_path):
     """Each once; also where a file is an error, of which no film matched."""
-    for name, films in (("mine", ["Alien", "No Such Film"]), ("wanted", ["Toy Story", "Nor This"]), ("none", ["Nix"])):
+    seen = ["Alien", "No Such Film"]
+    for name, films in (("mine", seen), ("yours", seen), ("wanted", ["Toy Story", "Nor This"]), ("none", ["Nix"])):
         (tmp_path / f"{name}.csv").write_text("title,rating\n" + "".join(f"{film},4\n" for film in films))
     rest = ("--unmatched", tmp_path / "rest.csv")
-    files = {name: tmp_path / f"{name}.csv" for name in ("mine", "wanted", "none")}
-    query(trained, "--ratings", files["mine"], "--among", files["wanted"], "--with", files["mine"], *rest)
+    files = {name: tmp_path / f"{name}.csv" for name in ("mine", "yours", "wanted", "none")}
+    query(trained, "--ratings", files["mine"], "--among", files["wanted"], "--with", files["yours"], *rest)
     rows = list(csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines()))
     assert sorted(row["film"] for row in rows) == ["No Such Film", "Nor This"]
     fail("infer_milvus.py", "--ratings", files["none"], *rest, cwd=trained)
@@ -162,7 +163,7 @@ def test_few_films_are_noted(trained, tmp_path, count):
     (tmp_path / "mine.csv").write_text("\n".join(lines))
     _, printed = query(trained, "--ratings", tmp_path / "mine.csv")
     films = "1 film" if count == 1 else f"{count} films"
-    note = f"note: the taste is that of {films}; "
+    note = f"note: only {films} matched; "
     assert (note in printed) == (count < 10)
 
 

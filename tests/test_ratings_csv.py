@@ -135,7 +135,7 @@ def test_scale_is_that_of_each_user():
 
 BEHIND_NEWLINES = 'review,title,year,rating\n"a\nb\r\nc",Alien,1979,5\n\n{}\n'
 """The line in braces is the sixth."""
-STEPS = "a rating is a number from 1 to {} in steps of a half, or the cell is empty"
+STEPS = "a rating is a number from 0.5 to {} in steps of a half, or the cell is empty"
 ONE_TO_TITLE = "a title has 1 to 1000 characters"
 QUOTES = "put a title that contains ',' into double quotes"
 NO_HEADER = ": no CSV file of ratings; the first line names the columns, such as title,year,rating"
@@ -515,7 +515,7 @@ def test_films_are_matched_by_id(collection, tmp_path, capsys):
         f"{tmp_path}/ids.csv: 1 of 2 films matched",
         "  not in the catalogue: id:99999",
         "  ratings go above 5, so they are out of 10: halved",
-        "note: the taste is that of 1 film; with 10 or more it is told better",
+        "note: only 1 film matched; fewer than 10 say little about this user's taste",
     ]
 
 

@@ -34,12 +34,13 @@ class FilmFiles:
         self.collection = collection
         self._unmatched_file = unmatched
         self._unmatched: list[tuple[FilmReference, str, str]] = []
+        self._has_matched = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._unmatched_file is not None:
+        if self._unmatched_file is not None and self._has_matched:
             with atomic_write(self._unmatched_file) as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(["film", "problem", "similar"])
@@ -65,7 +66,10 @@ class FilmFiles:
         ratings = ratings_by_user(rows, movie_ids)[""]
         if len(ratings) < FEW_FILMS:
             films = pluralize(len(ratings), "film")
-            print(f"note: the taste is that of {films}; with {FEW_FILMS} or more it is told better", file=sys.stderr)
+            print(
+                f"note: only {films} matched; fewer than {FEW_FILMS} say little about this user's taste",
+                file=sys.stderr,
+            )
         return ratings
 
     def load_films(self, path: Path) -> tuple[int, ...]:
@@ -85,7 +89,8 @@ class FilmFiles:
             DataError: The file is malformed.
         """
         raw = read_bytes(path, "--users takes a file of user ids, one per line, a CSV file of ratings, or all")
-        if not any(delimiter in raw.partition(b"\n")[0] for delimiter in (b",", b";", b"\t")):
+        first_line = raw.lstrip(b"\r\n").partition(b"\n")[0]
+        if not any(delimiter in first_line for delimiter in (b",", b";", b"\t")):
             return parse_user_ids(raw, str(path))
         parsed = parse_ratings_csv(raw, str(path), many_users=True)
         movie_ids = self._match(str(path), [row.film for row in parsed.ratings], parsed.notes, allow_none=True)
@@ -103,6 +108,7 @@ class FilmFiles:
         self, name: str, films: Sequence[FilmReference], notes: Sequence[str] = (), allow_none: bool = False
     ) -> dict[FilmReference, int]:
         """Returns the movie ids of the films that match; reports the others, and raises where no film does."""
+        self._has_matched = True
         matches = match_films(self.collection, films, offer_similar=self._unmatched_file is not None)
         self._report(name, matches, notes)
         if not matches.movie_ids and not allow_none:

@@ -23,6 +23,7 @@ from recommender.cli.arguments import (
     years_arg,
 )
 from recommender.data.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.files import STANDARD_STREAM
 from recommender.index.build import FLAT_MAX_ROWS, INDEX_PARAMS
 from recommender.index.collection import MAX_TOP_K
 from recommender.index.connection import without_password
@@ -53,7 +54,7 @@ for a movie that the user would not watch, about 1 for one that they would give 
 environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
 --tls-ca."""
 FOR_WHOM = """\
-what is left out is unknown
+options that are left out count as unknown
 
   python infer_milvus.py -a 25-34 -g F -j programmer
   python infer_milvus.py -a 30 -g F --like alien --like "blade runner" --seen "pretty woman"
@@ -154,7 +155,11 @@ def _add_user_options(group: Any) -> None:
     add("--seen", **titles, help="a film that the user has seen and not liked much; repeatable")
     ratings = "the user's ratings: CSV with title, rating, year, or an export of Letterboxd or IMDb; repeatable"
     add("--ratings", type=path_arg, action="append", default=[], metavar="FILE", help=ratings)
-    add("--user", type=number_arg(int, 1), help="a user of the training data, by id, without what they rated")
+    add(
+        "--user",
+        type=number_arg(int, 1),
+        help="a user of the training data, by id, without what they rated in training",
+    )
 
 
 def _add_group_options(group: Any) -> None:
@@ -226,7 +231,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
     has_demographics = (args.age, args.gender, args.job) != (None, None, None)
     bounds = args.min_ratings, args.max_ratings
     has_filter = args.genre or args.not_genre or args.among or args.year != (None, None) or bounds != (None, None)
-    has_file = args.ratings or args.users or args.among or any(isinstance(one, Path) for one in args.together)
+    files = [file for file in (args.users, *args.together, *args.ratings, args.among) if isinstance(file, Path)]
     has_format = args.format != "table"
     registered = args.user or args.users
     titles = args.like or args.seen
@@ -250,14 +255,23 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
             "--movie predicts one rating; omit films, --with, filters, -k, --by, --variety, --why and --format",
         ),
         (args.together and (args.variety or args.why), "--with has an order of its own; omit --variety and --why"),
-        (len({args.user, *args.together}) <= len(args.together), "--with names a user or a file twice"),
+        (_has_repeated_user(args), "--with names a user or a file twice"),
+        (args.output and args.output == args.unmatched, "--output and --unmatched name the same file"),
+        (files.count(STANDARD_STREAM) > 1, "standard input (-) can be read once; save one of the files"),
         (None not in bounds and bounds[0] > bounds[1], "--min-ratings is above --max-ratings; no movie has both"),
-        (args.unmatched and not has_file, "--unmatched goes with a file: --ratings, --among, --with or --users"),
+        (args.unmatched and not files, "--unmatched goes with a file: --ratings, --among, --with or --users"),
         (args.index and not args.infer, "--index is for building the collection; add -i"),
         (args.tls_ca and not args.uri.startswith("https://"), "--tls-ca goes with a --uri that begins with https://"),
         (args.tls_ca and not args.tls_ca.is_file(), f"--tls-ca: there is no file {args.tls_ca}"),
         (args.include_seen and (args.movie or not registered), "--include-seen goes with --user or --users"),
     ]
+
+
+def _has_repeated_user(args: argparse.Namespace) -> bool:
+    """Returns whether --with names a user that another option names too, a file under whatever name."""
+    users = [args.user, *args.together, *(args.ratings if args.together else [])]
+    distinct = {one.resolve() if isinstance(one, Path) else one for one in users}
+    return len(distinct) < len(users)
 
 
 def _with_defaults(args: argparse.Namespace) -> QueryOptions:

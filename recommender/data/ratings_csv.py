@@ -285,7 +285,7 @@ def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
     if math.isnan(number):
         return number
     if not 0.5 <= number <= scale or number * 2 % 1:
-        remedy = f"a rating is a number from 1 to {scale} in steps of a half, or the cell is empty"
+        remedy = f"a rating is a number from 0.5 to {scale} in steps of a half, or the cell is empty"
         raise line_error(file, row.line, f"rating {row.cells['rating']!r}", remedy)
     return max(0.5, number * 5 / scale)
 

@@ -180,7 +180,7 @@ def _check_recall(connection: MilvusConnection, name: str, catalogue: Catalogue,
     if count != len(movies):
         raise MilvusError(f"{connection.uri}: {count} of {pluralize(len(movies), 'movie')} arrived", Step.INDEX)
     row_of = {movie.movie_id: row for row, movie in enumerate(movies)}
-    queries = vectors[:: max(1, len(movies) // MAX_CHECKED)]
+    queries = vectors[:: max(1, -(-len(movies) // MAX_CHECKED))]
     num_found = 0
     for start in range(0, len(queries), INSERT_BATCH):
         batch = queries[start : start + INSERT_BATCH]

@@ -135,7 +135,9 @@ def history_weights(ratings: np.ndarray) -> np.ndarray:
 
 
 def history_scale(squared_norm: np.ndarray) -> np.ndarray:
-    """Returns float32[...], the factor that scales a history and its demographics to unit length.
+    """Returns float32[...], the factor that scales a history and its demographics.
+
+    It is one over the length that the history would have with one more movie of weight 1.
 
     Args:
         squared_norm: float32[...], the sum of the squared `history_weights` of each history

@@ -54,7 +54,9 @@ def edlae_init(
     order = np.argsort(-counts, kind="stable")
     most_rated, others = order[:MAX_MOVIES], order[MAX_MOVIES:]
     known = histories[:, most_rated]
-    some = slice(None, None, -(-known.shape[0] // MAX_USERS))
+    num_users = known.shape[0]
+    size = min(num_users, MAX_USERS)
+    some = np.arange(size) * num_users // max(size, 1)
     weights = edlae_weights(known[some], demographics[some], dropout, ridge)
     features = scale_features(known, demographics)
     scores = aslinearoperator(features[some]) @ aslinearoperator(weights)
@@ -97,7 +99,10 @@ def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropou
 
 
 def scale_features(histories: csr_array, demographics: csr_array, squared_norm: np.ndarray | None = None) -> csr_array:
-    """Returns float32[users, movies + demographics], each history with demographics scaled to unit length.
+    """Returns float32[users, movies + demographics], each history with demographics, scaled.
+
+    The scale is one over the length that the history would have with one more movie of weight 1. A demographic has the
+    weight `PRIOR_WEIGHT`.
 
     Args:
         histories: float32[users, movies], see `history_weights`

@@ -119,6 +119,8 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
         TrainingError: The loss is not finite.
     """
     users = encode_users(dataset, vocabularies.movies.size)
+    has_ratings = np.flatnonzero(np.diff(users.histories.indptr))  # The others would train that one picks nothing.
+    users = Users(*(matrix[has_ratings] for matrix in users))
     all_inputs, outputs, variances = fit_taste_model(users, config)
     inputs, demographics = np.split(all_inputs, [len(outputs)])
     counts = np.bincount(users.histories.indices, minlength=len(outputs))
@@ -162,7 +164,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
 def rotate_to_principal_axes(
     vectors: np.ndarray, inputs: np.ndarray, outputs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotates embeddings, so that their components are uncorrelated in the users' scores; scores stay as they are.
+    """Rotates embeddings, so that their components are orthogonal in the users' scores; scores stay as they are.
 
     Args:
         vectors: float32[users, 200], taste vectors by the input embeddings
