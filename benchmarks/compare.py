@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from evaluate import rivals
 from machine import print_machine
 from ours import StarModel, TasteRanker, both_ranking, test_split
 from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, print_differences, print_lists
-from rivals import RATING_RIVALS, fit_ease, fit_edlae, load_settings
+from rivals import RATING_RIVALS, applicable_rivals, fit_ease, fit_edlae, load_settings
 from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
@@ -59,7 +58,7 @@ def compare_lists(name: str, split: Split, seeds: int) -> None:
     }
     gains = {ranking: np.array([test.hits(one)[1] for one in lists]) for ranking, lists in found.items()}
     others: dict[str, np.ndarray] = {}
-    for rival_name, rival in rivals(split.train):
+    for rival_name, rival in applicable_rivals(split.train):
         lists = test.top_lists(rival.fit(split.train, **settings[rival_name]))
         metrics[rival_name], others[rival_name] = test.evaluate(lists), test.hits(lists)[1]
     print_lists(f"{name}: lists of {len(test.profile_rows):,} users", metrics)

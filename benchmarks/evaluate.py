@@ -31,17 +31,18 @@ from machine import print_machine
 from new_movies import evaluate_new_movies
 from new_users import evaluate_new_users
 from options import evaluate_options
-from rankings import LISTS_NAME_WIDTH, K, ListMetrics, ListTest, print_lists, weighted_sum
-from rivals import RANKING_RIVALS, RATING_RIVALS, Rival, load_settings
+from ours import test_split
+from rankings import LISTS_NAME_WIDTH, K, ListMetrics, ListTest, print_lists
+from rivals import RATING_RIVALS, applicable_rivals, load_settings
 from tables import Table
 
 from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS
-from recommender.data.dataset import Dataset, Split, held_out_rows, split_and_encode
+from recommender.data.dataset import Split
 from recommender.data.movielens import MovieLens
 from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
-from recommender.evaluation.evaluate import evaluate_ratings
+from recommender.evaluation.evaluate import evaluate_ratings, weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics
 from recommender.index.build import Catalogue, build_collection, embed_catalogue
 from recommender.index.collection import MovieCollection
@@ -84,7 +85,7 @@ class Evaluated(NamedTuple):
 def load(data: MovieLens, folder: Path) -> Evaluated:
     """Loads a model that was trained on this data."""
     model = load_model(folder)
-    split = split_and_encode(data, held_out_rows(len(data.ratings)))
+    split = test_split(data)
     tastes = taste_vectors(split.train, split.vocabularies, model.taste)
     return Evaluated(model, split, embed_catalogue(model, data.movies), (model.profile_vectors, tastes))
 
@@ -111,19 +112,16 @@ def print_rankings(evaluated: Evaluated, settings: Mapping[str, Any], picture: P
     metrics = test.evaluate_all(rankings)
     for name in ("picks", "both"):
         metrics[f"{name}, through Milvus Lite"] = test.evaluate(lists_from_milvus(evaluated, test.profile_rows, name))
-    others = {name: test.evaluate(test.top_lists(rival.fit(train, **settings[name]))) for name, rival in rivals(train)}
+    others = {
+        name: test.evaluate(test.top_lists(rival.fit(train, **settings[name])))
+        for name, rival in applicable_rivals(train)
+    }
     print_lists(f"Lists of {len(test.profile_rows):,} users, of movies not rated in training", metrics | others)
     if picture:
         by_weight = {str(weight): evaluated.ranking((COSINE_SCALE * weight, 1)) for weight in STAR_WEIGHTS}
         curve = test.evaluate_all(by_weight) | {"stars only": metrics["stars"]}
         print_lists("The same lists by the weight of a predicted star beside the taste score", curve)
         draw(curve, {name: others[name] for name in DRAWN_RIVALS}, picture)
-
-
-def rivals(train: Dataset) -> list[tuple[str, Rival]]:
-    """Returns the ranking models that a data set has what they need for."""
-    has_demographics = bool(train.profiles[-train.num_users :, 1:].any())
-    return [pair for pair in RANKING_RIVALS.items() if has_demographics or "gender" not in pair[0]]
 
 
 def lists_from_milvus(evaluated: Evaluated, profile_rows: np.ndarray, ranking: str) -> np.ndarray:

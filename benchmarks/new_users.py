@@ -1,10 +1,11 @@
 """Quality for users that training has not seen: tables of `evaluate.py`."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from ours import StarModel, TasteRanker, new_users_split
-from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, liked, print_differences, print_lists, weighted_sum
+from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, liked, print_differences, print_lists
 from rivals import (
     demographic_predictions,
     ease_weights,
@@ -19,6 +20,7 @@ from recommender.data.dataset import RELEVANCE_THRESHOLD, Dataset, Ratings, Spli
 from recommender.data.features import demographic_profile_row
 from recommender.data.movielens import MovieLens
 from recommender.errors import pluralize
+from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, RatingMetrics, rating_metrics
 from recommender.inference.user_vectors import RANKING_WEIGHTS, UserPrior, fit_user_prior
 
@@ -83,8 +85,9 @@ def evaluate_new_users(data: MovieLens, num_splits: int, settings: Settings) -> 
         ratings.append(evaluate_demographic_ratings(models))
         rankings = demographic_rankings(models)
         test = ListTest.of(models.split, exclude=no_ratings(models.split.test))
-        lists.append(test.evaluate_all(rankings))
-        gains.append({name: test.gains(ranking) for name, ranking in rankings.items()})
+        found = test.all_top_lists(rankings)
+        lists.append({name: test.evaluate(one) for name, one in found.items()})
+        gains.append({name: test.hits(one)[1] for name, one in found.items()})
         if seed == 0:
             first = models
     print_splits(ratings, lists)
@@ -92,12 +95,16 @@ def evaluate_new_users(data: MovieLens, num_splits: int, settings: Settings) -> 
     print_differences("NDCG@10 of picks, all splits", all_gains.pop("picks"), all_gains, lower_is_better=False)
     likes, rated = with_at_least(liked(first.split.test), MIN_LIKED), with_at_least(first.split.test, MIN_RATED)
     random = np.random.default_rng(0)
+    autoencoders = {
+        name: (weights_of(first.split.train, **settings[name]), settings[name]["weights"])
+        for name, weights_of in (("EASE", ease_weights), ("EDLAE", edlae_weights))
+    }
     for number in NUM_LIKED:
         title = f"New users with {MIN_LIKED} liked movies or more, {number} of them stated; first split"
-        print_stated_lists(title, first, likes, number, random, settings, has_stars=False)
+        print_stated_lists(title, first, likes, number, random, autoencoders, has_stars=False)
     for number in NUM_RATED:
         title = f"New users with {MIN_RATED} ratings or more, {number} of them stated; first split"
-        print_stated_lists(title, first, rated, number, random, settings, has_stars=True)
+        print_stated_lists(title, first, rated, number, random, autoencoders, has_stars=True)
     print_fold_in(first)
 
 
@@ -148,7 +155,7 @@ def print_stated_lists(
     ratings: Ratings,
     number: int,
     random: np.random.Generator,
-    settings: Settings,
+    autoencoders: Mapping[str, tuple[np.ndarray, str]],
     has_stars: bool,
 ) -> None:
     """Prints the metrics of the lists of new users who state some movies, which are not in the lists.
@@ -159,11 +166,10 @@ def print_stated_lists(
         ratings: The ratings of these users.
         number: The number of ratings that each states, at random.
         random: The random generator.
-        settings: The settings of EASE and EDLAE.
+        autoencoders: The weights of EASE and EDLAE, float32[movies, movies], and how they weigh a history.
         has_stars: Whether they state stars as with --ratings, which are folded in, or titles as with --like.
     """
-    is_stated = random_positions(ratings.profile_row, random) < number
-    stated, test = ratings.select(is_stated), ratings.select(~is_stated)
+    stated, test = split_stated(ratings, number, random)
     if not has_stars:
         stated = as_liked(stated)
     train = models.split.train
@@ -171,13 +177,13 @@ def print_stated_lists(
         "picks": models.ranking("picks", stated, has_stars),
         "both": models.ranking("both", stated, has_stars),
         "picks, gender, age and occupation alone": models.ranking("picks", no_ratings(stated)),
-        "EASE": stated_ranking(train, stated, ease_weights(train, **settings["EASE"]), settings["EASE"]["weights"]),
-        "EDLAE": stated_ranking(train, stated, edlae_weights(train, **settings["EDLAE"]), settings["EDLAE"]["weights"]),
+        **{name: stated_ranking(train, stated, *autoencoder) for name, autoencoder in autoencoders.items()},
         "most popular": fit_popularity(train),
     }
     lists = ListTest.of(models.split, test, stated)
-    print_lists(title, lists.evaluate_all(rankings))
-    gains = {name: lists.gains(ranking) for name, ranking in rankings.items()}
+    found = lists.all_top_lists(rankings)
+    print_lists(title, {name: lists.evaluate(one) for name, one in found.items()})
+    gains = {name: lists.hits(one)[1] for name, one in found.items()}
     print_differences("NDCG@10 of picks", gains.pop("picks"), gains, lower_is_better=False)
 
 
@@ -212,8 +218,14 @@ def as_liked(ratings: Ratings) -> Ratings:
 def liked_split(split: Split, number: int) -> tuple[Ratings, Ratings]:
     """Returns the liked test ratings of users with enough, in some that each states at random, and the rest."""
     likes = with_at_least(liked(split.test), MIN_LIKED)
-    is_stated = random_positions(likes.profile_row, np.random.default_rng(0)) < number
-    return as_liked(likes.select(is_stated)), likes.select(~is_stated)
+    stated, rest = split_stated(likes, number, np.random.default_rng(0))
+    return as_liked(stated), rest
+
+
+def split_stated(ratings: Ratings, number: int, random: np.random.Generator) -> tuple[Ratings, Ratings]:
+    """Returns some ratings that each user states, at random, and the rest."""
+    is_stated = random_positions(ratings.profile_row, random) < number
+    return ratings.select(is_stated), ratings.select(~is_stated)
 
 
 def random_positions(profile_row: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from rankings import weighted_sum
 
 from recommender.data.dataset import Ratings, Split, held_out_rows, split_and_encode
 from recommender.data.movielens import MovieLens
+from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics
 from recommender.inference.user_vectors import RANKING_WEIGHTS, TasteParameters
 from recommender.models.embed import embed_movies, embed_profiles

@@ -63,28 +63,6 @@ def profile_matrix(ratings: Ratings, num_profiles: int, num_movies: int) -> csr_
     return csr_array((ratings.rating.astype(np.float32), cells), (num_profiles, num_movies))
 
 
-def most_popular(train: Ratings, num_movies: int) -> Ranking:
-    """Returns the ranking of all movies by the number of users who liked them."""
-    counts = np.bincount(liked(train).movie_row, minlength=num_movies)
-    return lambda rows: np.broadcast_to(counts, (len(rows), num_movies))
-
-
-def weighted_sum(
-    weights: tuple[float, float],
-    user_vectors: tuple[np.ndarray, np.ndarray],
-    movie_vectors: tuple[np.ndarray, np.ndarray],
-) -> Ranking:
-    """Returns the ranking by the weighted sum of two inner products, as one search in Milvus ranks.
-
-    Args:
-        weights: The weights of both inner products, see `RANKING_WEIGHTS`.
-        user_vectors: float32[profiles, 200] twice, rating vectors and taste vectors
-        movie_vectors: float32[movies, 200] twice
-    """
-    parts = tuple(zip(weights, user_vectors, movie_vectors, strict=True))
-    return lambda rows: sum(weight * users[rows] @ movies.T for weight, users, movies in parts)
-
-
 def top_lists(ranking: Ranking, profile_rows: np.ndarray, exclude: Ratings, num_movies: int) -> np.ndarray:
     """Returns int64[profiles, 10], the first movies of a ranking without those that a profile rated in `exclude`."""
     lists = []
@@ -152,7 +130,11 @@ class ListTest(NamedTuple):
 
     def evaluate_all(self, rankings: Mapping[str, Ranking]) -> dict[str, ListMetrics]:
         """Evaluates the lists of several rankings."""
-        return {name: self.evaluate(self.top_lists(ranking)) for name, ranking in rankings.items()}
+        return {name: self.evaluate(lists) for name, lists in self.all_top_lists(rankings).items()}
+
+    def all_top_lists(self, rankings: Mapping[str, Ranking]) -> dict[str, np.ndarray]:
+        """Returns int64[profiles, 10], the lists of several rankings."""
+        return {name: self.top_lists(ranking) for name, ranking in rankings.items()}
 
 
 def print_lists(title: str, metrics: Mapping[str, ListMetrics]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from machine import num_threads
-from rankings import liked, most_popular, profile_matrix
+from rankings import liked, profile_matrix
 from scipy.linalg import inv
 from scipy.sparse import csr_array, csr_matrix, diags_array
 
@@ -21,6 +21,7 @@ from recommender.data.dataset import Dataset, Ratings, Split
 from recommender.data.features import DEMOGRAPHIC_SIZES
 from recommender.errors import RecommenderError
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
+from recommender.evaluation.evaluate import most_popular
 from recommender.evaluation.metrics import Ranking
 from recommender.models.paddle_setup import F, nn, paddle
 
@@ -233,6 +234,12 @@ RANKING_RIVALS = {
         ),
     ),
 }
+
+
+def applicable_rivals(train: Dataset) -> list[tuple[str, Rival]]:
+    """Returns the ranking models that a data set has what they need for."""
+    has_demographics = bool(train.profiles[-train.num_users :, 1:].any())
+    return [pair for pair in RANKING_RIVALS.items() if has_demographics or "gender" not in pair[0]]
 
 
 def fit_bias(split: Split) -> np.ndarray:

@@ -34,12 +34,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from machine import PROJECT, child_environment, describe_threads, format_ratios, measure_process, print_machine
+from ours import test_split
 from rivals import RANKING_RIVALS, load_settings
 from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Split, held_out_rows, split_and_encode
+from recommender.data.dataset import Split, held_out_rows
 from recommender.data.movielens import MovieLens
 from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.training.taste import TasteConfig, train_taste
@@ -187,7 +188,7 @@ def measure(args: argparse.Namespace) -> None:
             print_processes(args.data_dir.resolve(), checkouts, args.epochs, threads, args.turns)
     if "quality" in args.only:
         data = read_movielens(args.data_dir)
-        split = split_and_encode(data, held_out_rows(len(data.ratings)))
+        split = test_split(data)
         print_time_to_quality(data, split, args.epochs)
         print_list_models(args.data_dir.name, split)
 

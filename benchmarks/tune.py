@@ -19,7 +19,7 @@ if __name__ == "__main__":
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -33,7 +33,7 @@ from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Split
+from recommender.data.dataset import Dataset, Split
 from recommender.data.movielens import MovieLens
 from recommender.data.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
@@ -51,27 +51,27 @@ def tune_rivals(name: str, data: MovieLens, names: Sequence[str]) -> None:
     split = validation_split(data)
     test = ListTest.of(split)
     tables = (
-        ("NDCG@10", RANKING_RIVALS, lambda ranking: test.gains(ranking).mean(), max),
-        ("RMSE", RATING_RIVALS, lambda predicted: rating_metrics(predicted, split.test.rating).rmse, min),
+        ("NDCG@10", RANKING_RIVALS, split.train, lambda ranking: test.gains(ranking).mean(), max),
+        ("RMSE", RATING_RIVALS, split, lambda predicted: rating_metrics(predicted, split.test.rating).rmse, min),
     )
-    for metric, rivals, evaluate, best_of in tables:
+    for metric, rivals, fitted_to, evaluate, best_of in tables:
         columns = {metric: ".4f", "tried": "d", "seconds": ".1f", "settings": ""}
         table = Table(f"{name}: settings of other models, chosen on {len(split.test.rating):,} rows", columns, 32)
         for rival_name, rival in rivals.items():
             if not names or rival_name in names:
-                chosen = choose(rival, split, evaluate, best_of)
+                chosen = choose(rival, fitted_to, evaluate, best_of)
                 table.add(rival_name, *chosen[1:3], chosen[3], describe(chosen[0]))
                 save_settings(name, rival_name, chosen[0])
 
 
 def choose(
-    rival: Rival, split: Split, evaluate: Callable[[Any], float], best_of: Callable[..., Any]
+    rival: Rival, fitted_to: Dataset | Split, evaluate: Callable[[Any], float], best_of: Callable[..., Any]
 ) -> tuple[dict[str, Any], float, int, float]:
     """Returns the best settings of a model, their metric, how many were tried, and the seconds of one fit."""
     tried = []
     for settings in rival.grid:
         started = time.perf_counter()
-        fitted = rival.fit(split.train if rival in RANKING_RIVALS.values() else split, **settings)
+        fitted = rival.fit(fitted_to, **settings)
         seconds = time.perf_counter() - started
         tried.append((float(evaluate(fitted)), settings, seconds))
     metric, settings, seconds = best_of(tried, key=lambda one: one[0])
@@ -172,21 +172,28 @@ def show_taste_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) ->
     splits = [(validation_split(data), new_users_validation_split(data)) for data in data_sets]
     columns = [column for name in names for column in ((name, ".4f"), (f"{NUM_STATED} liked", ".4f"), ("s", ".1f"))]
     title = f"Taste model: NDCG@10 of users, of new users with {NUM_STATED} liked movies, and seconds"
-    table = Table(title, columns, NAME_WIDTH)
-    for variant, (settings, patch) in TASTE_VARIANTS.items():
-        with replaced(*patch) if patch else nullcontext():
-            table.add(variant, *(value for pair in splits for value in evaluate_taste(*pair, settings)))
+    show_variants(title, columns, TASTE_VARIANTS, splits, evaluate_taste)
 
 
 def show_star_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
     """Prints the RMSE of the fusion model with one setting changed or one technique left out."""
+    splits = [(validation_split(data),) for data in data_sets]
     columns = [column for name in names for column in ((name, ".4f"), ("s", ".1f"))]
-    table = Table("Fusion model: RMSE, and seconds", columns, NAME_WIDTH)
-    for variant, (settings, patch) in STAR_VARIANTS.items():
+    show_variants("Fusion model: RMSE, and seconds", columns, STAR_VARIANTS, splits, evaluate_stars)
+
+
+def show_variants(
+    title: str,
+    columns: Sequence[tuple[str, str]],
+    variants: Mapping[str, Variant],
+    splits: Sequence[tuple[Split, ...]],
+    evaluate: Callable[..., tuple[float, ...]],
+) -> None:
+    """Prints a row for each variant: the values that `evaluate` returns for the splits of each data set."""
+    table = Table(title, columns, NAME_WIDTH)
+    for variant, (settings, patch) in variants.items():
         with replaced(*patch) if patch else nullcontext():
-            table.add(
-                variant, *(value for data in data_sets for value in evaluate_stars(validation_split(data), settings))
-            )
+            table.add(variant, *(value for one in splits for value in evaluate(*one, settings)))
 
 
 def evaluate_taste(split: Split, new_users: Split, settings: dict[str, Any]) -> tuple[float, float, float]:

@@ -138,10 +138,8 @@ def parse_args(argv: list[str] | None) -> QueryOptions:
     for is_refused, message in _conflicts(args):
         if is_refused:
             parser.error(message)
-    files = [args.users, *args.together, *args.ratings, args.among]
-    inputs = [file for file in files if isinstance(file, Path)]
     for output in (args.output, args.unmatched):
-        refuse_overwriting(parser, output, [*inputs, args.movies_data, MOVIES_ORIGIN, args.model])
+        refuse_overwriting(parser, output, [*_input_files(args), args.movies_data, MOVIES_ORIGIN, args.model])
     return _with_defaults(args)
 
 
@@ -231,7 +229,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
     has_demographics = (args.age, args.gender, args.job) != (None, None, None)
     bounds = args.min_ratings, args.max_ratings
     has_filter = args.genre or args.not_genre or args.among or args.year != (None, None) or bounds != (None, None)
-    files = [file for file in (args.users, *args.together, *args.ratings, args.among) if isinstance(file, Path)]
+    files = _input_files(args)
     has_format = args.format != "table"
     registered = args.user or args.users
     titles = args.like or args.seen
@@ -265,6 +263,11 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
         (args.tls_ca and not args.tls_ca.is_file(), f"--tls-ca: there is no file {args.tls_ca}"),
         (args.include_seen and (args.movie or not registered), "--include-seen goes with --user or --users"),
     ]
+
+
+def _input_files(args: argparse.Namespace) -> list[Path]:
+    """Returns the files of users and films that the options name."""
+    return [file for file in (args.users, *args.together, *args.ratings, args.among) if isinstance(file, Path)]
 
 
 def _has_repeated_user(args: argparse.Namespace) -> bool:

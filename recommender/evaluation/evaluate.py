@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Split
+from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.evaluation.baselines import baseline_predictions
 from recommender.evaluation.metrics import Ranking, RankingMetrics, RatingMetrics, evaluate_rankings, rating_metrics
 from recommender.inference.user_vectors import RANKING_WEIGHTS
@@ -36,18 +36,30 @@ def evaluate_model_rankings(
         movie_vectors: float32[movies, 200] twice
     """
     train, num_movies = split.train.ratings, len(movie_vectors[0])
-    liked = train.movie_row[train.rating >= RELEVANCE_THRESHOLD]
-    popularity = np.bincount(liked, minlength=num_movies)
-
-    def by(ranking: str) -> Ranking:
-        rating_weight, taste_weight = RANKING_WEIGHTS[ranking]
-        return lambda rows: (
-            rating_weight * user_vectors[0][rows] @ movie_vectors[0].T
-            + taste_weight * user_vectors[1][rows] @ movie_vectors[1].T
-        )
-
-    rankings: dict[str, Ranking] = {
-        "most popular": lambda rows: np.broadcast_to(popularity, (len(rows), num_movies)),
-        **{ranking: by(ranking) for ranking in RANKING_WEIGHTS},
+    rankings = {
+        "most popular": most_popular(train, num_movies),
+        **{name: weighted_sum(weights, user_vectors, movie_vectors) for name, weights in RANKING_WEIGHTS.items()},
     }
     return evaluate_rankings(rankings, train, split.test, num_movies)
+
+
+def most_popular(train: Ratings, num_movies: int) -> Ranking:
+    """Returns the ranking of all movies by the number of users who liked them."""
+    counts = np.bincount(train.movie_row[train.rating >= RELEVANCE_THRESHOLD], minlength=num_movies)
+    return lambda rows: np.broadcast_to(counts, (len(rows), num_movies))
+
+
+def weighted_sum(
+    weights: tuple[float, float],
+    user_vectors: tuple[np.ndarray, np.ndarray],
+    movie_vectors: tuple[np.ndarray, np.ndarray],
+) -> Ranking:
+    """Returns the ranking by the weighted sum of two inner products, as one search in Milvus ranks.
+
+    Args:
+        weights: The weights of both inner products, see `RANKING_WEIGHTS`.
+        user_vectors: float32[profiles, 200] twice, rating vectors and taste vectors
+        movie_vectors: float32[movies, 200] twice
+    """
+    parts = tuple(zip(weights, user_vectors, movie_vectors, strict=True))
+    return lambda rows: sum(weight * users[rows] @ movies.T for weight, users, movies in parts)

@@ -65,6 +65,10 @@ class Users(NamedTuple):
     demographics: csr_array
     """float32[users, 34], 1 at each stated gender, age and occupation and, for all, at `EVERYONE`"""
 
+    def select(self, rows: np.ndarray) -> "Users":
+        """Returns some of the users."""
+        return Users(self.histories[rows], self.demographics[rows])
+
 
 def encode_users(dataset: Dataset, num_movies: int) -> Users:
     """Returns all users with their whole histories."""
@@ -119,8 +123,7 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
         TrainingError: The loss is not finite.
     """
     users = encode_users(dataset, vocabularies.movies.size)
-    has_ratings = np.flatnonzero(np.diff(users.histories.indptr))  # The others would train that one picks nothing.
-    users = Users(*(matrix[has_ratings] for matrix in users))
+    users = users.select(np.flatnonzero(np.diff(users.histories.indptr)))  # Others would train that one picks nothing.
     all_inputs, outputs, variances = fit_taste_model(users, config)
     inputs, demographics = np.split(all_inputs, [len(outputs)])
     counts = np.bincount(users.histories.indices, minlength=len(outputs))
@@ -148,8 +151,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
     schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
     optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters())
     for _ in tqdm(range(config.num_steps), "taste model", unit="step", disable=None, leave=False):
-        rows = random.choice(num_users, batch_size, replace=False)
-        batch = Users(*(matrix[rows] for matrix in users))
+        batch = users.select(random.choice(num_users, batch_size, replace=False))
         loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
         if not np.isfinite(float(loss)):
             raise TrainingError("got NaN loss, training the taste model failed")
