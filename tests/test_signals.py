@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +56,10 @@ class World(NamedTuple):
 
     data_dir: Path
     folder: Path
-    answer: str
+    answer: str = ""
     """The answer to `QUERY`."""
+    errors: Mapping[str, list[str]] = {}
+    """Lines that a command prints on standard error where no signal stops it, by its name."""
 
     def args(self, name: str) -> tuple[object, ...]:
         """Returns a command for this data set."""
@@ -89,23 +92,16 @@ def write_other_data(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def errors_of():
-    """Lines that a command prints on standard error where no signal stops it, by its name."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def worlds(trained, tmp_path_factory, errors_of):
+def worlds(tmp_path_factory):
     """Two data sets, and the folders after all commands on them."""
-    first = World(SAMPLE, Path(shutil.copytree(trained, tmp_path_factory.mktemp("first") / "copy")), "")
-    other_data = write_other_data(tmp_path_factory.mktemp("data") / "other")
-    second = World(other_data, tmp_path_factory.mktemp("second"), "")
-    succeed(*first.args("infer_milvus.py --users"), cwd=first.folder)
-    (second.folder / "train.stdout").touch()
-    for name in COMMANDS:
-        errors_of[name] = succeed(*second.args(name), cwd=second.folder).stderr.splitlines()
-    query = (*QUERY, MODEL_FOLDER)
-    return [world._replace(answer=succeed(*query, cwd=world.folder).stdout) for world in (first, second)]
+    other = write_other_data(tmp_path_factory.mktemp("data") / "other")
+    return [run_all(World(data_dir, tmp_path_factory.mktemp("world"))) for data_dir in (SAMPLE, other)]
+
+
+def run_all(world: World) -> World:
+    """Runs all commands in the folder of a world."""
+    errors = {name: succeed(*world.args(name), cwd=world.folder).stderr.splitlines() for name in COMMANDS}
+    return world._replace(answer=succeed(*QUERY, MODEL_FOLDER, cwd=world.folder).stdout, errors=errors)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -135,7 +131,7 @@ def wait_for_handlers(process: subprocess.Popen[str]) -> None:
     ("name", "trials"),
     [(name, 1) for name in COMMANDS] + [pytest.param(name, TRIALS, marks=pytest.mark.server) for name in COMMANDS],
 )
-def test_signals_at_random_moments(worlds, errors_of, tmp_path, name, trials):
+def test_signals_at_random_moments(worlds, tmp_path, name, trials):
     command, seconds = COMMANDS[name], FIRST_GUESS[name]
     folder = Path(shutil.copytree(worlds[0].folder, tmp_path / "folder"))
     files = {path.name for path in folder.iterdir()}
@@ -168,11 +164,11 @@ def test_signals_at_random_moments(worlds, errors_of, tmp_path, name, trials):
         assert versions(folder) == versions_before | {model.folder}, moment
         if process.returncode == 0:
             assert all(is_new), moment
-            assert errors.splitlines() == errors_of[name], moment
+            assert errors.splitlines() == new.errors[name], moment
         else:
             num_stopped += 1
             *others, last = errors.splitlines()
             assert process.returncode == 128 + number, moment
             assert last == f"error: {WORDS[number]}; nothing is left half-written", moment
-            assert set(others) <= set(errors_of[name]), moment
+            assert set(others) <= set(new.errors[name]), moment
         current = 1 - current if all(is_new) else current
