@@ -6,7 +6,7 @@ if __name__ == "__main__":
     prepare_process()
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -28,7 +28,7 @@ from recommender.cli.output import (
     write_csv,
 )
 from recommender.cli.process import run_and_report, run_main
-from recommender.cli.query_options import QueryOptions, parse_args
+from recommender.cli.query_options import DEFAULT_MIN_RATINGS, QueryOptions, parse_args
 from recommender.data.features import encode_movies
 from recommender.data.movies_data import read_movies_data
 from recommender.errors import RecommenderError, pluralize
@@ -36,11 +36,12 @@ from recommender.files import STANDARD_STREAM, atomic_write
 from recommender.index.build import build_collection, embed_catalogue
 from recommender.index.collection import ALIAS, MovieCollection
 from recommender.index.connection import MilvusConnection
-from recommender.index.filters import is_in
+from recommender.index.filters import MovieFilter, is_in
 from recommender.inference.explain import has_reasons
 from recommender.inference.model_folder import SavedModel, load_model
 from recommender.inference.recommend import (
     Query,
+    excluded_for_any,
     predict_rating,
     rating_vector,
     recommend,
@@ -48,7 +49,7 @@ from recommender.inference.recommend import (
     taste_similarities,
 )
 from recommender.inference.titles import ID_PREFIX, find_movie
-from recommender.inference.user_vectors import UserProfile
+from recommender.inference.user_vectors import UserProfile, default_ranking
 
 
 def resolve_profile(model: SavedModel, files: FilmFiles, options: QueryOptions) -> UserProfile:
@@ -63,32 +64,45 @@ def resolve_profile(model: SavedModel, files: FilmFiles, options: QueryOptions) 
         {title.movie_id: title.title for title in (find_movie(files.collection, text) for text in texts)}
         for texts in (options.like, options.seen)
     )
+    both = [title for movie_id, title in liked.items() if movie_id in seen]
+    if both:
+        raise RecommenderError(f"{both[0]} is in both --like and --seen; name it once")
     return profile.with_movies(liked, seen)
 
 
 def resolve_group(model: SavedModel, files: FilmFiles, options: QueryOptions) -> dict[str, UserProfile]:
-    """Returns the profiles of several users together, by name; a file is named without its folder if that is clear."""
-    first = "you" if options.user is None else f"user {options.user}"
-    profiles = {first: resolve_profile(model, files, options)}
-    file_names = [other.name for other in options.together if isinstance(other, Path)]
-    for other in options.together:
+    """Returns the profiles of several users together, by name, without one of whom nothing is stated.
+
+    A file is named without its folder if that is clear.
+    """
+    anyone, first = UserProfile.from_demographics(model), resolve_profile(model, files, options)
+    names = ["you" if options.user is None else f"user {options.user}"]
+    names += [other.name if isinstance(other, Path) else f"user {other}" for other in options.together]
+    profiles = {} if first == anyone else {names[0]: first}
+    for other, name in zip(options.together, names[1:], strict=True):
         if isinstance(other, Path):
-            name = other.name if file_names.count(other.name) == 1 else str(other)
-            profiles[name] = UserProfile.from_demographics(model).with_ratings(files.load_ratings([other]))
+            clear_name = name if names.count(name) == 1 else f"{other.parent}/{name}"
+            profiles[clear_name] = anyone.with_ratings(files.load_ratings([other]))
         else:
-            profiles[f"user {other}"] = UserProfile.from_user(model, other, options.include_seen)
+            profiles[name] = UserProfile.from_user(model, other, options.include_seen)
     return profiles
 
 
-def resolve_filter(files: FilmFiles, options: QueryOptions) -> QueryOptions:
-    """Returns the options with the films of --among in the filter; prints what --max-ratings leaves."""
+def complete_options(files: FilmFiles, options: QueryOptions, profiles: Iterable[UserProfile]) -> QueryOptions:
+    """Returns the options with the films of --among and the defaults that depend on what is known of the users.
+
+    Prints what --max-ratings leaves.
+    """
     collection, movie_filter = files.collection, options.movie_filter
+    ranking = options.by or default_ranking(profiles)
     if options.among:
         movie_filter = replace(movie_filter, among=files.load_films(options.among))
     if movie_filter.max_ratings is not None:
         remaining = collection.count(collection.build_filter(movie_filter))
         print(f"{remaining:,} of {pluralize(collection.num_movies, 'movie')} remain", file=sys.stderr)
-    return replace(options, movie_filter=movie_filter)
+    elif movie_filter.min_ratings is None and ranking == "stars":
+        movie_filter = replace(movie_filter, min_ratings=DEFAULT_MIN_RATINGS)
+    return replace(options, by=ranking, movie_filter=movie_filter)
 
 
 def build_query(collection: MovieCollection, options: QueryOptions) -> Query:
@@ -101,13 +115,14 @@ def recommend_one(model: SavedModel, files: FilmFiles, options: QueryOptions) ->
     """Prints the best movies for one user."""
     collection = files.collection
     profile = resolve_profile(model, files, options)
+    options = complete_options(files, options, [profile])
     if options.why and not has_reasons(model, profile, options.by):
         raise RecommenderError(f"nothing stated determines the order by {options.by}; leave out --why")
     found = next(recommend(model, collection, [profile], build_query(collection, options)))
     columns = output_columns(options.by, options.why, model.has_links)
     rows = [to_row(rank, recommendation) for rank, recommendation in enumerate(found)]
     heading = [f"rows in collection {ALIAS}: {collection.num_movies}", f"recommended for: {profile.description}"]
-    print_list(collection, options, columns, rows, heading)
+    print_list(collection, options, [profile], columns, rows, heading)
 
 
 def recommend_for_group(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
@@ -115,6 +130,7 @@ def recommend_for_group(model: SavedModel, files: FilmFiles, options: QueryOptio
     collection = files.collection
     group = resolve_group(model, files, options)
     profiles = list(group.values())
+    options = complete_options(files, options, profiles)
     found = recommend_together(model, collection, profiles, build_query(collection, options))
     rows = [to_group_row(rank, dict(zip(group, each, strict=True))) for rank, each in enumerate(found)]
     heading = [
@@ -125,7 +141,7 @@ def recommend_for_group(model: SavedModel, files: FilmFiles, options: QueryOptio
             for name, profile in group.items()
         ),
     ]
-    print_list(collection, options, group_columns(group, model.has_links), rows, heading)
+    print_list(collection, options, profiles, group_columns(group, options.by, model.has_links), rows, heading)
 
 
 def describe_similarities(names: Sequence[str], similarities: np.ndarray) -> str:
@@ -138,6 +154,7 @@ def describe_similarities(names: Sequence[str], similarities: np.ndarray) -> str
 def print_list(
     collection: MovieCollection,
     options: QueryOptions,
+    profiles: Sequence[UserProfile],
     columns: Sequence[str],
     rows: Sequence[dict[str, Any]],
     heading: Sequence[str],
@@ -149,19 +166,21 @@ def print_list(
         write_csv(sys.stdout, columns, rows)
     else:
         print(*heading, sep="\n")
-        is_original = options.by == "stars" and not options.has_history and not options.why
+        is_original = options.by == "stars" and not options.why and not any(profile.history for profile in profiles)
         print(format_original_table(rows) if is_original else format_table(columns, rows))
     if len(rows) < options.top_k:
-        print(f"Only {len(rows)} of {options.top_k}: {explain_shortfall(collection, options)}.", file=sys.stderr)
+        shortfall = explain_shortfall(collection, options.movie_filter, excluded_for_any(profiles))
+        print(f"Only {len(rows)} of {options.top_k}: {shortfall}.", file=sys.stderr)
 
 
-def explain_shortfall(collection: MovieCollection, options: QueryOptions) -> str:
-    """Returns why there are fewer movies than asked for."""
-    minimum = options.movie_filter.min_ratings
-    num_more = collection.count_below_min_ratings(options.movie_filter) if minimum else 0
+def explain_shortfall(
+    collection: MovieCollection, movie_filter: MovieFilter, exclude_ids: Collection[int] | None
+) -> str:
+    """Returns why there are fewer movies than asked for; without `exclude_ids` for users who have each seen others."""
+    num_more = collection.count_below_min_ratings(movie_filter, exclude_ids or ())
     if num_more == 0:
-        return "no more movies match" + (" that were not seen" if options.has_history else "")
-    fewer = f"fewer than {pluralize(minimum, 'rating')}"
+        return "no more movies match" + ("" if exclude_ids == frozenset() else " that were not seen")
+    fewer = f"fewer than {pluralize(movie_filter.min_ratings or 0, 'rating')}"
     return f"{pluralize(num_more, 'more movie')} would match with {fewer}; try --min-ratings 0"
 
 
@@ -202,38 +221,39 @@ def actual_rating(model: SavedModel, user_id: int, movie_id: int) -> str:
 def recommend_many(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
     """Writes the best movies for each of many users to a CSV file, atomically."""
     collection = files.collection
-    profiles = resolve_profiles(model, files, options)
-    results = recommend(model, collection, list(profiles.values()), build_query(collection, options))
+    users, load_profile = resolve_users(model, files, options)
+    options = complete_options(files, options, map(load_profile, users))
+    results = recommend(model, collection, map(load_profile, users), build_query(collection, options))
     columns = [name for name in output_columns(options.by, options.why, model.has_links) if name not in VERBOSE_COLUMNS]
     columns = ["user_id", *columns]
     num_short = 0
     output = options.output or STANDARD_STREAM
     with atomic_write(output) as file:
         write_csv(file, columns, [])
-        progress = tqdm(results, total=len(profiles), unit="user", disable=None, smoothing=0)
-        for user, found in zip(profiles, progress, strict=True):
+        progress = tqdm(results, total=len(users), unit="user", disable=None, smoothing=0)
+        for user, found in zip(users, progress, strict=True):
             num_short += len(found) < options.top_k
             rows = [{"user_id": user, **to_row(rank, movie)} for rank, movie in enumerate(found)]
             write_csv(file, columns, rows, header=False)
     log = sys.stderr if output == STANDARD_STREAM else sys.stdout
-    print(f"recommendations for {pluralize(len(profiles), 'user')} written to {output}", file=log)
+    print(f"recommendations for {pluralize(len(users), 'user')} written to {output}", file=log)
     if num_short:
-        shortfall = explain_shortfall(collection, options)
+        shortfall = explain_shortfall(collection, options.movie_filter, None)
         fewer = f"{pluralize(num_short, 'user')} got fewer than {pluralize(options.top_k, 'movie')}"
         print(f"{fewer}: {shortfall}.", file=sys.stderr)
 
 
-def resolve_profiles(model: SavedModel, files: FilmFiles, options: QueryOptions) -> dict[str, UserProfile]:
-    """Returns the profiles that --users describes, by user id or name."""
-    if not isinstance(options.users, Path):
-        user_ids: list[int] = model.user_ids.tolist()
-    else:
-        new_users = files.load_new_users(options.users)
-        if isinstance(new_users, dict):
-            anyone = UserProfile.from_demographics(model)
-            return {user: anyone.with_ratings(ratings) for user, ratings in new_users.items()}
-        user_ids = new_users
-    return {str(user_id): UserProfile.from_user(model, user_id, options.include_seen) for user_id in user_ids}
+def resolve_users(
+    model: SavedModel, files: FilmFiles, options: QueryOptions
+) -> tuple[Sequence[Any], Callable[[Any], UserProfile]]:
+    """Returns the users that --users names, by id or name, and a function that returns the profile of one."""
+    users = files.load_new_users(options.users) if isinstance(options.users, Path) else model.user_ids.tolist()
+    if isinstance(users, dict):
+        anyone = UserProfile.from_demographics(model)
+        return list(users), lambda user: anyone.with_ratings(users[user])
+    for user_id in users:
+        model.profile_row(user_id)
+    return users, lambda user_id: UserProfile.from_user(model, user_id, options.include_seen)
 
 
 def answer(options: QueryOptions) -> None:
@@ -253,7 +273,6 @@ def answer(options: QueryOptions) -> None:
             build_collection(connection, catalogue, options.index)
         collection = MovieCollection(connection, model.fingerprint, load_training_titles=lambda: model.titles)
         with FilmFiles(collection, options.unmatched) as files:
-            options = resolve_filter(files, options)
             if options.users is not None:
                 recommend_many(model, files, options)
             elif options.movie is not None:

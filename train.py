@@ -158,7 +158,7 @@ def finish_model(
         "data": {
             "has_demographics": data.has_demographics,
             "has_links": data.has_links,
-            "min_rating": float(data.ratings.rating.min()),
+            "min_rating": min(1.0, float(data.ratings.rating.min())),
         },
         "config": dataclasses.asdict(config),
         "taste_config": dataclasses.asdict(taste_config),

@@ -7,7 +7,7 @@ from tables import Table
 from recommender.data.dataset import Split
 from recommender.evaluation.metrics import interaction_mask, ndcg
 from recommender.index.build import Catalogue
-from recommender.inference.rerank import NUM_CANDIDATES, diversify, fuse_ranks, normalize_rows
+from recommender.inference.rerank import diversify, fuse_ranks, normalize_rows, num_candidates
 from recommender.inference.user_vectors import RANKING_WEIGHTS, join_vectors
 from recommender.scoring import top_k_indices
 
@@ -40,7 +40,7 @@ class Lists:
         """Returns int64[profiles, 10], the lists with `--variety`."""
         lists = []
         for row in self.test.profile_rows:
-            [candidates] = top_k_indices(self.scores(np.array([row])), min(NUM_CANDIDATES, len(self.vectors)))
+            [candidates] = top_k_indices(self.scores(np.array([row])), min(num_candidates(K), len(self.vectors)))
             lists.append(candidates[diversify(self.queries[row], self.vectors[candidates], variety, K)])
         return np.array(lists)
 
@@ -90,7 +90,7 @@ def pair_gains(lists: Lists) -> dict[str, np.ndarray]:
         if not relevant.any(1).all():
             continue
         mean = np.where(excluded, -np.inf, scores.mean(0))
-        [candidates] = top_k_indices(mean[None], min(NUM_CANDIDATES, len(mean)))
+        [candidates] = top_k_indices(mean[None], min(num_candidates(K), len(mean)))
         fused = candidates[fuse_ranks(scores[:, candidates])]
         for name, order in (("mean of both scores", candidates), ("--with", fused)):
             gains[name].append(ndcg(relevant[:, order[:K]], relevant.sum(1), K))

@@ -68,29 +68,6 @@ def test_years(text, years):
     assert (movie_filter.first_year, movie_filter.last_year) == years
 
 
-@pytest.mark.parametrize(
-    ("args", "by", "min_ratings"),
-    [
-        ("-a 0", "stars", 50),
-        ("--like alien", "picks", 0),
-        ("--seen alien", "picks", 0),
-        ("--user 1 --like alien", "both", 0),
-        ("--ratings x.csv --seen alien", "both", 0),
-        ("--like alien --with 7", "both", 0),
-        ("--ratings x.csv", "both", 0),
-        ("--user 1", "both", 0),
-        ("--users all --output x", "both", 0),
-        ("--user 1 --by stars", "stars", 50),
-        ("--by picks", "picks", 0),
-        ("-a 0 --min-ratings 7", "stars", 7),
-        ("--by picks --min-ratings 7", "picks", 7),
-    ],
-)
-def test_defaults_that_depend_on_other_options(args, by, min_ratings):
-    options = infer_milvus.parse_args(args.split())
-    assert (options.by, options.movie_filter.min_ratings, options.top_k) == (by, min_ratings, 5)
-
-
 def test_help_teaches(capsys):
     for script in (train, get_movies_data, infer_milvus):
         with pytest.raises(SystemExit, match="0"):

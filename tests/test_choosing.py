@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,18 +182,18 @@ def test_together(served, person, others, names, by):
     """Ranks of each one's own list are fused; what anybody has seen is left out; Pick is each one's own."""
     whole = ("-k", 300, "--by", by, "--min-ratings", 0)
     found = query(served, *person, *others, *whole)
-    assert list(found[0])[-len(names) :] == [f"pick of {name}" for name in names]
+    shown = "score" if by == "stars" else "pick"
+    assert list(found[0])[-len(names) :] == [f"{shown} of {name}" for name in names]
     alone = [person, *(("--user", o) if isinstance(o, int) else ("--ratings", o) for o in others[1::2])]
     lists = [query(served, *one, *whole, *(("--by", by))) for one in alone]
     common = set.intersection(*(set(ids(rows)) for rows in lists))
     assert set(ids(found)) == common
     totals = dict.fromkeys(common, 0.0)
     for name, rows in zip(names, lists, strict=True):
-        picks = {row["movie_id"]: row.get("pick") for row in rows}
+        scores = {row["movie_id"]: row[shown] for row in rows}
         for rank, movie_id in enumerate([one for one in ids(rows) if one in common], 1):
             totals[movie_id] += 1 / (RANK_CONSTANT + rank)
-        if by != "stars":
-            assert all(row[f"pick of {name}"] == pytest.approx(picks[row["movie_id"]], abs=2e-4) for row in found)
+        assert all(row[f"{shown} of {name}"] == pytest.approx(scores[row["movie_id"]], abs=2e-4) for row in found)
     fused = np.array([totals[movie_id] for movie_id in ids(found)])
     assert (np.diff(fused) < 1e-9).all()
 
@@ -216,10 +218,23 @@ def test_files_of_one_name_are_told_apart(served, tmp_path):
         (tmp_path / person / "ratings.csv").write_text(MINE.read_text())
     both = [option for person in ("ann", "bob") for option in ("--with", tmp_path / person / "ratings.csv")]
     [row] = query(served, *both, "-k", 1)
-    names = ["you", *(str(tmp_path / person / "ratings.csv") for person in ("ann", "bob"))]
+    names = [str(tmp_path / person / "ratings.csv") for person in ("ann", "bob")]
     assert [column for column in row if column.startswith("pick")] == [f"pick of {name}" for name in names]
     stdout, _ = printed(served, *both, "-k", 1)
-    assert f"{names[1]} and {names[2]} 1.00" in stdout.splitlines()[0]
+    assert f"{names[0]} and {names[1]} 1.00" in stdout.splitlines()[0]
+
+
+def test_file_with_the_name_of_a_user(trained, tmp_path):
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    for name in ("you", "user 7"):
+        shutil.copy(MINE, folder / name)
+    [row] = query((folder, {}), "-g", 1, "--with", "you", "--with", 7, "--with", "user 7", "-k", 1)
+    assert [column for column in row if "of" in column] == [
+        "pick of you",
+        "pick of ./you",
+        "pick of user 7",
+        "pick of ./user 7",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +248,7 @@ def test_files_of_one_name_are_told_apart(served, tmp_path):
         ),
         (("--ratings", "-", "--among", "-"), "standard input (-) can be read once"),
         (("--users", MINE, "--output", "rest.csv", "--unmatched", "rest.csv"), "name the same file"),
+        (("--with", 7), "--with is for several; give it twice, or describe yourself"),
         (("--with", 7, "--variety", 0.5), "--with has an order of its own; omit --variety and --why"),
         (("--with", 7, "--why"), "--with has an order of its own; omit --variety and --why"),
         (("--with", 7, "--movie", 1), "--movie predicts one rating; omit films, --with"),
@@ -244,8 +260,8 @@ def test_files_of_one_name_are_told_apart(served, tmp_path):
         (("--variety", "nan"), "'nan' is not a number from 0 to 1"),
         (("--min-ratings", 30, "--max-ratings", 20), "--min-ratings is above --max-ratings"),
         (("--among", MINE, "--unmatched", MINE), "would overwrite"),
-        (("--with", MINE, "--unmatched", MINE), "would overwrite"),
-        (("--with", 7, "--unmatched", "rest.csv"), "--unmatched goes with a file"),
+        (("-g", 1, "--with", MINE, "--unmatched", MINE), "would overwrite"),
+        (("-g", 1, "--with", 7, "--unmatched", "rest.csv"), "--unmatched goes with a file"),
         (("--with", 0), "'0' is not a whole number from 1"),
     ],
     ids=str,
@@ -260,7 +276,7 @@ def test_what_does_not_go_together_is_refused(trained, options, error):
         (("--genre", "Drama", "--not-genre", "drama"), "Drama is both wanted and left out"),
         (("--not-genre", "nonsense"), "no genre 'nonsense'; choose one of: Action"),
         (("--user", 42, "--with", 301), "no user 301 in the training data"),
-        (("--with", "missing.csv"), "missing.csv: cannot read it"),
+        (("-g", 1, "--with", "missing.csv"), "missing.csv: cannot read it"),
         (("--among", "missing.csv"), "missing.csv: cannot read it"),
     ],
     ids=str,

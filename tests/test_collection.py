@@ -304,7 +304,7 @@ def admits(movie_filter, movie, num_ratings):
         and (not has_span or movie.year is not None)
         and (movie.year or 0) >= (movie_filter.first_year or 0)
         and (movie.year or 0) <= (movie_filter.last_year or 9999)
-        and movie_filter.min_ratings <= num_ratings <= (movie_filter.max_ratings or 10**9)
+        and (movie_filter.min_ratings or 0) <= num_ratings <= (movie_filter.max_ratings or 10**9)
         and not set(movie_filter.not_genres) & set(movie.genres)
         and (movie_filter.among is None or movie.movie_id in movie_filter.among)
     )
@@ -345,8 +345,10 @@ def test_counts(random_collection, movie_filter):
     expected = sum(admits(movie_filter, *pair) for pair in pairs)
     assert random_collection.count(random_collection.build_filter(movie_filter)) == expected
     without_minimum = dataclasses.replace(movie_filter, min_ratings=0)
-    num_below = sum(admits(without_minimum, *pair) for pair in pairs) - expected
-    assert random_collection.count_below_min_ratings(movie_filter) == num_below
+    below = [pair[0].movie_id for pair in pairs if admits(without_minimum, *pair) and not admits(movie_filter, *pair)]
+    assert random_collection.count_below_min_ratings(movie_filter) == len(below)
+    exclude_ids = {*below[::3], 99_998}
+    assert random_collection.count_below_min_ratings(movie_filter, exclude_ids) == len(set(below) - exclude_ids)
 
 
 def test_titles_of_the_training_data_are_not_read_from_milvus(connection):

@@ -100,7 +100,7 @@ def test_tables_on_odd_terminals(monkeypatch, columns):
 @pytest.mark.parametrize("num_users", [2, 12])
 def test_titles_have_room_beside_the_picks_of_many_users(monkeypatch, num_users):
     monkeypatch.setenv("COLUMNS", "80")
-    columns = group_columns([f"user {1000 + number}" for number in range(num_users)], False)
+    columns = group_columns([f"user {1000 + number}" for number in range(num_users)], "picks", False)
     rows = [row | dict.fromkeys(columns[-num_users:], 0.5) for row in ROWS]
     lines = format_table([name for name in columns if name != "why"], rows).splitlines()
     assert len(lines) <= 2 + 2 * len(ROWS)
@@ -110,8 +110,9 @@ def test_titles_have_room_beside_the_picks_of_many_users(monkeypatch, num_users)
 def test_long_names_of_users_stay_different():
     alike, different = ["holiday_ratings_anna.csv", "holiday_ratings_ben.csv"], ["anna_of_the_north.csv", "ben.csv"]
     for names, headings in ((alike, " ".join(alike)), (different, "anna_of_the_ ben.csv")):
-        columns = group_columns(names, False)
+        columns = group_columns(names, "stars", False)
         rows = [row | dict.fromkeys(columns[-2:], 0.5) for row in ROWS]
+        assert format_table(columns, rows).splitlines()[0].split() == ["Score", "of"]
         assert format_table(columns, rows).splitlines()[1].split()[2:-1] == headings.split()
 
 

@@ -199,6 +199,48 @@ def test_reasons_where_nothing_is_stated(served, options):
     assert error == f"error: nothing stated determines the order by {by}; leave out --why"
 
 
+SEEN = "title,year\nAlien,1979\nToy Story,1995\n"
+DEFAULT_ORDERS = [
+    (("-a", 0), "stars"),
+    (("--like", "alien"), "picks"),
+    (("--seen", "alien"), "picks"),
+    (("--ratings", "seen.csv"), "picks"),
+    (("--user", 42, "--like", "alien"), "both"),
+    (("--ratings", SAMPLE / "my_ratings.csv", "--seen", "alien"), "both"),
+    (("--ratings", "seen.csv", "--ratings", SAMPLE / "my_ratings.csv"), "both"),
+    (("--user", 42), "both"),
+    (("--like", "alien", "--with", "seen.csv"), "picks"),
+    (("-a", 0, "--with", "seen.csv"), "picks"),
+    (("-a", 0, "--with", 7), "both"),
+]
+
+
+@pytest.mark.parametrize(("options", "by"), DEFAULT_ORDERS, ids=str)
+def test_default_order(served, tmp_path, options, by):
+    """By predicted stars, only movies with 50 ratings or more are listed by default."""
+    (tmp_path / "seen.csv").write_text(SEEN)
+    options = [tmp_path / option if option == "seen.csv" else option for option in options]
+    everything = ("-k", NUM_MOVIES)
+    found = query(served, *options, *everything)
+    for ranking, minimum in (("stars", 50), ("picks", 0), ("both", 0)):
+        explicit = query(served, *options, *everything, "--by", ranking, "--min-ratings", minimum)
+        assert (found == explicit) == (ranking == by)
+
+
+def test_default_order_of_many_users(served, tmp_path):
+    (tmp_path / "seen.csv").write_text("user,title\nann,Alien\nann,Toy Story\nbob,The Matrix\n")
+    (tmp_path / "rated.csv").write_text("user,title,rating\nann,Alien,\nann,Toy Story,\nbob,The Matrix,4\n")
+    (tmp_path / "ids.txt").write_text("42\n7\n")
+    for name, by in (("seen.csv", "picks"), ("rated.csv", "both"), ("ids.txt", "both")):
+        options = ("--users", tmp_path / name, "--output", "-")
+        assert query_text(served, *options) == query_text(served, *options, "--by", by)
+
+
+def test_film_liked_and_not_liked(served):
+    error = refuse(served, "--like", "alien", "--like", "toy story", "--seen", "id:1")
+    assert error == "error: Toy Story (1995) is in both --like and --seen; name it once"
+
+
 def test_filters_and_formats(served):
     options = ("--genre", "war", "--genre", "Western", "--year", "-1969", "--min-ratings", 60)
     rows = query(served, *options)

@@ -11,7 +11,14 @@ from recommender.index.connection import MilvusConnection
 from recommender.index.filters import MovieFilter
 from recommender.inference import recommend as recommend_module
 from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import Query, predict_rating, rating_vector, recommend, user_vectors
+from recommender.inference.recommend import (
+    Query,
+    predict_rating,
+    rating_vector,
+    recommend,
+    taste_similarities,
+    user_vectors,
+)
 from recommender.inference.user_vectors import RATING_VARIANCE, UserProfile, load_history
 
 OWN_MOVIE = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
@@ -181,3 +188,18 @@ def test_only_predictions_with_new_ratings_are_clipped(model):
     for length, plain, clipped in ((1.2, 6, 5), (0.1, 0.5, 1), (0.7, 3.5, 3.5)):
         assert predict_rating(model, anyone, length * movie, movie) == pytest.approx(plain)
         assert predict_rating(model, anyone.with_ratings({1: 3.0}), length * movie, movie) == pytest.approx(clipped)
+
+
+def test_similarities_of_tastes(model, collection):
+    """Least squares: what is left of each taste without the taste of an unknown user, then correlations."""
+    anyone = UserProfile.from_demographics(model)
+    profiles = [PROFILES["user with movies"](model), PROFILES["new user with ratings"](model)]
+    profiles += [UserProfile.from_user(model, 42), UserProfile.from_user(model, 42, include_seen=True), anyone]
+    found = taste_similarities(model, collection, profiles)
+    average, *tastes = (load_history(model, collection, profile).vector() for profile in (anyone, *profiles))
+    residuals = [taste - np.linalg.lstsq(average[:, None], taste)[0] * average for taste in tastes[:4]]
+    expected = [[one @ other / np.sqrt(one @ one * (other @ other)) for other in residuals] for one in residuals]
+    np.testing.assert_allclose(found[:4, :4], expected, atol=1e-4)
+    assert found[2, 3] == pytest.approx(1, abs=1e-4)
+    assert abs(found[:4, :4] - 1).max() > 0.1
+    np.testing.assert_allclose(found[4], 0, atol=1e-6, err_msg="an unknown user has no taste of their own")

@@ -28,6 +28,7 @@ from recommender.inference.user_vectors import (
     MovieEmbeddings,
     UserPrior,
     UserProfile,
+    default_ranking,
     fit_user_prior,
     history_weights,
     join_vectors,
@@ -298,6 +299,30 @@ def test_stated_movies_join_the_history_and_are_excluded(model):
     both = UserProfile.from_demographics(model).with_movies({5: "Five"}, {5: "Five"})
     assert both.history == {5: 1}
     assert not profile.new_ratings
+
+
+def test_stated_movies_and_their_ratings(model):
+    rated = UserProfile.from_demographics(model).with_ratings({1: 5.0, 2: 1.0, 3: 5.0, 4: 1.0})
+    profile = rated.with_movies({1: "Liked as rated", 2: "Liked, not as rated"}, {3: "Seen", 4: "Seen as rated"})
+    assert profile.history == pytest.approx({1: 1.4, 2: 1, 3: 0.5, 4: 0.1})
+
+
+def test_default_ranking(model):
+    anyone = UserProfile.from_demographics(model)
+    liking, rating = anyone.with_movies({1: "One"}, {}), anyone.with_ratings({1: 4.0})
+    seeing = anyone.with_ratings({1: float("nan")})
+    user, without_ratings = UserProfile.from_user(model, 42), UserProfile(anyone.row, "", 7)
+    orders = {
+        "stars": [[anyone], [UserProfile.from_demographics(model, 1)], [without_ratings], [anyone, anyone], []],
+        "picks": [[liking], [seeing], [anyone, liking]],
+        "both": [[rating], [user], [liking, rating], [anyone, user], [seeing.with_ratings({2: 1.0})]],
+    }
+    for ranking, groups in orders.items():
+        for profiles in groups:
+            assert default_ranking(iter(profiles)) == ranking
+    ids = iter([42, 10**9])
+    assert default_ranking(UserProfile.from_user(model, user_id) for user_id in ids) == "both"
+    assert list(ids) == [10**9], "it stops at the first user with ratings"
 
 
 def test_new_ratings_join_the_history_and_are_excluded(model):

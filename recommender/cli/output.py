@@ -14,8 +14,8 @@ NAME_WIDTH = 12
 """Width to which names of users are cut in headings."""
 MIN_TITLE_WIDTH = 33
 """Lower bound on the width of titles, also on narrow terminals."""
-PICK_OF = "pick of "
-"""Beginning of the columns with the taste scores of several users."""
+SCORE_OF, PICK_OF = "score of ", "pick of "
+"""Beginnings of the columns with the predicted ratings and the taste scores of several users."""
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "imdb_id", "tmdb_id", "num_ratings", "score", "pick", "why")
 LINK_COLUMNS = {"imdb_id", "tmdb_id"}
 VERBOSE_COLUMNS = {"year", "genres", "num_ratings"}
@@ -30,10 +30,13 @@ def output_columns(ranking: str, explain: bool, has_links: bool = False) -> list
     return [name for name in COLUMNS if name not in left_out]
 
 
-def group_columns(names: Iterable[str], has_links: bool) -> list[str]:
-    """Returns the names of the columns for several users together: those of a movie, then the taste score of each."""
-    movie_columns = output_columns("both", False, has_links)
-    return [name for name in movie_columns if name not in ("score", "pick")] + [PICK_OF + name for name in names]
+def group_columns(names: Iterable[str], ranking: str, has_links: bool) -> list[str]:
+    """Returns the names of the columns for several users together: those of a movie, then each user's taste score.
+
+    By stars it is each user's predicted rating.
+    """
+    columns = [name for name in output_columns(ranking, False, has_links) if name not in ("score", "pick")]
+    return columns + [(SCORE_OF if ranking == "stars" else PICK_OF) + name for name in names]
 
 
 def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
@@ -47,9 +50,11 @@ def to_row(rank: int, found: Recommendation) -> dict[str, Any]:
 
 
 def to_group_row(rank: int, found: Mapping[str, Recommendation]) -> dict[str, Any]:
-    """Returns a movie with the taste score of each of several users, by name, as values by column name."""
-    picks = {PICK_OF + name: round(one.taste_score, 4) for name, one in found.items()}
-    return to_row(rank, next(iter(found.values()))) | picks
+    """Returns a movie with the scores of each of several users, by name, as values by column name."""
+    rows = {name: to_row(rank, one) for name, one in found.items()}
+    scores = {SCORE_OF + name: row["score"] for name, row in rows.items()}
+    picks = {PICK_OF + name: row["pick"] for name, row in rows.items()}
+    return next(iter(rows.values())) | scores | picks
 
 
 def write_csv(file: TextIO, columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool = True) -> None:
@@ -74,8 +79,10 @@ def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
-    headings = _name_headings(columns)
-    lines = [f"{'':13}Pick of"] if headings else []
+    lines, headings = [], {}
+    for prefix in (SCORE_OF, PICK_OF):
+        if names := _name_headings(columns, prefix):
+            lines, headings = [f"{'':13}{prefix.capitalize().rstrip()}"], names
     headings = headings or {"score": "Score", "pick": "Pick" if "pick" in columns else ""}
     widths = {name: max(5, len(heading)) for name, heading in headings.items()}
     indent = " " * (13 + sum(number + 2 for number in widths.values()))
@@ -91,9 +98,9 @@ def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _name_headings(columns: Sequence[str]) -> dict[str, str]:
+def _name_headings(columns: Sequence[str], prefix: str) -> dict[str, str]:
     """Returns the headings of a group's columns: names, shortened where that leaves them different."""
-    names = {name: name.removeprefix(PICK_OF) for name in columns if name.startswith(PICK_OF)}
+    names = {name: name.removeprefix(prefix) for name in columns if name.startswith(prefix)}
     shortened = {column: name[:NAME_WIDTH] for column, name in names.items()}
     return shortened if len(set(shortened.values())) == len(names) else names
 

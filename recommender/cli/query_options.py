@@ -32,6 +32,7 @@ from recommender.inference.user_vectors import RANKING_WEIGHTS
 
 DEFAULT_TOP_K = 5
 DEFAULT_MIN_RATINGS = 50
+"""Lower bound on training ratings where movies are ordered by stars."""
 
 
 def _numbered(labels: Sequence[str]) -> str:
@@ -94,10 +95,9 @@ class QueryOptions:
     """Users to recommend together with: ids, or files of ratings."""
     users: Path | str | None
     """A file, or `all`."""
-    has_history: bool
-    """Whether anything is stated that a user has seen."""
     top_k: int
     by: str
+    """A key of `RANKING_WEIGHTS`; "" to choose by what is known of the users, see `default_ranking`."""
     variety: float
     why: bool
     movie: str | None
@@ -233,6 +233,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
     has_format = args.format != "table"
     registered = args.user or args.users
     titles = args.like or args.seen
+    is_described = registered or has_demographics or titles or args.ratings
     return [
         (registered and has_demographics, "--user and --users have their own age, gender and job; omit -a, -g and -j"),
         (registered and args.ratings, "--user and --users have their own ratings; omit --ratings"),
@@ -254,6 +255,10 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
         ),
         (args.together and (args.variety or args.why), "--with has an order of its own; omit --variety and --why"),
         (_has_repeated_user(args), "--with names a user or a file twice"),
+        (
+            len(args.together) == 1 and not is_described,
+            "--with is for several; give it twice, or describe yourself: --ratings, --user, --like, -a, -g or -j",
+        ),
         (args.output and args.output == args.unmatched, "--output and --unmatched name the same file"),
         (files.count(STANDARD_STREAM) > 1, "standard input (-) can be read once; save one of the files"),
         (None not in bounds and bounds[0] > bounds[1], "--min-ratings is above --max-ratings; no movie has both"),
@@ -279,14 +284,9 @@ def _has_repeated_user(args: argparse.Namespace) -> bool:
 
 def _with_defaults(args: argparse.Namespace) -> QueryOptions:
     values = vars(args)
-    has_ratings = bool(args.user or args.users or args.ratings or args.together)
-    has_history = bool(has_ratings or args.like or args.seen)
-    by = args.by or ("both" if has_ratings else "picks" if has_history else "stars")
     min_ratings, max_ratings = values.pop("min_ratings"), values.pop("max_ratings")
-    if min_ratings is None:
-        min_ratings = DEFAULT_MIN_RATINGS if by == "stars" and max_ratings is None else 0
     genres, not_genres = (tuple(values.pop(name)) for name in ("genre", "not_genre"))
     first_year, last_year = values.pop("year")
     movie_filter = MovieFilter(genres, not_genres, first_year, last_year, min_ratings, max_ratings)
-    values |= {"has_history": has_history, "by": by, "top_k": args.top_k or DEFAULT_TOP_K}
+    values |= {"by": args.by or "", "top_k": args.top_k or DEFAULT_TOP_K}
     return QueryOptions(movie_filter=movie_filter, **values)

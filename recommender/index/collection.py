@@ -108,7 +108,7 @@ class MovieCollection:
 
         Args:
             vectors: float32[queries, dim]
-            k: The number of movies, 1 to `MAX_TOP_K`; fewer are returned only where fewer qualify.
+            k: The number of movies; fewer are returned where fewer qualify, and never more than `MAX_TOP_K`.
             filter: An expression from `build_filter`.
             exclude_ids: For each query the ids of movies that must not be returned.
 
@@ -266,10 +266,12 @@ class MovieCollection:
         admitted = [one for one in keys if (wanted & keys[one] or not wanted) and not unwanted & keys[one]]
         return is_in("genres", admitted)
 
-    def count_below_min_ratings(self, movie_filter: MovieFilter) -> int:
-        """Returns the number of movies that a filter excludes for their few ratings only."""
-        without_minimum = self.build_filter(replace(movie_filter, min_ratings=0))
-        return self.count(without_minimum) - self.count(self.build_filter(movie_filter))
+    def count_below_min_ratings(self, movie_filter: MovieFilter, exclude_ids: Collection[int] = ()) -> int:
+        """Returns the number of other movies that a filter excludes for their few ratings only."""
+        if not movie_filter.min_ratings:
+            return 0
+        few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
+        return self.count(all_of(self.build_filter(few), is_not_in("id", sorted(exclude_ids))))
 
     def _read(self, read: Callable[[], T]) -> T:
         """Reads from one version of the collection; if it was replaced meanwhile, again from its successor.

@@ -20,7 +20,7 @@ class MovieFilter:
     """Genres of which a movie has none."""
     first_year: int | None = None
     last_year: int | None = None
-    min_ratings: int = 0
+    min_ratings: int | None = None
     """Lower bound on training ratings."""
     max_ratings: int | None = None
     """Upper bound on training ratings."""
@@ -65,7 +65,7 @@ def range_conditions(movie_filter: MovieFilter) -> list[str]:
         conditions.append(f"year >= {max(first or 0, UNKNOWN_YEAR + 1)}")
     if last is not None:
         conditions.append(f"year <= {last}")
-    if movie_filter.min_ratings:
+    if movie_filter.min_ratings is not None:
         conditions.append(f"num_ratings >= {movie_filter.min_ratings}")
     if movie_filter.max_ratings is not None:
         conditions.append(f"num_ratings <= {movie_filter.max_ratings}")

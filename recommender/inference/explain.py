@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.data.features import demographic_profile_row
+from recommender.data.features import UNKNOWN, demographic_profile_row
 from recommender.data.titles import display_name
 from recommender.inference.model_folder import SavedModel
 from recommender.inference.user_vectors import (
@@ -94,9 +94,9 @@ def _folded_in_parts(model: SavedModel, collection: "MovieCollection", profile: 
 def _demographic_parts(model: SavedModel, profile: UserProfile) -> tuple[list[str], np.ndarray]:
     """Returns the stated demographics and, float[labels, 200], what each changes in the rating vector.
 
-    A user of the training data has one part more, their own ratings: the difference from the profile without id.
+    A user with training ratings has one part more, these: the difference from the profile without id.
     """
-    indices = model.profiles[profile.row, 1:]
+    user_idx, *indices = model.profiles[profile.row]
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
     labels, parts = [], []
     for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
@@ -104,7 +104,7 @@ def _demographic_parts(model: SavedModel, profile: UserProfile) -> tuple[list[st
             others = np.where(np.arange(len(indices)) == column, 0, indices)
             labels.append(label)
             parts.append(anonymous - model.profile_vectors[demographic_profile_row(*others)])
-    if profile.user_id is not None:
+    if user_idx != UNKNOWN:
         labels.append("own ratings")
         parts.append(model.profile_vectors[profile.row] - anonymous)
     return labels, np.array(parts).reshape(len(parts), len(anonymous))

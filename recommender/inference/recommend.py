@@ -1,6 +1,7 @@
 """From a profile and a query to recommendations and their reasons."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from recommender.data.features import INDEX_DIM
 from recommender.data.movielens import Movie
 from recommender.inference.explain import Contributions, Reason, split_query
 from recommender.inference.model_folder import SavedModel
-from recommender.inference.rerank import NUM_CANDIDATES, diversify, fuse_ranks, normalize_rows
+from recommender.inference.rerank import diversify, fuse_ranks, normalize_rows, num_candidates
 from recommender.inference.user_vectors import RANKING_WEIGHTS, UserProfile, join_vectors, load_history, split_vectors
 from recommender.scoring import COSINE_SCALE
 
@@ -64,9 +65,9 @@ class UserVectors(NamedTuple):
 
 
 def recommend(
-    model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile], query: Query
+    model: SavedModel, collection: "MovieCollection", profiles: Iterable[UserProfile], query: Query
 ) -> Iterator[list[Recommendation]]:
-    """Finds the best movies for each of some profiles, `USER_BATCH` profiles at a time.
+    """Finds the best movies for each of some profiles; reads `USER_BATCH` profiles at a time.
 
     Args:
         model: The saved model.
@@ -77,9 +78,9 @@ def recommend(
     Yields:
         Each profile's recommendations, best first.
     """
-    depth = max(query.k, NUM_CANDIDATES) if query.variety else query.k
-    for start in range(0, len(profiles), USER_BATCH):
-        batch = profiles[start : start + USER_BATCH]
+    depth = num_candidates(query.k) if query.variety else query.k
+    remaining = iter(profiles)
+    while batch := list(islice(remaining, USER_BATCH)):
         collection.fetch({movie_id for profile in batch for movie_id in profile.new_ratings})
         users = [user_vectors(model, collection, profile) for profile in batch]
         queries = np.array([user.query(query.ranking) for user in users])
@@ -110,8 +111,8 @@ def recommend_together(
     """
     users = [user_vectors(model, collection, profile) for profile in profiles]
     queries = np.array([user.query(query.ranking) for user in users])
-    exclude_ids = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
-    [hits] = collection.search(queries.mean(0)[None], max(query.k, NUM_CANDIDATES), query.filter, [exclude_ids])
+    exclude_ids = excluded_for_any(profiles)
+    [hits] = collection.search(queries.mean(0)[None], num_candidates(query.k), query.filter, [exclude_ids])
     stored = collection.fetch(hit.movie_id for hit in hits)
     candidates = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
     order = fuse_ranks(queries @ join_rows(candidates).T)
@@ -120,14 +121,20 @@ def recommend_together(
     return [[_to_recommendation(model, profile, user, movie, None) for profile, user in pairs] for movie in best]
 
 
-def taste_similarities(model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile]) -> np.ndarray:
-    """Returns float32[profiles, profiles], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
+def excluded_for_any(profiles: Iterable[UserProfile]) -> frozenset[int]:
+    """Returns the ids of movies that are not recommended to one of some users."""
+    return frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
 
-    It is the cosine of the taste vectors' differences from that of a user of whom nothing is known.
+
+def taste_similarities(model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile]) -> np.ndarray:
+    """Returns float64[profiles, profiles], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
+
+    It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
     """
     anyone = UserProfile.from_demographics(model)
-    average, *tastes = (user_vectors(model, collection, profile).taste for profile in (anyone, *profiles))
-    unit = normalize_rows(np.array(tastes) - average)
+    tastes = np.array([user_vectors(model, collection, profile).taste for profile in (anyone, *profiles)], float)
+    [average], tastes = np.split(normalize_rows(tastes), [1])
+    unit = normalize_rows(tastes - np.outer(tastes @ average, average))
     similarities: np.ndarray = unit @ unit.T
     return similarities
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from recommender.inference.user_vectors import split_vectors
 
-NUM_CANDIDATES = 300
-"""Number of search results that are ordered anew."""
+MIN_CANDIDATES = 300
+"""Lower bound on the search results that are ordered anew."""
 MAX_TRADE_OFF = 0.8
 """Weight of similarity beside relevance at a variety of 1."""
 RANK_CONSTANT = 5
@@ -14,6 +14,11 @@ RANK_CONSTANT = 5
 Chosen on validation rows of ml-1m, as was `MAX_TRADE_OFF`.
 """
 EPS = 1e-9
+
+
+def num_candidates(k: int) -> int:
+    """Returns how many search results are ordered anew for a list of k."""
+    return max(MIN_CANDIDATES, 2 * k)
 
 
 def diversify(query_vector: np.ndarray, vectors: np.ndarray, variety: float, k: int) -> list[int]:
@@ -48,7 +53,7 @@ def diversify(query_vector: np.ndarray, vectors: np.ndarray, variety: float, k: 
 
 
 def normalize_rows(vectors: np.ndarray) -> np.ndarray:
-    """Returns float32[rows, dim], each row scaled to length 1; rows of zeros stay zero."""
+    """Returns float[rows, dim], each row scaled to length 1; rows of zeros stay zero."""
     unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), EPS)
     return unit
 

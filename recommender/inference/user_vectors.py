@@ -4,7 +4,7 @@ A movie is stored as `[rating vector 200 | taste vector 200]`. A user's query ve
 multiplied by the weight of its score, so that one inner product gives the weighted sum of both scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -218,13 +218,18 @@ class UserProfile:
         row = int(demographic_profile_row(*np.array(indices)))
         return cls(row, _describe(model, row))
 
+    @property
+    def has_ratings(self) -> bool:
+        """Whether the predicted ratings are the user's own, and not those of their age, gender and occupation."""
+        return bool(self.new_ratings or (self.user_id is not None and self.history))
+
     def stars(self, model: "SavedModel") -> np.ndarray:
         """Returns float[ratings], the new ratings on the scale of the training data."""
         stars = np.fromiter(self.new_ratings.values(), float)
         return np.where(stars < model.min_rating, model.min_rating, stars)
 
     def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
-        """Returns the profile with new ratings, stars by movie id; NaN for a movie that was seen and not rated."""
+        """Returns the profile of a new user with ratings, stars by movie id; NaN if a movie was seen and not rated."""
         weights = history_weights(np.fromiter(ratings.values(), np.float32, len(ratings)))
         return replace(
             self,
@@ -234,8 +239,12 @@ class UserProfile:
         )
 
     def with_movies(self, liked: Mapping[int, str], seen: Mapping[int, str]) -> "UserProfile":
-        """Returns the profile with movies, names by id, that the user liked, or has seen and not liked much."""
-        weights = dict.fromkeys(seen, SEEN_WEIGHT) | dict.fromkeys(liked, LIKED_WEIGHT)
+        """Returns the profile with movies, names by id, that the user liked, or has seen and not liked much.
+
+        A rating of such a movie counts as far as it agrees: more than 4 stars for a liked one, few for a seen one.
+        """
+        weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
+        weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
         likes = f"; likes {', '.join(liked.values())}" if liked else ""
         knows = f"; knows {', '.join(seen.values())}" if seen else ""
         return replace(
@@ -308,6 +317,16 @@ def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPri
     offsets = profile_vectors[known] - profile_vectors[demographic_profile_row(*profiles[known, 1:].T)]
     covariance = np.cov(offsets.T) if len(offsets) > 1 else np.zeros((offsets.shape[1],) * 2)
     return UserPrior(PRIOR_MEAN_SCALE * offsets.mean(0), (PRIOR_COV_SCALE * covariance).astype(np.float32))
+
+
+def default_ranking(profiles: Iterable[UserProfile]) -> str:
+    """Returns the key of `RANKING_WEIGHTS` that suits users with ratings, with films only, or with neither."""
+    has_history = False
+    for profile in profiles:
+        if profile.has_ratings:
+            return "both"
+        has_history |= bool(profile.history)
+    return "picks" if has_history else "stars"
 
 
 def demographic_labels(model: "SavedModel", row: int) -> list[tuple[str, int]]:
