@@ -4,7 +4,7 @@
     python benchmarks/compare.py data/ml-100k data/ml-1m data/ml-latest-small
 
 Ours are trained with five seeds; others have the settings that tune.py chose on validation rows. A difference has a
-95 % interval from a paired bootstrap over users, or over test ratings for squared errors, of the mean over our seeds.
+95 % interval from a paired bootstrap over users, of the mean over our seeds.
 If the interval holds 0, the two are not distinguishable. Columns of lists are those of evaluate.py.
 
 Protocols: of Anelli et al. (Top-N recommendation algorithms, UMAP 2022): ratings of 4 stars or more only, movies and
@@ -64,7 +64,7 @@ def compare_lists(name: str, split: Split, seeds: int) -> None:
     print_lists(f"{name}: lists of {len(test.profile_rows):,} users", metrics)
     spread = ", ".join(f"{ranking} {values.mean(1).std():.4f}" for ranking, values in gains.items())
     print(f"Standard deviation of NDCG@10 over seeds: {spread}")
-    print_differences(f"{name}: NDCG@10 of picks", gains["picks"].mean(0), others, lower_is_better=False)
+    print_differences(f"{name}: NDCG@10 of picks", gains["picks"].mean(0), others, test.profile_rows)
 
 
 def compare_ratings(name: str, split: Split, seeds: int) -> None:
@@ -82,7 +82,8 @@ def compare_ratings(name: str, split: Split, seeds: int) -> None:
         table.add(rival_name, *rating_metrics(predicted, rating))
     print(f"Standard deviation of the RMSE over seeds: {np.std(rmse):.4f}")
     errors = ((predictions - rating) ** 2).mean(0)
-    print_differences(f"{name}: squared error of predicted ratings", errors, others, lower_is_better=True)
+    users = split.test.profile_row
+    print_differences(f"{name}: squared error of predicted ratings", errors, others, users, lower_is_better=True)
 
 
 def anelli_split(data: MovieLens) -> Split:

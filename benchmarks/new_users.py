@@ -80,6 +80,7 @@ def evaluate_new_users(data: MovieLens, num_splits: int, settings: Settings) -> 
     ratings: list[dict[str, RatingMetrics]] = []
     lists: list[dict[str, ListMetrics]] = []
     gains: list[dict[str, np.ndarray]] = []
+    users: list[np.ndarray] = []
     for seed in range(num_splits):
         models = TrainedModels.train(data, seed)
         ratings.append(evaluate_demographic_ratings(models))
@@ -88,11 +89,12 @@ def evaluate_new_users(data: MovieLens, num_splits: int, settings: Settings) -> 
         found = test.all_top_lists(rankings)
         lists.append({name: test.evaluate(one) for name, one in found.items()})
         gains.append({name: test.hits(one)[1] for name, one in found.items()})
+        users.append(test.profile_rows)
         if seed == 0:
             first = models
     print_splits(ratings, lists)
     all_gains = {name: np.concatenate([one[name] for one in gains]) for name in gains[0]}
-    print_differences("NDCG@10 of picks, all splits", all_gains.pop("picks"), all_gains, lower_is_better=False)
+    print_differences("NDCG@10 of picks, all splits", all_gains.pop("picks"), all_gains, np.concatenate(users))
     likes, rated = with_at_least(liked(first.split.test), MIN_LIKED), with_at_least(first.split.test, MIN_RATED)
     random = np.random.default_rng(0)
     autoencoders = {
@@ -184,7 +186,7 @@ def print_stated_lists(
     found = lists.all_top_lists(rankings)
     print_lists(title, {name: lists.evaluate(one) for name, one in found.items()})
     gains = {name: lists.hits(one)[1] for name, one in found.items()}
-    print_differences("NDCG@10 of picks", gains.pop("picks"), gains, lower_is_better=False)
+    print_differences("NDCG@10 of picks", gains.pop("picks"), gains, lists.profile_rows)
 
 
 def stated_ranking(train: Dataset, stated: Ratings, matrix: np.ndarray, weights: str) -> Ranking:

@@ -144,19 +144,37 @@ def print_lists(title: str, metrics: Mapping[str, ListMetrics]) -> None:
         table.add(name, *values)
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of some values, from a bootstrap."""
+def interval(values: np.ndarray, users: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean of some values, from a bootstrap over their users.
+
+    Args:
+        values: float[values]
+        users: int[values], the user of each value
+    """
+    _, user_of_value, counts = np.unique(users, return_inverse=True, return_counts=True)
+    sums = np.bincount(user_of_value, values)
     random = np.random.default_rng(0)
-    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(NUM_SAMPLES)]
+    samples = (random.integers(0, len(sums), len(sums)) for _ in range(NUM_SAMPLES))
+    means = [sums[sample].sum() / counts[sample].sum() for sample in samples]
     return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
-def print_differences(title: str, ours: np.ndarray, others: Mapping[str, np.ndarray], lower_is_better: bool) -> None:
-    """Prints the differences of means from ours, with intervals, and whether they are distinguishable."""
+def print_differences(
+    title: str, ours: np.ndarray, others: Mapping[str, np.ndarray], users: np.ndarray, lower_is_better: bool = False
+) -> None:
+    """Prints the differences of means from ours, with intervals, and whether they are distinguishable.
+
+    Args:
+        title: The title of the table.
+        ours: float[values], such as squared errors
+        others: The same of others, by name.
+        users: int[values], the user of each value
+        lower_is_better: Whether small values are good.
+    """
     columns = {"ours - other": "+.4f", "from": "+.4f", "to": "+.4f", "relative": "+.1%", "": ""}
     table = Table(title, columns, LISTS_NAME_WIDTH)
     for name, values in others.items():
-        low, high = interval(ours - values)
+        low, high = interval(ours - values, users)
         difference = float((ours - values).mean())
         better = "ours" if (difference < 0) == lower_is_better else name
         verdict = "not distinguishable" if low <= 0 <= high else f"{better} is better"

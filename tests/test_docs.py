@@ -34,7 +34,12 @@ def help_text(script):
         patch.setattr(sys, "argv", [f"{script.__name__}.py"])
         with contextlib.suppress(SystemExit):
             script.parse_args(["--help"])
-    return re.sub(r"(-\w) (\S+), (--[\w-]+) \2", r"\1, \3 \2", text.getvalue())  # As Python 3.13 writes it.
+
+    def as_in_python_3_13(option):
+        start = f"  {option[1]}, {option[3]} {option[2]}".ljust(24)
+        return start if start.endswith("  ") else f"{start}\n{' ' * 24}"
+
+    return re.sub(r"^  (-\w) (\S+), (--[\w-]+) \2\s+", as_in_python_3_13, text.getvalue(), flags=re.MULTILINE)
 
 
 def commands_page():

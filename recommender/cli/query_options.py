@@ -47,10 +47,11 @@ genders:
 jobs:
 {_numbered(OCCUPATIONS)}
 
-Score is the predicted rating in stars: five times the cosine of user and movie vector. Pick is the taste score: about 0
-for a movie that the user would not watch, about 1 for one that they would give 4 stars. Results are ordered by Pick +
-0.2 x Score where the user has ratings (--ratings, --user, --with, --users); by Pick where only films are named (--like,
---seen), as Score is then that of age, gender and job; for these alone by Score, as in the original. --by changes it.
+Score is the predicted rating in stars: five times the cosine of user and movie vector. Pick is the taste score: 0 for
+a movie that the user would not watch, higher the likelier they watch and like it; 1 stands for a certain 4 stars.
+Results are ordered by Pick + 0.2 x Score where a user has ratings (--user, or --ratings with stars); by Pick where
+films are known without ratings (--like, --seen), as Score is then that of age, gender and job; for these alone by
+Score, as in the original. --by changes it.
 
 environment: RECOMMENDER_MILVUS_URI, RECOMMENDER_MILVUS_TOKEN and RECOMMENDER_MILVUS_TLS_CA stand for --uri, --token and
 --tls-ca."""

@@ -226,7 +226,7 @@ class UserProfile:
     def stars(self, model: "SavedModel") -> np.ndarray:
         """Returns float[ratings], the new ratings on the scale of the training data."""
         stars = np.fromiter(self.new_ratings.values(), float)
-        return np.where(stars < model.min_rating, model.min_rating, stars)
+        return stars.clip(min=model.min_rating)
 
     def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
         """Returns the profile of a new user with ratings, stars by movie id; NaN if a movie was seen and not rated."""

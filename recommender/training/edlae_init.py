@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import inv
-from scipy.sparse import csr_array, diags_array, hstack, vstack
+from scipy.sparse import csr_array, diags_array, hstack
 from scipy.sparse.linalg import aslinearoperator
 
 from recommender.data.features import EMBEDDING_DIM
@@ -86,13 +86,15 @@ def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropou
     kept[:num_movies], kept[-1] = 1 - dropout.movies, 1
     features = scale_features(histories, demographics, kept[0] * squared_norms(histories))
     without_history = scale_features(csr_array(histories.shape, dtype=np.float32), demographics)
-    shares = np.sqrt(np.array([1 - dropout.histories, dropout.histories], np.float32))
-    rows = vstack([shares[0] * features, shares[1] * without_history], "csr") @ diags_array(kept)
-    targets = vstack([shares[0] * histories, shares[1] * histories], "csr")
-    gram = (rows.T @ rows).toarray()
+    gram, right = np.zeros((len(kept), len(kept)), np.float32), np.zeros((len(kept), num_movies), np.float32)
+    for share, rows in ((1 - dropout.histories, features), (dropout.histories, without_history)):
+        kept_rows = rows @ diags_array(kept)
+        weighted = np.float32(share) * kept_rows.T
+        gram += (weighted @ kept_rows).toarray()
+        right += (weighted @ histories).toarray()
     gram[np.diag_indices_from(gram)] += ridge + (1 / kept - 1) * np.diag(gram)
     inverse = inv(gram, check_finite=False)
-    weights: np.ndarray = inverse @ (rows.T @ targets).toarray()
+    weights: np.ndarray = inverse @ right
     diagonal = np.arange(num_movies)
     weights -= inverse[:, :num_movies] * (weights[diagonal, diagonal] / inverse[diagonal, diagonal])
     return weights
