@@ -55,7 +55,7 @@ from recommender.inference.user_vectors import UserProfile, default_ranking
 def resolve_profile(model: SavedModel, files: FilmFiles, options: QueryOptions) -> UserProfile:
     """Returns the profile that the options describe."""
     if options.user is not None:
-        profile = UserProfile.from_user(model, options.user, options.include_seen or options.movie is not None)
+        profile = UserProfile.from_user(model, options.user, options.include_seen)
     else:
         profile = UserProfile.from_demographics(model, options.gender, options.age, options.job)
     if options.ratings:
@@ -122,7 +122,8 @@ def recommend_one(model: SavedModel, files: FilmFiles, options: QueryOptions) ->
     columns = output_columns(options.by, options.why, model.has_links)
     rows = [to_row(rank, recommendation) for rank, recommendation in enumerate(found)]
     heading = [f"rows in collection {ALIAS}: {collection.num_movies}", f"recommended for: {profile.description}"]
-    print_list(collection, options, [profile], columns, rows, heading)
+    is_original = options.by == "stars" and not options.why and not profile.history
+    print_list(collection, options, [profile], columns, rows, heading, is_original)
 
 
 def recommend_for_group(model: SavedModel, files: FilmFiles, options: QueryOptions) -> None:
@@ -158,28 +159,29 @@ def print_list(
     columns: Sequence[str],
     rows: Sequence[dict[str, Any]],
     heading: Sequence[str],
+    is_original: bool = False,
 ) -> None:
-    """Prints a list in the format that is asked for; by stars as the original does, if it has no other columns."""
+    """Prints a list in the format that is asked for; a table in that of the original if it has no other columns."""
     if options.format == "json":
         print(format_json(columns, rows))
     elif options.format == "csv":
         write_csv(sys.stdout, columns, rows)
     else:
         print(*heading, sep="\n")
-        is_original = options.by == "stars" and not options.why and not any(profile.history for profile in profiles)
         print(format_original_table(rows) if is_original else format_table(columns, rows))
     if len(rows) < options.top_k:
-        shortfall = explain_shortfall(collection, options.movie_filter, excluded_for_any(profiles))
+        exclude_ids = excluded_for_any(profiles)
+        shortfall = explain_shortfall(collection, options.movie_filter, bool(exclude_ids), exclude_ids)
         print(f"Only {len(rows)} of {options.top_k}: {shortfall}.", file=sys.stderr)
 
 
 def explain_shortfall(
-    collection: MovieCollection, movie_filter: MovieFilter, exclude_ids: Collection[int] | None
+    collection: MovieCollection, movie_filter: MovieFilter, excludes_seen: bool, exclude_ids: Collection[int] = ()
 ) -> str:
-    """Returns why there are fewer movies than asked for; without `exclude_ids` for users who have each seen others."""
-    num_more = collection.count_below_min_ratings(movie_filter, exclude_ids or ())
+    """Returns why there are fewer movies than asked for."""
+    num_more = collection.count_below_min_ratings(movie_filter, exclude_ids)
     if num_more == 0:
-        return "no more movies match" + ("" if exclude_ids == frozenset() else " that were not seen")
+        return "no more movies match" + (" that were not seen" if excludes_seen else "")
     fewer = f"fewer than {pluralize(movie_filter.min_ratings or 0, 'rating')}"
     return f"{pluralize(num_more, 'more movie')} would match with {fewer}; try --min-ratings 0"
 
@@ -238,7 +240,7 @@ def recommend_many(model: SavedModel, files: FilmFiles, options: QueryOptions) -
     log = sys.stderr if output == STANDARD_STREAM else sys.stdout
     print(f"recommendations for {pluralize(len(users), 'user')} written to {output}", file=log)
     if num_short:
-        shortfall = explain_shortfall(collection, options.movie_filter, None)
+        shortfall = explain_shortfall(collection, options.movie_filter, not options.include_seen)
         fewer = f"{pluralize(num_short, 'user')} got fewer than {pluralize(options.top_k, 'movie')}"
         print(f"{fewer}: {shortfall}.", file=sys.stderr)
 
@@ -249,6 +251,10 @@ def resolve_users(
     """Returns the users that --users names, by id or name, and a function that returns the profile of one."""
     users = files.load_new_users(options.users) if isinstance(options.users, Path) else model.user_ids.tolist()
     if isinstance(users, dict):
+        if options.include_seen:
+            raise RecommenderError(
+                "--include-seen is for users of the training data; new users never get what they rated"
+            )
         anyone = UserProfile.from_demographics(model)
         return list(users), lambda user: anyone.with_ratings(users[user])
     for user_id in users:

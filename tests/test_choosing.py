@@ -224,6 +224,15 @@ def test_files_of_one_name_are_told_apart(served, tmp_path):
     assert f"{names[0]} and {names[1]} 1.00" in stdout.splitlines()[0]
 
 
+def test_movies_that_one_has_rated_in_training(served):
+    """--include-seen is for the users of the training data, whoever else is there."""
+    rated = load_model(served[0] / MODEL_FOLDER).ratings_of(7)
+    seen = set(rated["movie_id"][~rated["held_out"]].tolist())
+    options = ("-g", 1, "--with", 7, "-k", 300)
+    assert not seen & set(ids(query(served, *options)))
+    assert seen <= set(ids(query(served, *options, "--include-seen")))
+
+
 def test_file_with_the_name_of_a_user(trained, tmp_path):
     folder = Path(shutil.copytree(trained, tmp_path / "copy"))
     for name in ("you", "user 7"):
@@ -259,7 +268,7 @@ def test_file_with_the_name_of_a_user(trained, tmp_path):
         (("--variety", 1.5), "'1.5' is not a number from 0 to 1"),
         (("--variety", "nan"), "'nan' is not a number from 0 to 1"),
         (("--min-ratings", 30, "--max-ratings", 20), "--min-ratings is above --max-ratings"),
-        (("--among", MINE, "--unmatched", MINE), "would overwrite"),
+        (("--among", MINE, "--unmatched", MINE), f"--unmatched {MINE} would overwrite"),
         (("-g", 1, "--with", MINE, "--unmatched", MINE), "would overwrite"),
         (("-g", 1, "--with", 7, "--unmatched", "rest.csv"), "--unmatched goes with a file"),
         (("--with", 0), "'0' is not a whole number from 1"),

@@ -233,6 +233,10 @@ def test_replaced_collection_is_not_read(server):
         build(connection, movies(8), unit_vectors(8), "f1")
         assert len(collection.search(unit_vectors(1), 10)[0]) == 8
         assert len(collection.fetch(range(1, 30))) == 8
+        build(connection, movies(9), -unit_vectors(9), "f1")
+        stored = collection.fetch(range(1, 30))
+        found = [stored[movie.movie_id].vector for movie in movies(9)]
+        np.testing.assert_allclose(found, -unit_vectors(9), atol=1e-6, err_msg="read before and read again")
         build(connection, movies(8), unit_vectors(8), "f2")
         with pytest.raises(MilvusError, match="a different model"):
             collection.search(unit_vectors(1), 10)
@@ -377,6 +381,9 @@ def test_fetch(random_collection):
 
 def test_ids_that_are_not_there_are_left_out(random_collection):
     assert random_collection.fetch([0, 1, 501]).keys() == {1}
+    assert random_collection.fetch_all([1, 2]).keys() == {1, 2}
+    with pytest.raises(MilvusError, match="movie 501 is not in the collection"):
+        random_collection.fetch_all([1, 502, 501])
     assert [title.movie_id for title in random_collection.titles_with_ids([0, 2, 501])] == [2]
 
 

@@ -12,7 +12,7 @@ from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
 from recommender.inference.explain import Contributions, has_reasons, split_query
 from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import Query, recommend, user_vectors
+from recommender.inference.recommend import Query, compute_vectors, recommend
 from recommender.inference.user_vectors import UserProfile
 
 OWN_MOVIE = Movie(9001, "Robots, The (2031)", ("Sci-Fi", "Horror"))
@@ -68,7 +68,7 @@ def part_values(model, collection, catalogue, profile, ranking):
 
 def scores_of(model, collection, catalogue, profile):
     """Returns predicted ratings, not clipped, and taste scores of all movies, both [movies]."""
-    user = user_vectors(model, collection, profile)
+    user = compute_vectors(model, collection, profile)
     return 5 * catalogue.vectors[:, :200] @ user.rating, catalogue.vectors[:, 200:] @ user.taste
 
 

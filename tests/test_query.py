@@ -236,6 +236,12 @@ def test_default_order_of_many_users(served, tmp_path):
         assert query_text(served, *options) == query_text(served, *options, "--by", by)
 
 
+def test_new_users_have_no_training_ratings_to_include(served, tmp_path):
+    (tmp_path / "rated.csv").write_text("user,title,rating\nann,Alien,4\n")
+    users = ("--users", tmp_path / "rated.csv", "--output", "-", "--include-seen")
+    assert "--include-seen is for users of the training data" in refuse(served, *users)
+
+
 def test_film_liked_and_not_liked(served):
     error = refuse(served, "--like", "alien", "--like", "toy story", "--seen", "id:1")
     assert error == "error: Toy Story (1995) is in both --like and --seen; name it once"

@@ -13,11 +13,11 @@ from recommender.inference import recommend as recommend_module
 from recommender.inference.model_folder import load_model
 from recommender.inference.recommend import (
     Query,
+    compute_vectors,
     predict_rating,
     rating_vector,
     recommend,
     taste_similarities,
-    user_vectors,
 )
 from recommender.inference.user_vectors import RATING_VARIANCE, UserProfile, load_history
 
@@ -170,7 +170,7 @@ def test_liked_movies_change_taste_scores_and_not_predicted_ratings(model, colle
 def test_new_ratings_move_predictions_towards_them(model, collection):
     [rated] = recommend(model, collection, [UserProfile.from_demographics(model)], Query("stars", 4))
     profile = UserProfile.from_demographics(model).with_ratings(dict.fromkeys(movie_ids(rated), 1.0))
-    vector = user_vectors(model, collection, profile).rating
+    vector = compute_vectors(model, collection, profile).rating
     for movie in rated:
         stored = collection.fetch([movie.movie.movie_id])[movie.movie.movie_id]
         assert 1 < 5 * vector @ stored.vector[:200] < movie.predicted_rating - 0.1

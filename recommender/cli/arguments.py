@@ -63,13 +63,15 @@ def create_parser(description: str | None, epilog: str) -> argparse.ArgumentPars
     )
 
 
-def refuse_overwriting(parser: argparse.ArgumentParser, output: Path | None, inputs: Sequence[Path | None]) -> None:
+def refuse_overwriting(
+    parser: argparse.ArgumentParser, output: Path | None, inputs: Sequence[Path | None], option: str = "--output"
+) -> None:
     """Exits with 2 where an output is one of the inputs, under whatever name."""
     if output is None or output == STANDARD_STREAM or not output.exists():
         return
     for path in inputs:
         if path is not None and path.exists() and path.samefile(output):
-            parser.error(f"--output {output} would overwrite {path}, which this command reads or a later step needs")
+            parser.error(f"{option} {output} would overwrite {path}, which this command reads or a later step needs")
 
 
 def path_arg(text: str) -> Path:

@@ -82,7 +82,7 @@ STORAGE = """\
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """The command line of infer_milvus.py, with defaults filled in."""
+    """The command line of infer_milvus.py, with defaults but for those that depend on what is known of the users."""
 
     age: int | None
     gender: int | None
@@ -139,8 +139,9 @@ def parse_args(argv: list[str] | None) -> QueryOptions:
     for is_refused, message in _conflicts(args):
         if is_refused:
             parser.error(message)
-    for output in (args.output, args.unmatched):
-        refuse_overwriting(parser, output, [*_input_files(args), args.movies_data, MOVIES_ORIGIN, args.model])
+    inputs = [*_input_files(args), args.movies_data, MOVIES_ORIGIN, args.model]
+    refuse_overwriting(parser, args.output, inputs)
+    refuse_overwriting(parser, args.unmatched, inputs, "--unmatched")
     return _with_defaults(args)
 
 
@@ -181,7 +182,7 @@ def _add_filter_options(group: Any) -> None:
     add("--max-ratings", type=number_arg(int, 0), help=maximum)
     among = "only the films of a file: Letterboxd's watchlist.csv, another CSV with titles, or a title per line"
     add("--among", type=path_arg, metavar="FILE", help=among)
-    add("--include-seen", action="store_true", help="with --user: also movies that the user rated in training")
+    add("--include-seen", action="store_true", help="also movies that users of the training data rated there")
 
 
 def _add_order_options(group: Any) -> None:
@@ -191,7 +192,11 @@ def _add_order_options(group: Any) -> None:
     variety = "0 to 1: less of one kind; 0, the default, is the exact order"
     add("--variety", type=number_arg(float, 0, 1), default=0, help=variety)
     add("--why", action="store_true", help="print what contributes most to each movie's place")
-    add("--movie", type=text_arg, help="no list but the predicted rating of this movie, by id or title")
+    add(
+        "--movie",
+        type=text_arg,
+        help="no list but the predicted rating of this movie: a title, or a number, which is an id",
+    )
 
 
 def _add_output_options(group: Any) -> None:
@@ -267,7 +272,11 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
         (args.index and not args.infer, "--index is for building the collection; add -i"),
         (args.tls_ca and not args.uri.startswith("https://"), "--tls-ca goes with a --uri that begins with https://"),
         (args.tls_ca and not args.tls_ca.is_file(), f"--tls-ca: there is no file {args.tls_ca}"),
-        (args.include_seen and (args.movie or not registered), "--include-seen goes with --user or --users"),
+        (
+            args.include_seen
+            and (args.movie or not (registered or any(isinstance(one, int) for one in args.together))),
+            "--include-seen goes with users of the training data: --user, --users or --with",
+        ),
     ]
 
 

@@ -4,9 +4,8 @@ The same code serves Milvus Lite and a server. The alias `recommender_demo` poin
 is built beside it, checked, and then gets the alias.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -155,15 +154,31 @@ class MovieCollection:
     def fetch(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:
         """Returns movies by id, reading each once; ids that are not in the collection are left out."""
         wanted = set(movie_ids)
-        new = list(wanted - self._fetched.keys())
-        for start in range(0, len(new), READ_BATCH):
-            self._fetched |= self._read(partial(self._get, new[start : start + READ_BATCH]))
+        if wanted - self._fetched.keys():
+            new = self._read(lambda: self._get(list(wanted - self._fetched.keys())))
+            self._fetched |= new
         return {movie_id: self._fetched[movie_id] for movie_id in wanted & self._fetched.keys()}
+
+    def fetch_all(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:
+        """Returns movies by id, as `fetch` does.
+
+        Raises:
+            MilvusError: A movie is not in the collection.
+        """
+        wanted = set(movie_ids)
+        movies = self.fetch(wanted)
+        missing = wanted - movies.keys()
+        if missing:
+            raise MilvusError(f"movie {min(missing)} is not in the collection")
+        return movies
 
     def _get(self, movie_ids: list[int]) -> dict[int, StoredMovie]:
         fields = ["id", "title", "genres", "imdb_id", "tmdb_id", "num_ratings", "vector"]
-        rows = self.connection.client.get(self._name, ids=movie_ids, output_fields=fields)
-        return {row["id"]: _stored_movie(row) for row in rows}
+        movies: dict[int, StoredMovie] = {}
+        for batch in _batches(movie_ids):
+            rows = self.connection.client.get(self._name, ids=batch, output_fields=fields)
+            movies |= {row["id"]: _stored_movie(row) for row in rows}
+        return movies
 
     def titles(self) -> list[Title]:
         """Returns the titles of all movies."""
@@ -176,10 +191,13 @@ class MovieCollection:
     def movie_ids_by(self, field: str, values: Iterable[str | int]) -> dict[str | int, int]:
         """Returns movie ids by `id`, `imdb_id` or `tmdb_id`; values that no movie has are left out."""
         unique = list(dict.fromkeys(values))
+        return self._read(lambda: self._query_ids(field, unique))
+
+    def _query_ids(self, field: str, values: list[str | int]) -> dict[str | int, int]:
         found: dict[str | int, int] = {}
-        for start in range(0, len(unique), READ_BATCH):
-            condition = is_in(field, unique[start : start + READ_BATCH])
-            found |= {row[field]: row["id"] for row in self._query(filter=condition, output_fields=["id", field])}
+        for batch in _batches(values):
+            options = {"filter": is_in(field, batch), "output_fields": ["id", field]}
+            found |= {row[field]: row["id"] for row in self.connection.client.query(self._name, **options)}
         return found
 
     def titles_with_ids(self, movie_ids: Iterable[int]) -> list[Title]:
@@ -195,11 +213,9 @@ class MovieCollection:
 
     def _titles_where(self, field: str, values: Iterable[str | int]) -> list[Title]:
         unique = list(dict.fromkeys(values))
-        titles: list[Title] = []
-        for start in range(0, len(unique), READ_BATCH):
-            condition = is_in(field, unique[start : start + READ_BATCH])
-            titles += self._read(partial(self._query_titles, condition))
-        return titles
+        return self._read(
+            lambda: [title for batch in _batches(unique) for title in self._query_titles(is_in(field, batch))]
+        )
 
     def _query_titles(self, filter: str) -> list[Title]:
         fields = ["id", "title", "num_ratings"]
@@ -216,10 +232,8 @@ class MovieCollection:
 
     def count(self, filter: str) -> int:
         """Returns the number of movies that a filter admits."""
-        return int(self._query(filter=filter, output_fields=["count(*)"])[0]["count(*)"])
-
-    def _query(self, **options: Any) -> list[dict[str, Any]]:
-        return self._read(lambda: list(self.connection.client.query(self._name, **options)))
+        options: dict[str, Any] = {"filter": filter, "output_fields": ["count(*)"]}
+        return int(self._read(lambda: self.connection.client.query(self._name, **options)[0]["count(*)"]))
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted, each in one spelling."""
@@ -299,6 +313,12 @@ class MovieCollection:
                 return False
         self._open()
         return True
+
+
+def _batches(values: list[T]) -> Iterator[list[T]]:
+    """Yields at most `READ_BATCH` values at a time."""
+    for start in range(0, len(values), READ_BATCH):
+        yield values[start : start + READ_BATCH]
 
 
 def _stored_movie(row: dict[str, Any]) -> StoredMovie:

@@ -1,4 +1,4 @@
-"""Reasons: the parts of a query vector, and how much each adds to a movie's place."""
+"""Reasons: the parts of a query vector that differ between users, and how much each adds to a movie's place."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +34,7 @@ class Reason(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """A query vector as a sum of parts."""
+    """The parts of a query vector that are shown as reasons, without those that all users share."""
 
     vectors: np.ndarray
     """float[parts, 400], in the layout of a query vector"""
@@ -63,20 +63,25 @@ def split_query(model: SavedModel, collection: "MovieCollection", profile: UserP
         rating_weight = COSINE_SCALE
     movie_ids = list(profile.history)
     taste_parts = taste_weight * load_history(model, collection, profile).contributions()
-    if profile.new_ratings if ranking == "stars" else profile.history:
+    if _is_by_movies(profile, ranking):
         rating_parts = rating_weight * _folded_in_parts(model, collection, profile)
         vectors = join_vectors(rating_parts, taste_parts[: len(movie_ids)])
         return Contributions(vectors, lambda part: _movie_name(model, collection, movie_ids[part]), True)
     labels, differences = _demographic_parts(model, profile)
-    taste_parts = np.concatenate([taste_parts[len(movie_ids) : -1], np.zeros_like(differences)])[: len(differences)]
-    return Contributions(join_vectors(rating_weight * differences, taste_parts), labels.__getitem__, False)
+    stated_parts = taste_parts[len(movie_ids) : -1]
+    label_parts = np.zeros_like(differences)
+    label_parts[: len(stated_parts)] = stated_parts
+    return Contributions(join_vectors(rating_weight * differences, label_parts), labels.__getitem__, False)
 
 
 def has_reasons(model: SavedModel, profile: UserProfile, ranking: str) -> bool:
     """Returns whether anything that is known of a user determines the ranking."""
-    if profile.new_ratings or (profile.history and ranking != "stars"):
-        return True
-    return bool(_demographic_parts(model, profile)[0])
+    return _is_by_movies(profile, ranking) or bool(_demographic_parts(model, profile)[0])
+
+
+def _is_by_movies(profile: UserProfile, ranking: str) -> bool:
+    """Returns whether the reasons are movies of the history, and not demographics."""
+    return bool(profile.new_ratings if ranking == "stars" else profile.history)
 
 
 def _folded_in_parts(model: SavedModel, collection: "MovieCollection", profile: UserProfile) -> np.ndarray:
@@ -84,9 +89,10 @@ def _folded_in_parts(model: SavedModel, collection: "MovieCollection", profile: 
     own_vector = model.profile_vectors[profile.row]
     parts = np.zeros((len(profile.history), len(own_vector)))
     if profile.new_ratings:
-        stored = collection.fetch(profile.new_ratings)
+        stored = collection.fetch_all(profile.new_ratings)
         rated = np.array([split_vectors(stored[movie_id].vector)[0] for movie_id in profile.new_ratings])
-        rows = [list(profile.history).index(movie_id) for movie_id in profile.new_ratings]
+        row_of = {movie_id: row for row, movie_id in enumerate(profile.history)}
+        rows = [row_of[movie_id] for movie_id in profile.new_ratings]
         parts[rows] = model.user_prior.contributions(own_vector, rated, profile.stars(model))
     return parts
 

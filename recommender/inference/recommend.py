@@ -81,8 +81,8 @@ def recommend(
     depth = num_candidates(query.k) if query.variety else query.k
     remaining = iter(profiles)
     while batch := list(islice(remaining, USER_BATCH)):
-        collection.fetch({movie_id for profile in batch for movie_id in profile.new_ratings})
-        users = [user_vectors(model, collection, profile) for profile in batch]
+        collection.fetch({movie_id for profile in batch for movie_id in profile.new_ratings})  # All in one read.
+        users = [compute_vectors(model, collection, profile) for profile in batch]
         queries = np.array([user.query(query.ranking) for user in users])
         found = collection.search(queries, depth, query.filter, [profile.exclude_ids for profile in batch])
         stored = collection.fetch({hit.movie_id for hits in found for hit in hits})
@@ -109,7 +109,7 @@ def recommend_together(
     Returns:
         Of each movie, best first, one recommendation per user.
     """
-    users = [user_vectors(model, collection, profile) for profile in profiles]
+    users = [compute_vectors(model, collection, profile) for profile in profiles]
     queries = np.array([user.query(query.ranking) for user in users])
     exclude_ids = excluded_for_any(profiles)
     [hits] = collection.search(queries.mean(0)[None], num_candidates(query.k), query.filter, [exclude_ids])
@@ -132,7 +132,7 @@ def taste_similarities(model: SavedModel, collection: "MovieCollection", profile
     It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
     """
     anyone = UserProfile.from_demographics(model)
-    tastes = np.array([user_vectors(model, collection, profile).taste for profile in (anyone, *profiles)], float)
+    tastes = np.array([compute_vectors(model, collection, profile).taste for profile in (anyone, *profiles)], float)
     [average], tastes = np.split(normalize_rows(tastes), [1])
     unit = normalize_rows(tastes - np.outer(tastes @ average, average))
     similarities: np.ndarray = unit @ unit.T
@@ -157,11 +157,14 @@ def _to_recommendation(
     )
 
 
-def user_vectors(model: SavedModel, collection: "MovieCollection", profile: UserProfile) -> UserVectors:
-    """Returns the rating vector and the taste vector of a profile."""
-    movie_vectors = {
-        movie_id: split_vectors(stored.vector)[0] for movie_id, stored in collection.fetch(profile.new_ratings).items()
-    }
+def compute_vectors(model: SavedModel, collection: "MovieCollection", profile: UserProfile) -> UserVectors:
+    """Returns the rating vector and the taste vector of a profile.
+
+    Raises:
+        MilvusError: A movie that the user rated is not in the collection.
+    """
+    rated = collection.fetch_all(profile.new_ratings)
+    movie_vectors = {movie_id: split_vectors(stored.vector)[0] for movie_id, stored in rated.items()}
     rating = rating_vector(model, profile, model.profile_vectors[profile.row], movie_vectors)
     return UserVectors(rating, load_history(model, collection, profile).vector())
 

@@ -40,14 +40,13 @@ def diversify(query_vector: np.ndarray, vectors: np.ndarray, variety: float, k: 
         return []
     weight = MAX_TRADE_OFF * variety
     relevance = vectors @ query_vector
-    relevance = (relevance - relevance.min()) / max(np.ptp(relevance), EPS)
+    relevance = (1 - weight) * (relevance - relevance.min()) / max(np.ptp(relevance), EPS)
     tastes = normalize_rows(split_vectors(vectors)[1])
-    similarity = np.full(len(vectors), -np.inf)
-    order: list[int] = []
+    order = [int(relevance.argmax())]
+    similarity = tastes @ tastes[order[0]]
     while len(order) < min(k, len(vectors)):
-        value = (1 - weight) * relevance - (weight * similarity if order else 0)
-        value[order] = -np.inf
-        order.append(int(value.argmax()))
+        relevance[order[-1]] = -np.inf
+        order.append(int((relevance - weight * similarity).argmax()))
         similarity = np.maximum(similarity, tastes @ tastes[order[-1]])
     return order
 

@@ -38,7 +38,7 @@ SEEN_WEIGHT = 0.5
 PRIOR_WEIGHT = 1.0
 """Weight of demographics beside a history: that of one movie with 4 stars."""
 TASTE_NOISE = 0.3
-"""Noise variance of a taste vector from one movie with 4 stars, see `shrinkage`."""
+"""Noise variance of the taste vector of a user without history, see `shrinkage`."""
 DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
 """First rows of gender, age and occupation in a table of demographic embeddings."""
 EVERYONE = sum(DEMOGRAPHIC_SIZES)
@@ -187,6 +187,8 @@ class UserProfile:
     """Stars by movie id of ratings that training has not seen; they are folded into the rating vector."""
     exclude_ids: frozenset[int] = frozenset()
     """Ids of movies that are not recommended."""
+    has_training_ratings: bool = False
+    """Whether the rating vector is trained on the user's own ratings."""
 
     @classmethod
     def from_user(cls, model: "SavedModel", user_id: int, include_seen: bool = False) -> "UserProfile":
@@ -201,7 +203,8 @@ class UserProfile:
         weights = history_weights(ratings["rating"])
         history = dict(zip(ratings["movie_id"].tolist(), weights.tolist(), strict=True))
         description = f"user {user_id}: {_describe(model, row)}"
-        return cls(row, description, user_id, history, {}, frozenset() if include_seen else frozenset(history))
+        exclude_ids = frozenset[int]() if include_seen else frozenset(history)
+        return cls(row, description, user_id, history, {}, exclude_ids, has_training_ratings=bool(history))
 
     @classmethod
     def from_demographics(
@@ -221,7 +224,7 @@ class UserProfile:
     @property
     def has_ratings(self) -> bool:
         """Whether the predicted ratings are the user's own, and not those of their age, gender and occupation."""
-        return bool(self.new_ratings or (self.user_id is not None and self.history))
+        return bool(self.new_ratings) or self.has_training_ratings
 
     def stars(self, model: "SavedModel") -> np.ndarray:
         """Returns float[ratings], the new ratings on the scale of the training data."""
@@ -241,7 +244,8 @@ class UserProfile:
     def with_movies(self, liked: Mapping[int, str], seen: Mapping[int, str]) -> "UserProfile":
         """Returns the profile with movies, names by id, that the user liked, or has seen and not liked much.
 
-        A rating of such a movie counts as far as it agrees: more than 4 stars for a liked one, few for a seen one.
+        Where the user also rated such a movie, its weight is at least 1 if liked and at most 0.5 if seen. The rating
+        still counts for the rating vector.
         """
         weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
         weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
@@ -256,13 +260,17 @@ class UserProfile:
 
 
 def load_history(model: "SavedModel", collection: "MovieCollection", profile: UserProfile) -> History:
-    """Returns a profile's history with the embeddings of its movies and demographics."""
+    """Returns a profile's history with the embeddings of its movies and demographics.
+
+    Raises:
+        MilvusError: A movie is neither in the training data nor in the collection.
+    """
     movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
     movie_idx = model.movie_idx(movie_ids)
     embeddings = np.array(model.taste_inputs.by_id[movie_idx])
     unknown = np.flatnonzero(movie_idx == UNKNOWN)
     if len(unknown):
-        stored = collection.fetch(movie_ids[unknown].tolist())
+        stored = collection.fetch_all(movie_ids[unknown].tolist())
         movies = [stored[movie_id].movie for movie_id in movie_ids[unknown].tolist()]
         features = encode_movies(movies, model.vocabularies)
         embeddings[unknown] = model.taste_inputs.lookup(features, model.vocabularies.genres.size)

@@ -77,9 +77,9 @@ def edlae_init(
 def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float) -> np.ndarray:
     """Returns float32[movies + demographics, movies], the autoencoder in full rank.
 
-    It is B, the least-squares solution of `features @ B = histories` under dropout and with zeros on its diagonal:
-    B = P (Fᵀ Y - diag(g)), P = (Fᵀ F + Λ)⁻¹. In expectation, dropout scales features by the share that is kept, and
-    adds their variance to Λ. The arguments are those of `edlae_init`.
+    It is B, the least-squares solution of F B = Y under dropout and with zeros on its diagonal, with F the features
+    and Y the histories: B = P (Fᵀ Y - diag(g)), P = (Fᵀ F + Λ)⁻¹, where g makes diag(B) zero. In expectation, dropout
+    scales features by the share that is kept, and adds their variance to Λ. The arguments are those of `edlae_init`.
     """
     num_movies = histories.shape[1]
     kept = np.full(num_movies + demographics.shape[1], 1 - dropout.demographics, np.float32)
@@ -109,7 +109,7 @@ def scale_features(histories: csr_array, demographics: csr_array, squared_norm: 
     Args:
         histories: float32[users, movies], see `history_weights`
         demographics: float32[users, demographics], 1 at each stated one
-        squared_norm: float32[users], the squared length of the histories if it is another
+        squared_norm: float32[users], in place of the squared length of the histories
     """
     squared_norm = squared_norms(histories) if squared_norm is None else squared_norm
     features = hstack([histories, np.float32(PRIOR_WEIGHT) * demographics], "csr")

@@ -36,7 +36,7 @@ class TasteConfig:
     num_steps: int = 30
     """Steps of gradient descent from there."""
     batch_size: int = 2048
-    """Upper bound on users per step; the batch size is a third of all users."""
+    """Users per step, or a third of all users if that is fewer."""
     learning_rate: float = 0.001
     """Adam's highest learning rate, in one cycle."""
     movie_dropout: float = 0.55
