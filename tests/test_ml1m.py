@@ -25,7 +25,7 @@ from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
 from recommender.index.filters import MovieFilter
 from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import Query, recommend
+from recommender.inference.recommend import Query, recommend, taste_similarities
 from recommender.inference.user_vectors import UserProfile
 from recommender.models.embed import embed_movies, load_tower
 from recommender.scoring import exact_top_k
@@ -245,3 +245,12 @@ def test_nobody_is_left_out_of_a_list_for_two(lists):
     assert len(fused) > 900
     assert fused.min(1).mean() >= 1.1 * mean.min(1).mean(), "of the one who is worse off"
     assert fused.mean() >= 0.97 * mean.mean()
+
+
+def test_tastes_of_random_users_are_not_alike_on_average(collection, model):
+    user_ids = np.random.default_rng(0).choice(model.user_ids, 200, replace=False).tolist()
+    profiles = [UserProfile.from_user(model, user_id) for user_id in user_ids]
+    similarities = taste_similarities(model, collection, profiles)[np.triu_indices(len(profiles), 1)]
+    assert abs(similarities.mean()) < 0.1
+    assert similarities.std() > 0.1
+    assert similarities.max() > 0.7
