@@ -65,7 +65,7 @@ def parse_args(argv: list[str] | None) -> EncodeOptions:
     parser.add_argument("--model", type=path_arg, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     parser.add_argument("--output", type=path_arg, default=MOVIES_DATA, help="file to write (default: %(default)s)")
     options = EncodeOptions(**vars(parser.parse_args(argv)))
-    refuse_overwriting(parser, options.output, [options.file])
+    refuse_overwriting(parser, options.output, [options.file, options.model])
     return options
 
 

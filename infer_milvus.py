@@ -163,7 +163,8 @@ def print_list(
 ) -> None:
     """Prints a list in the format that is asked for; a table in that of the original if it has no other columns."""
     if options.format == "json":
-        print(format_json(columns, rows))
+        is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+        print(format_json(columns, rows, ascii_only=not is_unicode))
     elif options.format == "csv":
         write_csv(sys.stdout, columns, rows)
     else:
@@ -238,7 +239,9 @@ def recommend_many(model: SavedModel, files: FilmFiles, options: QueryOptions) -
             rows = [{"user_id": user, **to_row(rank, movie)} for rank, movie in enumerate(found)]
             write_csv(file, columns, rows, header=False)
     log = sys.stderr if output == STANDARD_STREAM else sys.stdout
-    print(f"recommendations for {pluralize(len(users), 'user')} written to {output}", file=log)
+    print(
+        f"recommendations for {pluralize(len(users), 'user')}, ordered by {options.by}, written to {output}", file=log
+    )
     if num_short:
         shortfall = explain_shortfall(collection, options.movie_filter, not options.include_seen)
         fewer = f"{pluralize(num_short, 'user')} got fewer than {pluralize(options.top_k, 'movie')}"

@@ -37,6 +37,8 @@ def read_bytes(path: Path, remedy: str = "", fix_step: Step | None = None) -> by
     Raises:
         FileError: The file cannot be read, or is an endless stream.
     """
+    if path == STANDARD_STREAM and sys.stdin is None:
+        raise FileError("standard input is closed; name a file")
     try:
         if path != STANDARD_STREAM and path.is_file():
             return path.read_bytes()
@@ -64,9 +66,9 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        target = path if path.exists() and not path.is_file() else path.resolve()
+        target = path if path.exists() and not path.is_file() else resolve_links(path)
         partial = target if target.exists() and not target.is_file() else _partial_path(target)
-    except (OSError, RuntimeError) as error:  # Python 3.11 raises RuntimeError for a loop of links.
+    except OSError as error:
         raise _write_error(path, error) from error
     with remove_on_failure(partial if partial != target else None):
         with _open_for_writing(partial, path) as file:
@@ -77,6 +79,17 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         if partial != target:
             with _write_errors(path):
                 publish(partial, target)
+
+
+def resolve_links(path: Path) -> Path:
+    """Returns the absolute path of what a symbolic link leads to, which need not exist.
+
+    Raises:
+        OSError: The links are a loop, which `Path.resolve` reports in another way in each version of Python.
+    """
+    with suppress(FileNotFoundError):
+        path.stat()
+    return path.resolve()
 
 
 def publish(partial: Path, target: Path) -> None:
@@ -107,7 +120,7 @@ def check_writable(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path != STANDARD_STREAM and (path.is_file() or not path.exists()):
-            tempfile.TemporaryFile(dir=path.resolve().parent).close()
+            tempfile.TemporaryFile(dir=resolve_links(path).parent).close()
 
 
 def check_folder_writable(folder: Path) -> None:
@@ -188,10 +201,9 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise _write_error(path, error) from error
 
 
-def _write_error(path: Path, error: Exception) -> FileError:
-    reason = getattr(error, "strerror", None) or error
-    return FileError(f"{path}: cannot write it: {reason}; choose another place")
+def _write_error(path: Path, error: OSError) -> FileError:
+    return FileError(f"{path}: cannot write it: {error.strerror or error}; choose another place")

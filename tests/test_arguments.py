@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import SCRIPTS, fail, succeed
 import get_movies_data
 import infer_milvus
 import train
-from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg
+from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, PipelinePaths, number_arg
 from recommender.errors import Step, pluralize
 
 
@@ -223,6 +224,36 @@ def test_inputs_are_not_overwritten(inputs, name, args, monkeypatch, capsys):
     assert stopped.value.code == 2
     assert " would overwrite " in capsys.readouterr().err
     assert {path: path.read_bytes() for path in inputs.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("get_movies_data.py", ["-f", "movies_origin.txt", "--output", f"{MODEL_FOLDER}/manifest.json"]),
+        ("infer_milvus.py", ["--users", "all", "--output", f"{MODEL_FOLDER}/manifest.json"]),
+        ("infer_milvus.py", ["--users", "all", "--output", f"{MODEL_FOLDER}/new.csv"]),
+        ("infer_milvus.py", ["--users", "all", "--output", f"tests/../{LITE_URI}/new.csv"]),
+        ("infer_milvus.py", ["--ratings", "mine.csv", "--unmatched", f"{LITE_URI}/new.csv"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_nothing_is_written_into_a_model_or_a_database(trained, name, args):
+    error = fail(name, *args, cwd=trained, code=2)
+    assert re.search(r"--(output|unmatched) \S+ would write into \S+, which this command reads", error)
+
+
+def test_two_outputs_are_two_files(trained, tmp_path):
+    for unmatched in (tmp_path / "out.csv", tmp_path / "link" / ".." / "out.csv"):
+        (tmp_path / "link").mkdir(exist_ok=True)
+        options = ("--users", "many.csv", "--output", tmp_path / "out.csv", "--unmatched", unmatched)
+        error = fail("infer_milvus.py", *options, cwd=trained, code=2)
+        assert error.endswith("--output and --unmatched name the same file")
+    for options in (
+        ("--ratings", "mine.csv", "--unmatched", "-", "--format", "json"),
+        ("--users", "many.csv", "--output", "-", "--unmatched", "-"),
+    ):
+        error = fail("infer_milvus.py", *options, cwd=trained, code=2)
+        assert error.endswith("on standard output; name a file") or error.endswith("name the same file")
 
 
 def test_other_outputs_may_be_overwritten(inputs, monkeypatch):

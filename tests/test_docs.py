@@ -39,7 +39,7 @@ def help_text(script):
         start = f"  {option[1]}, {option[3]} {option[2]}".ljust(24)
         return start if start.endswith("  ") else f"{start}\n{' ' * 24}"
 
-    return re.sub(r"^  (-\w) (\S+), (--[\w-]+) \2\s+", as_in_python_3_13, text.getvalue(), flags=re.MULTILINE)
+    return re.sub(r"^  (--?[\w-]+) (\S+), (--[\w-]+) \2\s+", as_in_python_3_13, text.getvalue(), flags=re.MULTILINE)
 
 
 def commands_page():

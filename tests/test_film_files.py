@@ -71,7 +71,7 @@ def test_film_without_stars_does_not_erase_stars(trained, tmp_path):
         assert query(trained, *options)[0] == expected
     seen.write_text(watched.read_text())
     only_seen, printed = query(trained, "--ratings", seen)
-    assert "  no column rating: its films count as seen, without stars\n" in printed
+    assert "  no ratings in it: its films count as seen, without stars;" in printed
     assert only_seen != expected
 
 
@@ -138,6 +138,60 @@ def test_ambiguous_films_are_named(trained, tmp_path):
     [row] = csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines())
     assert (row["film"], row["problem"]) == ("Alien", "several movies match, add a year")
     assert set(row["similar"].split("; ")) == {"Alien (1979)", "Alien (1999)"}
+
+
+def test_films_of_one_name_and_year(trained, tmp_path):
+    """A year does not decide; the ids are offered, and a column movieId takes them."""
+    catalogue = (trained / "movies_origin.txt").read_text("utf-8") + "9001::Alien (1979)::Drama\n"
+    (tmp_path / "own.txt").write_text(catalogue, "utf-8")
+    model = ("--model", trained / "recommender_system.inference.model")
+    succeed("get_movies_data.py", "-f", "own.txt", *model, cwd=tmp_path)
+    succeed("infer_milvus.py", "-i", *model, cwd=tmp_path)
+    (tmp_path / "mine.csv").write_text("title,year\nAlien,1979\n")
+    args = ("infer_milvus.py", "--among", "mine.csv", *model)
+    done = run_script(*args, "--unmatched", "rest.csv", cwd=tmp_path)
+    assert "  several movies match, add a column movieId: Alien (1979)\n" in done.stderr
+    assert done.stderr.endswith("error: mine.csv: none of its films matches one alone of the 212 of the collection\n")
+    [row] = csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines())
+    assert set(row["similar"].split("; ")) == {"id:1214 Alien (1979)", "id:9001 Alien (1979)"}
+    (tmp_path / "mine.csv").write_text("movieId,title,year\n9001,Alien,1979\n")
+    [found], _ = query(tmp_path, "--among", "mine.csv", "--min-ratings", 0, *model)
+    assert found["movie_id"] == 9001
+
+
+def test_several_lists_of_films(trained, tmp_path):
+    """A list as Letterboxd exports it, and one as a person types it."""
+    head = "Letterboxd list export v7\nDate,Name,Tags,URL,Description\n2024-01-01,Best,,https://boxd.it/x,\n\n"
+    table = "Position,Name,Year,URL,Description\n1,Alien,1979,https://boxd.it/a,\n2,No Such Film,2001,x,\n"
+    (tmp_path / "best.csv").write_text((head + table).replace("\n", "\r\n"), newline="")
+    (tmp_path / "typed.txt").write_text("Toy Story 1995\nthe matrix\nAlien 1950\n")
+    lists = ("--among", tmp_path / "best.csv", "--among", tmp_path / "typed.txt")
+    rows, printed = query(trained, *lists, "--by", "picks")
+    assert {row["movie_id"] for row in rows} == {1214, 1, 2571}
+    assert f"{tmp_path / 'best.csv'}, {tmp_path / 'typed.txt'}: 3 of 5 films matched\n" in printed
+    assert "  not in the catalogue: No Such Film (2001), Alien 1950\n" in printed
+    (tmp_path / "best.csv").write_text(head + table + "3,Aliens,86,x,\n")
+    assert "best.csv, line 8: year '86'" in fail("infer_milvus.py", *lists, cwd=trained)
+
+
+def test_files_that_are_not_there_or_empty(trained, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "many.csv").write_text("\n\nuser,title,rating\nann,Alien,5\n", "utf-8-sig")
+    many = ("--output", "-", "--users")
+    for args, message in (
+        (("-g", 1, "--with", "none.csv"), "none.csv: cannot read it: No such file or directory; a CSV file of ratings"),
+        ((*many, tmp_path / "none.csv"), "No such file or directory; a file of user ids, one per line, or a CSV"),
+        ((*many, tmp_path / "empty.txt"), "empty.txt: no users in it; write user ids, one per line, or a CSV file of"),
+    ):
+        assert message in fail("infer_milvus.py", *args, cwd=trained)
+    done = succeed("infer_milvus.py", *many, tmp_path / "many.csv", "-k", 1, cwd=trained)
+    assert done.stdout.splitlines()[1].startswith("ann,0,")
+
+
+def test_notes_name_the_file_if_there_are_several(trained, tmp_path):
+    (tmp_path / "seen.csv").write_text("title\nAlien\n")
+    _, printed = query(trained, "--ratings", tmp_path / "seen.csv", "--ratings", MINE)
+    assert f"  {tmp_path / 'seen.csv'}: no ratings in it: its films count as seen" in printed
 
 
 def test_unmatched_films_of_many(trained, tmp_path):

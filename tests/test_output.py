@@ -166,10 +166,10 @@ def test_standard_output_as_the_output_of_many(served, tmp_path, users):
     header, *lines = done.stdout.splitlines()
     assert header == "user_id,top,movie_id,title,score,pick"
     assert all(len(row) == 6 and row[1] in "012" for row in csv.reader(lines))
-    assert re.search(r"^recommendations for \d+ users written to -$", done.stderr, re.MULTILINE)
+    assert re.search(r"^recommendations for \d+ users, ordered by both, written to -$", done.stderr, re.MULTILINE)
     to_file = succeed(*query, tmp_path / "out.csv", cwd=folder, **environment)
     assert (tmp_path / "out.csv").read_text("utf-8") == done.stdout
-    assert re.fullmatch(r"recommendations for \d+ users written to .*out\.csv\n", to_file.stdout)
+    assert re.fullmatch(r"recommendations for \d+ users, ordered by both, written to .*out\.csv\n", to_file.stdout)
 
 
 def test_encoded_catalogue_on_standard_output(trained):

@@ -1,5 +1,6 @@
 """Scripts as processes: exit codes, locale, closed pipes, two processes at once, killed processes."""
 
+import json
 import os
 import re
 import shlex
@@ -166,6 +167,33 @@ def test_reader_that_has_seen_enough(trained, tmp_path, command, reader):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == (reader != "true")
     assert set(done.stderr.splitlines()) <= {"Milvus Lite opened.", NOTICE, "Start."}
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "error"),
+    [
+        ("train.py >&-", 1, "error: standard output is closed; redirect it, to /dev/null if nobody reads it"),
+        ("infer_milvus.py --format csv >&-", 1, "error: standard output is closed; redirect it, to /dev/null"),
+        ("infer_milvus.py --ratings - <&-", 1, "error: standard input is closed; name a file"),
+        ("infer_milvus.py --format json 2>&-", 0, ""),
+    ],
+)
+def test_closed_streams(trained, command, code, error):
+    """As in some daemons: one line on what is left, and nothing else among the results."""
+    script = f"exec {shlex.quote(sys.executable)} {PROJECT}/{command}"
+    done = subprocess.run(["sh", "-c", script], cwd=trained, capture_output=True, text=True)
+    assert done.returncode == code
+    assert "".join(done.stderr.splitlines()[-1:]).startswith(error)
+    if "json" in command:
+        assert len(json.loads(done.stdout)) == 5
+
+
+def test_json_is_valid_in_any_encoding(trained, tmp_path):
+    shutil.copy(SAMPLE / "my_ratings.csv", tmp_path / "Zoë.csv")
+    query = ("infer_milvus.py", "--user", 7, "--with", tmp_path / "Zoë.csv", "--format", "json")
+    for encoding in ("ascii", "utf-8"):
+        done = run_process(*query, cwd=trained, PYTHONIOENCODING=encoding)
+        assert "pick of Zoë.csv" in json.loads(done.stdout)[0]
 
 
 @pytest.mark.parametrize("command", ["train.py", "get_movies_data.py -f movies_origin.txt", "infer_milvus.py -i"])

@@ -362,7 +362,7 @@ def test_everyone_at_once_gets_what_each_gets_alone(served, tmp_path):
     (tmp_path / "two.txt").write_bytes(b"\xef\xbb\xbf42\r\n\r\n 7\n42\n")
     two_users = ("infer_milvus.py", "--users", tmp_path / "two.txt", "-k", 7, "--output", "-")
     done = succeed(*two_users, cwd=folder, **environment)
-    assert "recommendations for 2 users written to -\n" in done.stderr
+    assert "recommendations for 2 users, ordered by both, written to -\n" in done.stderr
     two = list(csv.DictReader(done.stdout.splitlines()))
     assert [row["user_id"] for row in two] == ["42"] * 7 + ["7"] * 7
     for user in ("42", "7"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recommender.cli.film_files import FilmFiles
 from recommender.data.lines import DataError
 from recommender.data.movielens import parse_movies
-from recommender.data.ratings_csv import FilmReference, parse_ratings_csv, parse_user_ids
+from recommender.data.ratings_csv import NO_RATINGS, FilmReference, parse_ratings_csv, parse_user_ids
 from recommender.index.build import Catalogue, build_collection
 from recommender.index.collection import MovieCollection
 from recommender.index.connection import MilvusConnection
@@ -111,7 +111,9 @@ NOTES = {
     "out of 5": ("title,rating\nAlien,5\n", []),
     "IMDb": (IMDB, ["'Your Rating' is out of 10: halved"]),
     "above 5": ("title,rating\nAlien,6\nAliens,1\n", ["ratings go above 5, so they are out of 10: halved"]),
-    "no ratings": (WATCHED, ["no column rating: its films count as seen, without stars"]),
+    "no column of ratings": (WATCHED, [NO_RATINGS]),
+    "a column without ratings": ("title,rating\nAlien,\nAliens,\n", [NO_RATINGS]),
+    "IMDb's watchlist": ("Const,Title,Year,Your Rating\ntt0078748,Alien,1979,\n", [NO_RATINGS]),
 }
 
 

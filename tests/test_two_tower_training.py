@@ -158,7 +158,7 @@ def test_settings_follow_the_number_of_ratings():
     configs = [TrainConfig.for_ratings(num_ratings) for num_ratings in sizes]
     assert [config.batch_size for config in configs][:3] == [181, 900, 8120]
     assert [config.batch_size for config in configs][-2:] == [1 << 17, 1 << 17]
-    assert [config.epochs for config in configs] == [8, 8, 8, 8, 5, 3, 3]
+    assert [config.epochs for config in configs] == [8, 8, 8, 8, 5, 4, 4]
     assert [round(config.learning_rate, 4) for config in configs] == [0.01, 0.0097, *[0.006] * 5]
     ratios = [config.l2 / TrainConfig().l2 for config in configs]
     assert ratios == pytest.approx([np.sqrt(891_226 / (0.99 * number)) for number in sizes], rel=1e-3)

@@ -66,12 +66,20 @@ def create_parser(description: str | None, epilog: str) -> argparse.ArgumentPars
 def refuse_overwriting(
     parser: argparse.ArgumentParser, output: Path | None, inputs: Sequence[Path | None], option: str = "--output"
 ) -> None:
-    """Exits with 2 where an output is one of the inputs, under whatever name."""
-    if output is None or output == STANDARD_STREAM or not output.exists():
+    """Exits with 2 where an output is one of the inputs, or in one that is a folder, under whatever name."""
+    if output is None or output == STANDARD_STREAM:
         return
-    for path in inputs:
-        if path is not None and path.exists() and path.samefile(output):
-            parser.error(f"{option} {output} would overwrite {path}, which this command reads or a later step needs")
+    reason = "which this command reads or a later step needs"
+    for path in filter(None, inputs):
+        if output.exists() and path.exists() and path.samefile(output):
+            parser.error(f"{option} {output} would overwrite {path}, {reason}")
+        if path.is_dir() and real_path(output).is_relative_to(real_path(path)):
+            parser.error(f"{option} {output} would write into {path}, {reason}")
+
+
+def real_path(path: Path) -> Path:
+    """Returns the absolute path without symbolic links; loops of links stay."""
+    return Path(os.path.realpath(path))
 
 
 def path_arg(text: str) -> Path:

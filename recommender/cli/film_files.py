@@ -3,6 +3,7 @@
 import csv
 import math
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -12,7 +13,7 @@ from recommender.data.titles import display_title
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import atomic_write, read_bytes
 from recommender.index.collection import MovieCollection
-from recommender.inference.titles import FilmMatches, match_films
+from recommender.inference.titles import ID_PREFIX, FilmMatches, match_films
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
@@ -59,9 +60,9 @@ class FilmFiles:
             if path.name.casefold().startswith("watchlist"):
                 message = f"{path}: a watchlist is of films not yet seen; give ratings.csv or watched.csv, or rank it"
                 raise RecommenderError(f"{message}: --among {path}")
-            parsed = parse_ratings_csv(read_bytes(path, "--ratings takes a CSV file of ratings"), str(path))
+            parsed = parse_ratings_csv(read_bytes(path, "a CSV file of ratings is needed"), str(path))
             rows += parsed.ratings
-            notes += parsed.notes
+            notes += [f"{path}: {note}" if len(paths) > 1 else note for note in parsed.notes]
         movie_ids = self._match(", ".join(map(str, paths)), [row.film for row in rows], notes)
         ratings = ratings_by_user(rows, movie_ids)[""]
         if len(ratings) < FEW_FILMS:
@@ -72,15 +73,15 @@ class FilmFiles:
             )
         return ratings
 
-    def load_films(self, path: Path) -> tuple[int, ...]:
-        """Returns the ids of the movies that a list of films names.
+    def load_films(self, paths: Sequence[Path]) -> tuple[int, ...]:
+        """Returns the ids of the movies that one or several lists of films name.
 
         Raises:
-            DataError: The file is malformed.
+            DataError: A file is malformed.
             RecommenderError: None of the films is in the collection.
         """
-        films = parse_films(read_bytes(path, "--among takes a file of films"), str(path))
-        return tuple(sorted(set(self._match(str(path), films).values())))
+        films = [film for path in paths for film in parse_films(read_bytes(path), str(path))]
+        return tuple(sorted(set(self._match(", ".join(map(str, paths)), films).values())))
 
     def load_new_users(self, path: Path) -> list[int] | dict[str, Ratings]:
         """Returns the user ids of a file with one per line or, of a CSV file, the ratings of new users by name.
@@ -88,8 +89,11 @@ class FilmFiles:
         Raises:
             DataError: The file is malformed.
         """
-        raw = read_bytes(path, "--users takes a file of user ids, one per line, a CSV file of ratings, or all")
-        first_line = raw.lstrip(b"\r\n").partition(b"\n")[0]
+        expected = "user ids, one per line, or a CSV file of ratings with a column user"
+        raw = read_bytes(path, f"a file of {expected}, is needed")
+        if not raw.strip():
+            raise RecommenderError(f"{path}: no users in it; write {expected}")
+        first_line = raw.removeprefix(BOM_UTF8).lstrip(b"\r\n").partition(b"\n")[0]
         if not any(delimiter in first_line for delimiter in (b",", b";", b"\t")):
             return parse_user_ids(raw, str(path))
         parsed = parse_ratings_csv(raw, str(path), many_users=True)
@@ -113,7 +117,8 @@ class FilmFiles:
         self._report(name, matches, notes)
         if not matches.movie_ids and not allow_none:
             size = f"{self.collection.num_movies:,}"
-            raise RecommenderError(f"{name}: none of its films is among the {size} of the collection")
+            problem = "matches one alone of" if matches.ambiguous else "is among"
+            raise RecommenderError(f"{name}: none of its films {problem} the {size} of the collection")
         return matches.movie_ids
 
     def _report(self, name: str, matches: FilmMatches, notes: Sequence[str]) -> None:
@@ -121,13 +126,21 @@ class FilmFiles:
         num_matched = len(matches.movie_ids)
         total = num_matched + len(matches.ambiguous) + len(matches.unmatched)
         print(f"{name}: {num_matched:,} of {pluralize(total, 'film')} matched", file=sys.stderr)
-        others = {"not in the catalogue": matches.unmatched, "several movies match, add a year": matches.ambiguous}
+        with_year = {film: titles for film, titles in matches.ambiguous.items() if film.year}
+        without_year = {film: titles for film, titles in matches.ambiguous.items() if not film.year}
+        others = {
+            "not in the catalogue": matches.unmatched,
+            "several movies match, add a year": without_year,
+            "several movies match, add a column movieId": with_year,
+        }
         for problem, films in others.items():
             if films:
                 print(f"  {problem}: {shorten(map(str, films))}", file=sys.stderr)
             for film, titles in films.items():
-                similar = "; ".join(display_title(title.title) for title in titles)
-                self._unmatched.append((film, problem, similar))
+                names = [display_title(title.title) for title in titles]
+                if film in with_year:
+                    names = [f"{ID_PREFIX}{title.movie_id} {name}" for title, name in zip(titles, names, strict=True)]
+                self._unmatched.append((film, problem, "; ".join(names)))
         for note in notes:
             print(f"  {note}", file=sys.stderr)
         if self._unmatched_file is None and total - num_matched > MAX_NAMED:

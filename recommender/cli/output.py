@@ -65,9 +65,9 @@ def write_csv(file: TextIO, columns: Sequence[str], rows: Sequence[dict[str, Any
     writer.writerows(rows)
 
 
-def format_json(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+def format_json(columns: Sequence[str], rows: Sequence[dict[str, Any]], ascii_only: bool = False) -> str:
     """Returns rows as a JSON array of objects."""
-    return json.dumps([{name: row[name] for name in columns} for row in rows], indent=1, ensure_ascii=False)
+    return json.dumps([{name: row[name] for name in columns} for row in rows], indent=1, ensure_ascii=ascii_only)
 
 
 def format_original_table(rows: Sequence[dict[str, Any]]) -> str:

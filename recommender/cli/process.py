@@ -36,6 +36,8 @@ def prepare_process() -> None:
     _handle_signals(_exit_at_once)  # Nothing needs cleaning up while modules are being imported.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # For letters that the terminal's encoding lacks.
+    if sys.stderr is None:  # Closed: messages would be printed on standard output.
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -62,10 +64,11 @@ def run_and_report(work: Callable[[], None], command: Callable[[Step], str]) -> 
         work: The work.
         command: Renders the pipeline step that fixes a failure as a command.
     """
+    if sys.stdout is None:
+        return _report("standard output is closed; redirect it, to /dev/null if nobody reads it", 1)
     try:
         work()
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _report_interruption(_received[0] if _received else signal.SIGINT)
     except BrokenPipeError:  # The reader, `head` perhaps, has what it wants.

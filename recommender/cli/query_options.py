@@ -18,6 +18,7 @@ from recommender.cli.arguments import (
     label_arg,
     number_arg,
     path_arg,
+    real_path,
     refuse_overwriting,
     text_arg,
     years_arg,
@@ -103,7 +104,7 @@ class QueryOptions:
     why: bool
     movie: str | None
     movie_filter: MovieFilter
-    among: Path | None
+    among: list[Path]
     include_seen: bool
     format: str
     output: Path | None
@@ -140,6 +141,7 @@ def parse_args(argv: list[str] | None) -> QueryOptions:
         if is_refused:
             parser.error(message)
     inputs = [*_input_files(args), args.movies_data, MOVIES_ORIGIN, args.model]
+    inputs += [] if "://" in args.uri else [Path(args.uri)]
     refuse_overwriting(parser, args.output, inputs)
     refuse_overwriting(parser, args.unmatched, inputs, "--unmatched")
     return _with_defaults(args)
@@ -180,8 +182,9 @@ def _add_filter_options(group: Any) -> None:
     add("--min-ratings", type=number_arg(int, 0), help=minimum)
     maximum = "movies with at most so many training ratings; --min-ratings is then 0 by default"
     add("--max-ratings", type=number_arg(int, 0), help=maximum)
-    among = "only the films of a file: Letterboxd's watchlist.csv, another CSV with titles, or a title per line"
-    add("--among", type=path_arg, metavar="FILE", help=among)
+    among = "only the films of a file: Letterboxd's watchlist.csv, another CSV with titles, or a title per line; "
+    among += "repeatable"
+    add("--among", type=path_arg, action="append", default=[], metavar="FILE", help=among)
     add("--include-seen", action="store_true", help="also movies that users of the training data rated there")
 
 
@@ -235,6 +238,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
     has_demographics = (args.age, args.gender, args.job) != (None, None, None)
     bounds = args.min_ratings, args.max_ratings
     has_filter = args.genre or args.not_genre or args.among or args.year != (None, None) or bounds != (None, None)
+    has_filter = has_filter or args.include_seen
     files = _input_files(args)
     has_format = args.format != "table"
     registered = args.user or args.users
@@ -265,7 +269,14 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
             len(args.together) == 1 and not is_described,
             "--with is for several; give it twice, or describe yourself: --ratings, --user, --like, -a, -g or -j",
         ),
-        (args.output and args.output == args.unmatched, "--output and --unmatched name the same file"),
+        (
+            args.output and args.unmatched and real_path(args.output) == real_path(args.unmatched),
+            "--output and --unmatched name the same file",
+        ),
+        (
+            args.unmatched == STANDARD_STREAM and (has_format or args.output == STANDARD_STREAM),
+            "--unmatched - would mix with the recommendations on standard output; name a file",
+        ),
         (files.count(STANDARD_STREAM) > 1, "standard input (-) can be read once; save one of the files"),
         (None not in bounds and bounds[0] > bounds[1], "--min-ratings is above --max-ratings; no movie has both"),
         (args.unmatched and not files, "--unmatched goes with a file: --ratings, --among, --with or --users"),
@@ -273,8 +284,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
         (args.tls_ca and not args.uri.startswith("https://"), "--tls-ca goes with a --uri that begins with https://"),
         (args.tls_ca and not args.tls_ca.is_file(), f"--tls-ca: there is no file {args.tls_ca}"),
         (
-            args.include_seen
-            and (args.movie or not (registered or any(isinstance(one, int) for one in args.together))),
+            args.include_seen and not (registered or any(isinstance(one, int) for one in args.together)),
             "--include-seen goes with users of the training data: --user, --users or --with",
         ),
     ]
@@ -282,7 +292,7 @@ def _conflicts(args: argparse.Namespace) -> list[tuple[object, str]]:
 
 def _input_files(args: argparse.Namespace) -> list[Path]:
     """Returns the files of users and films that the options name."""
-    return [file for file in (args.users, *args.together, *args.ratings, args.among) if isinstance(file, Path)]
+    return [file for file in (args.users, *args.together, *args.ratings, *args.among) if isinstance(file, Path)]
 
 
 def _has_repeated_user(args: argparse.Namespace) -> bool:

@@ -29,6 +29,9 @@ COLUMNS = {
 """Meanings of column names; case, blanks and underscores do not matter. Other columns are ignored."""
 TEN_POINT_COLUMN = "yourrating"
 """IMDb's column, whose ratings are 1 to 10."""
+LETTERBOXD_LIST = re.compile(r"Letterboxd list export.*?\n\r?\n", re.DOTALL)
+"""The head of a list that Letterboxd exports: its name and description, before the table of films."""
+NO_RATINGS = "no ratings in it: its films count as seen, without stars; to rank films not yet seen, give it to --among"
 FORMULA_STARTS = "=+-@"
 """First characters that make a spreadsheet run a cell as a formula."""
 
@@ -104,6 +107,8 @@ def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> Rat
         CsvRating(user, _parse_film(row, file), _to_stars(number, 10 if user in ten_point_users else 5, row, file))
         for user, number, row in zip(users, numbers, rows, strict=True)
     ]
+    if not any(highest.values()):
+        return RatingsCsv(ratings, [NO_RATINGS])
     return RatingsCsv(ratings, _notes(columns, header, len(ten_point_users), len(highest), is_ten_point))
 
 
@@ -143,12 +148,15 @@ def parse_user_ids(raw: bytes, file: str) -> list[int]:
 
 
 def _decode(raw: bytes, file: str) -> str:
+    """Returns the text; the head of a list that Letterboxd exports, which ends at a blank line, is blanked."""
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = 1 + raw[: error.start].count(b"\n")
         problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
         raise line_error(file, number, problem, "save the file as UTF-8 (in Excel: CSV UTF-8)") from error
+    head = LETTERBOXD_LIST.match(text)
+    return "\n" * head[0].count("\n") + text[head.end() :] if head else text
 
 
 def _column_key(name: str) -> str:
@@ -293,8 +301,6 @@ def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
 def _notes(
     columns: dict[str, int], header: Sequence[str], num_ten_point: int, num_users: int, is_ten_point: bool
 ) -> list[str]:
-    if "rating" not in columns:
-        return ["no column rating: its films count as seen, without stars"]
     if is_ten_point:
         return [f"{header[columns['rating']]!r} is out of 10: halved"]
     if num_ten_point:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from recommender.index.collection import MovieCollection
 
 ID_PREFIX = "id:"
+YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
+"""A title with a year behind it, without brackets."""
 MAX_OFFERED = 5
 MIN_SIMILARITY = 75.0
 """Lower bound on `rapidfuzz.fuzz.ratio`, 0..100, of a title that is offered where nothing matches."""
@@ -125,7 +127,7 @@ class TitleMatcher:
         name, year = split_title(text.strip())
         words = normalize_words(alternative_names(text)[0])
         match = self._best(self._kinds(words), year)
-        year_behind = re.fullmatch(r"(.*) ((?:19|20)\d\d)", name)
+        year_behind = YEAR_BEHIND.fullmatch(name)
         if match is None and year is None and year_behind:
             match = self._best(self._kinds(normalize_words(year_behind[1])), int(year_behind[2]))
         return match or TitleMatch(self._similar(words), None)
@@ -134,10 +136,14 @@ class TitleMatcher:
         """Returns the movies that a film in a file refers to; stricter than `find`, as nobody checks each line.
 
         A whole name matches. With a year, so does a name with typos, and one with similar words in the same year. Where
-        nothing matches, similar titles are only looked for if `offer_similar` asks for them.
+        nothing matches, a number at the end is taken as the year, and similar titles are looked for if `offer_similar`
+        asks for them.
         """
         words = normalize_words(alternative_names(film.title)[0])
         match = self._best(self._strict_kinds(film, words), film.year)
+        year_behind = YEAR_BEHIND.fullmatch(film.title)
+        if match is None and film.year is None and year_behind:
+            return self.match(film._replace(title=year_behind[1], year=int(year_behind[2])), offer_similar)
         return match or TitleMatch(self._similar(words) if offer_similar else [], None)
 
     def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:

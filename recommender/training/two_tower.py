@@ -62,7 +62,7 @@ class TrainConfig:
 
         An epoch has 110 steps, and 1700 / n^0.2 on more data than ml-1m's: batches grow a little faster than the data,
         so that the cost of a step that does not depend on its ratings stays small per rating. On more than 2 million
-        ratings there are fewer epochs, 3 from 20 million on, as each has more ratings per embedding. Small data have a
+        ratings there are fewer epochs, 4 from 8 million on, as each has more ratings per embedding. Small data have a
         higher learning rate, and the regularization falls with the square root of the data.
 
         Args:
@@ -72,7 +72,7 @@ class TrainConfig:
         num_train = max(1, num_ratings - cls().num_validation(num_ratings))
         num_steps = min(MAX_STEPS_PER_EPOCH, 1700 / num_train**0.2)
         rules = {
-            "epochs": round(min(8.0, max(3.0, 8 * (2e6 / num_train) ** 0.42))),
+            "epochs": round(min(8.0, max(4.0, 8 * (2e6 / num_train) ** 0.42))),
             "batch_size": min(MAX_BATCH_SIZE, math.ceil(num_train / num_steps)),
             "learning_rate": min(MAX_LEARNING_RATE, cls.learning_rate * max(1.0, ML1M_RATINGS / num_train) ** 0.22),
             "l2": cls.l2 * (ML1M_RATINGS / num_train) ** 0.5,
