@@ -8,8 +8,9 @@ Ours are trained with five seeds; others have the settings that tune.py chose on
 If the interval holds 0, the two are not distinguishable. Columns of lists are those of evaluate.py.
 
 Protocols: of Anelli et al. (Top-N recommendation algorithms, UMAP 2022): ratings of 4 stars or more only, movies and
-users with 10 or more, a fifth of each user's for the test. Of GLocal-K (Han et al., CIKM 2021): the first tenth of
-numpy's permutation with seed 1234 is the test.
+users with 10 or more, a fifth of each user's for the test. F. Shehzad and D. Jannach (Everyone's a winner, RecSys 2023)
+published figures in it for ml-1m. Of GLocal-K (Han et al., CIKM 2021): the first tenth of numpy's permutation with seed
+1234 is the test.
 """
 
 if __name__ == "__main__":
@@ -26,7 +27,7 @@ import pandas as pd
 from machine import print_machine
 from ours import StarModel, TasteRanker, both_ranking, test_split
 from rankings import LISTS_NAME_WIDTH, ListMetrics, ListTest, print_differences, print_lists
-from rivals import RATING_RIVALS, applicable_rivals, fit_ease, fit_edlae, load_settings
+from rivals import RATING_RIVALS, applicable_rivals, fit_ease, fit_edlae, fit_popularity, load_settings
 from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
@@ -38,7 +39,17 @@ from recommender.evaluation.metrics import rating_metrics
 
 PARTS = ("lists", "ratings", "protocols")
 MIN_CORE = 10
-ANELLI_TEST_SHARE = 0.2
+ANELLI_TRAIN_SHARE = 0.8
+ANELLI_PUBLISHED = {
+    "ml-1m": {
+        "EASE, as published": (0.3433, 0.1965),
+        "MultiDAE, as published": (0.3001, 0.1780),
+        "GMF, as published": (0.2803, 0.1616),
+        "most popular, as published": (0.1622, 0.0858),
+    }
+}
+"""NDCG@10 and recall@10 of Shehzad and Jannach: github.com/Faisalse/RecSys2023_hyperparameter_tuning, in
+`Additional material/Movielens_1m/Tuned/rec_cutoff_10_relthreshold_0_2023_02_07_15_45_29.tsv`, commit 7a36850."""
 GLOCAL_SEED = 1234
 GLOCAL_K_RMSE = {"ml-1m": 0.8227}
 """As its authors report it: https://github.com/usydnlp/Glocal_K"""
@@ -96,13 +107,14 @@ def anelli_split(data: MovieLens) -> Split:
             ratings = ratings[ratings.groupby(column)[column].transform("size") >= MIN_CORE]
     ratings = ratings.reset_index(drop=True)
     users, movies = set(ratings.user_id), set(ratings.movie_id)
-    order = pd.Series(np.random.default_rng(42).random(len(ratings))).groupby(ratings.user_id).rank(pct=True)
+    order = pd.Series(np.random.default_rng(42).random(len(ratings))).groupby(ratings.user_id).rank(method="first")
+    num_train = np.floor(ANELLI_TRAIN_SHARE * ratings.groupby("user_id").user_id.transform("size"))
     data = data._replace(
         ratings=ratings,
         users=[user for user in data.users if user.user_id in users],
         movies=[movie for movie in data.movies if movie.movie_id in movies],
     )
-    return split_and_encode(data, (order <= ANELLI_TEST_SHARE).to_numpy())
+    return split_and_encode(data, (order > num_train).to_numpy())
 
 
 def glocal_split(data: MovieLens) -> Split:
@@ -123,9 +135,15 @@ def print_protocols(name: str, data: MovieLens) -> None:
         "picks": TasteRanker.train(split).ranking(),
         "EASE": fit_ease(split.train, **settings["EASE"]),
         "EDLAE": fit_edlae(split.train, **settings["EDLAE"]),
+        "most popular": fit_popularity(split.train),
     }
     shape = f"{len(split.user_ids):,} users, {len(split.train.ratings.rating):,} training ratings"
-    print_lists(f"{name}: protocol of Anelli et al., {shape}", test.evaluate_all(rankings))
+    title = f"{name}: protocol of Anelli et al., {shape}"
+    table = Table(title, {"NDCG@10": ".4f", "recall@10": ".4f"}, LISTS_NAME_WIDTH)
+    for ranking, metrics in test.evaluate_all(rankings).items():
+        table.add(ranking, metrics.ndcg, metrics.recall)
+    for ranking, published in ANELLI_PUBLISHED.get(name, {}).items():
+        table.add(ranking, *published)
     split = glocal_split(data)
     table = Table(
         f"{name}: split of GLocal-K, {len(split.test.rating):,} test ratings", {"RMSE": ".4f"}, LISTS_NAME_WIDTH
