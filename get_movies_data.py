@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recommender.cli.arguments import (
+    LITE_URI,
     MODEL_FOLDER,
     MOVIES_DATA,
     PipelinePaths,
@@ -65,7 +66,7 @@ def parse_args(argv: list[str] | None) -> EncodeOptions:
     parser.add_argument("--model", type=path_arg, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     parser.add_argument("--output", type=path_arg, default=MOVIES_DATA, help="file to write (default: %(default)s)")
     options = EncodeOptions(**vars(parser.parse_args(argv)))
-    refuse_overwriting(parser, options.output, [options.file, options.model])
+    refuse_overwriting(parser, options.output, [options.file, options.model, Path(LITE_URI)])
     return options
 
 

@@ -30,6 +30,7 @@ from recommender.cli.output import (
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS, QueryOptions, parse_args
 from recommender.data.features import encode_movies
+from recommender.data.movielens import ID_PREFIX
 from recommender.data.movies_data import read_movies_data
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
@@ -48,7 +49,7 @@ from recommender.inference.recommend import (
     recommend_together,
     taste_similarities,
 )
-from recommender.inference.titles import ID_PREFIX, find_movie
+from recommender.inference.titles import find_movie
 from recommender.inference.user_vectors import UserProfile, default_ranking
 
 

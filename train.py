@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from recommender.cli.arguments import MODEL_FOLDER, MOVIES_ORIGIN, PipelinePaths, create_parser, number_arg, path_arg
+from recommender.cli.arguments import (
+    LITE_URI,
+    MODEL_FOLDER,
+    MOVIES_ORIGIN,
+    PipelinePaths,
+    create_parser,
+    number_arg,
+    path_arg,
+    refuse_overwriting,
+)
 from recommender.cli.process import run_and_report, run_main
 from recommender.data.dataset import Split, group_ratings_by_user, held_out_rows, split_and_encode
 from recommender.data.download import RELEASES, ensure_downloaded
@@ -98,6 +107,8 @@ def parse_args(argv: list[str] | None) -> TrainOptions:
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
     args = parser.parse_args(argv)
+    refuse_overwriting(parser, args.output, [Path(LITE_URI)])
+    refuse_overwriting(parser, args.movies_origin, [args.output, Path(LITE_URI)], "--movies-origin")
     names = ("epochs", "batch_size", "learning_rate", "seed")
     settings = {name: vars(args)[name] for name in names if vars(args)[name] is not None}
     device = "gpu" if args.use_gpu else args.device

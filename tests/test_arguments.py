@@ -234,12 +234,18 @@ def test_inputs_are_not_overwritten(inputs, name, args, monkeypatch, capsys):
         ("infer_milvus.py", ["--users", "all", "--output", f"{MODEL_FOLDER}/new.csv"]),
         ("infer_milvus.py", ["--users", "all", "--output", f"tests/../{LITE_URI}/new.csv"]),
         ("infer_milvus.py", ["--ratings", "mine.csv", "--unmatched", f"{LITE_URI}/new.csv"]),
+        ("infer_milvus.py", ["-i", "--uri", "new.db", "--users", "all", "--output", "new.db/new.csv"]),
+        ("infer_milvus.py", ["-i", "--uri", f"{MODEL_FOLDER}/new.db"]),
+        ("get_movies_data.py", ["-f", "movies_origin.txt", "--output", f"{LITE_URI}/new.txt"]),
+        ("train.py", ["--movies-origin", f"{LITE_URI}/new.txt"]),
+        ("train.py", ["--output", "new", "--movies-origin", "new/movies.txt"]),
+        ("train.py", ["--output", f"{LITE_URI}/new"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_nothing_is_written_into_a_model_or_a_database(trained, name, args):
     error = fail(name, *args, cwd=trained, code=2)
-    assert re.search(r"--(output|unmatched) \S+ would write into \S+, which this command reads", error)
+    assert re.search(r"--[a-z-]+ \S+ would write into \S+, which this command reads", error)
 
 
 def test_two_outputs_are_two_files(trained, tmp_path):

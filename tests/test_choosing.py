@@ -255,6 +255,7 @@ def test_file_with_the_name_of_a_user(trained, tmp_path):
             ("--ratings", MINE, "--with", MINE.parent / ".." / MINE.parent.name / MINE.name),
             "names a user or a file twice",
         ),
+        (("--with", "/dev/none/../none", "--with", "/dev/none"), "names a user or a file twice"),
         (("--ratings", "-", "--among", "-"), "standard input (-) can be read once"),
         (("--users", MINE, "--output", "rest.csv", "--unmatched", "rest.csv"), "name the same file"),
         (("--with", 7), "--with is for several; give it twice, or describe yourself"),

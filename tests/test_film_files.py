@@ -150,18 +150,19 @@ def test_films_of_one_name_and_year(trained, tmp_path):
     (tmp_path / "mine.csv").write_text("title,year\nAlien,1979\n")
     args = ("infer_milvus.py", "--among", "mine.csv", *model)
     done = run_script(*args, "--unmatched", "rest.csv", cwd=tmp_path)
-    assert "  several movies match, add a column movieId: Alien (1979)\n" in done.stderr
+    assert "  several movies match, write an id in place of the title: Alien (1979)\n" in done.stderr
     assert done.stderr.endswith("error: mine.csv: none of its films matches one alone of the 212 of the collection\n")
     [row] = csv.DictReader((tmp_path / "rest.csv").read_text("utf-8").splitlines())
     assert set(row["similar"].split("; ")) == {"id:1214 Alien (1979)", "id:9001 Alien (1979)"}
-    (tmp_path / "mine.csv").write_text("movieId,title,year\n9001,Alien,1979\n")
-    [found], _ = query(tmp_path, "--among", "mine.csv", "--min-ratings", 0, *model)
-    assert found["movie_id"] == 9001
+    for text in ("movieId,title,year\n9001,Alien,1979\n", "title,year\nid:9001,\n", "id:9001\n"):
+        (tmp_path / "mine.csv").write_text(text)
+        [found], _ = query(tmp_path, "--among", "mine.csv", "--min-ratings", 0, *model)
+        assert found["movie_id"] == 9001
 
 
 def test_several_lists_of_films(trained, tmp_path):
     """A list as Letterboxd exports it, and one as a person types it."""
-    head = "Letterboxd list export v7\nDate,Name,Tags,URL,Description\n2024-01-01,Best,,https://boxd.it/x,\n\n"
+    head = 'Letterboxd list export v7\nDate,Name,Tags,URL,Description\n2024-01-01,Best,,https://boxd.it/x,"1\n\n2"\n\n'
     table = "Position,Name,Year,URL,Description\n1,Alien,1979,https://boxd.it/a,\n2,No Such Film,2001,x,\n"
     (tmp_path / "best.csv").write_text((head + table).replace("\n", "\r\n"), newline="")
     (tmp_path / "typed.txt").write_text("Toy Story 1995\nthe matrix\nAlien 1950\n")
@@ -171,7 +172,7 @@ def test_several_lists_of_films(trained, tmp_path):
     assert f"{tmp_path / 'best.csv'}, {tmp_path / 'typed.txt'}: 3 of 5 films matched\n" in printed
     assert "  not in the catalogue: No Such Film (2001), Alien 1950\n" in printed
     (tmp_path / "best.csv").write_text(head + table + "3,Aliens,86,x,\n")
-    assert "best.csv, line 8: year '86'" in fail("infer_milvus.py", *lists, cwd=trained)
+    assert "best.csv, line 10: year '86'" in fail("infer_milvus.py", *lists, cwd=trained)
 
 
 def test_files_that_are_not_there_or_empty(trained, tmp_path):

@@ -87,7 +87,8 @@ FORMATS = {
     ),
     "quoted newlines": ('review,title,rating\n"good\n\r\nfilm",Alien,5\n', [("", by_title("Alien"), 5.0)]),
     "newline in a title": ('title,rating\n" A\n  B",5\n', [("", by_title("A B"), 5.0)]),
-    "titles like ids": ("title,rating\nid:5,5\n300,4\n", [("", by_title("id:5"), 5.0), ("", by_title("300"), 4.0)]),
+    "ids in place of titles": ("title,rating\nid:5,5\n", [("", by_id(5), 5.0)]),
+    "titles like ids": ("title,rating\nid:5a,5\n300,4\n", [("", by_title("id:5a"), 5.0), ("", by_title("300"), 4.0)]),
     "longest title": (f"title\n{'x' * 1000}\n", [("", by_title("x" * 1000), None)]),
     "control character elsewhere": ("title,review\nAlien,\x1b[31m\n", [("", by_title("Alien"), None)]),
     "not rated": ("Name,Rating\nAlien,\n", [("", by_title("Alien"), None)]),
@@ -294,7 +295,7 @@ def test_malformed_user_ids(raw, message):
 
 TITLES = (
     'Alien|Matrix, The|"Crocodile" Dundee|Who; me?|12 Monkeys|(500) Days of Summer|8½|Æon Flux|七人の侍|Ирония судьбы|'
-    "M|1984|id:5|=Alien|100% Wolf|Ça commence|\"|,|O'Brien\\n|A  B|Tab\tbed|Two\nlines|Two\r\nlines| Padded |😀"
+    "M|1984|id:5a|=Alien|100% Wolf|Ça commence|\"|,|O'Brien\\n|A  B|Tab\tbed|Two\nlines|Two\r\nlines| Padded |😀"
 ).split("|")
 EXTRA_CELLS = (
     *TITLES,

@@ -73,7 +73,7 @@ def refuse_overwriting(
     for path in filter(None, inputs):
         if output.exists() and path.exists() and path.samefile(output):
             parser.error(f"{option} {output} would overwrite {path}, {reason}")
-        if path.is_dir() and real_path(output).is_relative_to(real_path(path)):
+        if not path.is_file() and real_path(output).is_relative_to(real_path(path)):
             parser.error(f"{option} {output} would write into {path}, {reason}")
 
 

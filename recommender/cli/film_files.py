@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from recommender.data.movielens import ID_PREFIX
 from recommender.data.ratings_csv import CsvRating, FilmReference, parse_films, parse_ratings_csv, parse_user_ids
-from recommender.data.titles import display_title
+from recommender.data.titles import display_title, split_title
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import atomic_write, read_bytes
 from recommender.index.collection import MovieCollection
-from recommender.inference.titles import ID_PREFIX, FilmMatches, match_films
+from recommender.inference.titles import FilmMatches, Title, match_films
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
@@ -126,25 +127,31 @@ class FilmFiles:
         num_matched = len(matches.movie_ids)
         total = num_matched + len(matches.ambiguous) + len(matches.unmatched)
         print(f"{name}: {num_matched:,} of {pluralize(total, 'film')} matched", file=sys.stderr)
-        with_year = {film: titles for film, titles in matches.ambiguous.items() if film.year}
-        without_year = {film: titles for film, titles in matches.ambiguous.items() if not film.year}
+        twins = {film: titles for film, titles in matches.ambiguous.items() if len(set(map(year_of, titles))) == 1}
         others = {
             "not in the catalogue": matches.unmatched,
-            "several movies match, add a year": without_year,
-            "several movies match, add a column movieId": with_year,
+            "several movies match, add a year": {
+                film: titles for film, titles in matches.ambiguous.items() if film not in twins
+            },
+            "several movies match, write an id in place of the title": twins,
         }
         for problem, films in others.items():
             if films:
                 print(f"  {problem}: {shorten(map(str, films))}", file=sys.stderr)
             for film, titles in films.items():
                 names = [display_title(title.title) for title in titles]
-                if film in with_year:
+                if film in twins:
                     names = [f"{ID_PREFIX}{title.movie_id} {name}" for title, name in zip(titles, names, strict=True)]
                 self._unmatched.append((film, problem, "; ".join(names)))
         for note in notes:
             print(f"  {note}", file=sys.stderr)
         if self._unmatched_file is None and total - num_matched > MAX_NAMED:
             print("  for all of them, with similar titles: --unmatched FILE", file=sys.stderr)
+
+
+def year_of(title: Title) -> int | None:
+    """Returns the year at the end of a title."""
+    return split_title(title.title)[1]
 
 
 def ratings_by_user(rows: Iterable[CsvRating], movie_ids: Mapping[FilmReference, int]) -> dict[str, Ratings]:

@@ -141,7 +141,9 @@ def parse_args(argv: list[str] | None) -> QueryOptions:
         if is_refused:
             parser.error(message)
     inputs = [*_input_files(args), args.movies_data, MOVIES_ORIGIN, args.model]
-    inputs += [] if "://" in args.uri else [Path(args.uri)]
+    if "://" not in args.uri:
+        inputs.append(Path(args.uri))
+        refuse_overwriting(parser, Path(args.uri) if args.infer else None, [args.model], "--uri")
     refuse_overwriting(parser, args.output, inputs)
     refuse_overwriting(parser, args.unmatched, inputs, "--unmatched")
     return _with_defaults(args)
@@ -298,7 +300,7 @@ def _input_files(args: argparse.Namespace) -> list[Path]:
 def _has_repeated_user(args: argparse.Namespace) -> bool:
     """Returns whether --with names a user that another option names too, a file under whatever name."""
     users = [args.user, *args.together, *(args.ratings if args.together else [])]
-    distinct = {one.resolve() if isinstance(one, Path) else one for one in users}
+    distinct = {real_path(one) if isinstance(one, Path) else one for one in users}
     return len(distinct) < len(users)
 
 

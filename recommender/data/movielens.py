@@ -20,6 +20,8 @@ OCCUPATIONS = tuple(
     "self-employed|technician/engineer|tradesman/craftsman|unemployed|writer".split("|")
 )
 MAX_TITLE_CHARACTERS = 1000
+ID_PREFIX = "id:"
+"""Begins a movie id where a title may stand, as in `id:1214`."""
 MAX_GENRE_CHARACTERS = 30
 MAX_ID = 2**31 - 1
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from recommender.data.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
-from recommender.data.movielens import MAX_TITLE_CHARACTERS, parse_id
+from recommender.data.movielens import ID_PREFIX, MAX_TITLE_CHARACTERS, parse_id
 from recommender.data.titles import split_title
 from recommender.errors import pluralize
 
@@ -29,7 +29,7 @@ COLUMNS = {
 """Meanings of column names; case, blanks and underscores do not matter. Other columns are ignored."""
 TEN_POINT_COLUMN = "yourrating"
 """IMDb's column, whose ratings are 1 to 10."""
-LETTERBOXD_LIST = re.compile(r"Letterboxd list export.*?\n\r?\n", re.DOTALL)
+LETTERBOXD_LIST = re.compile(r"Letterboxd list export.*?^(?=Position,)", re.DOTALL | re.MULTILINE)
 """The head of a list that Letterboxd exports: its name and description, before the table of films."""
 NO_RATINGS = "no ratings in it: its films count as seen, without stars; to rank films not yet seen, give it to --among"
 FORMULA_STARTS = "=+-@"
@@ -148,7 +148,7 @@ def parse_user_ids(raw: bytes, file: str) -> list[int]:
 
 
 def _decode(raw: bytes, file: str) -> str:
-    """Returns the text; the head of a list that Letterboxd exports, which ends at a blank line, is blanked."""
+    """Returns the text; the head of a list that Letterboxd exports is blanked."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -260,6 +260,8 @@ def _parse_film(row: _Row, file: str) -> FilmReference:
     movie_id, title, year, imdb_id, tmdb_id = (
         row.cells[name] for name in ("movie_id", "title", "year", "imdb_id", "tmdb_id")
     )
+    if not movie_id and re.fullmatch(f"{ID_PREFIX}[0-9]+", title):
+        movie_id = title.removeprefix(ID_PREFIX)
     if movie_id:
         return FilmReference(parse_id(movie_id, "movie id", file, row.line), "", None)
     if imdb_id and not re.fullmatch(r"(tt)?[0-9]{6,10}", imdb_id):

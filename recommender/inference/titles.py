@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rapidfuzz import fuzz, process
 
+from recommender.data.movielens import ID_PREFIX
 from recommender.data.ratings_csv import FilmReference
 from recommender.data.titles import (
     alternative_names,
@@ -33,7 +34,6 @@ from recommender.inference.name_similarity import (
 if TYPE_CHECKING:
     from recommender.index.collection import MovieCollection
 
-ID_PREFIX = "id:"
 YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
 MAX_OFFERED = 5
