@@ -262,7 +262,7 @@ def resolve_users(
         anyone = UserProfile.from_demographics(model)
         return list(users), lambda user: anyone.with_ratings(users[user])
     for user_id in users:
-        model.profile_row(user_id)
+        model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
     return users, lambda user_id: UserProfile.from_user(model, user_id, options.include_seen)
 
 

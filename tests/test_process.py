@@ -213,6 +213,7 @@ def test_trains_into_the_current_folder_without_a_home(tmp_path):
     done = run_process("train.py", "--data-dir", SAMPLE, *args, cwd=tmp_path / "here", HOME="/dev/null")
     assert done.returncode == 0, done.stderr
     assert "Next: python get_movies_data.py -f ../movies.txt --model .\n" in done.stdout
+    succeed("get_movies_data.py", "-f", "../movies.txt", "--model", ".", cwd=tmp_path / "here")
     assert all(line.startswith("warning: it is no better") for line in done.stderr.splitlines())
     load_model(tmp_path / "here")
 

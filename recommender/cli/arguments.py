@@ -66,14 +66,18 @@ def create_parser(description: str | None, epilog: str) -> argparse.ArgumentPars
 def refuse_overwriting(
     parser: argparse.ArgumentParser, output: Path | None, inputs: Sequence[Path | None], option: str = "--output"
 ) -> None:
-    """Exits with 2 where an output is one of the inputs, or in one that is a folder, under whatever name."""
+    """Exits with 2 where an output is one of the inputs, or in one that is a folder, under whatever name.
+
+    Who works in the folder of a model may write there.
+    """
     if output is None or output == STANDARD_STREAM:
         return
     reason = "which this command reads or a later step needs"
     for path in filter(None, inputs):
         if output.exists() and path.exists() and path.samefile(output):
             parser.error(f"{option} {output} would overwrite {path}, {reason}")
-        if not path.is_file() and real_path(output).is_relative_to(real_path(path)):
+        folder = real_path(path)
+        if not path.is_file() and folder != Path.cwd() and real_path(output).is_relative_to(folder):
             parser.error(f"{option} {output} would write into {path}, {reason}")
 
 
