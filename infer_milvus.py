@@ -253,7 +253,13 @@ def resolve_users(
     model: SavedModel, files: FilmFiles, options: QueryOptions
 ) -> tuple[Sequence[Any], Callable[[Any], UserProfile]]:
     """Returns the users that --users names, by id or name, and a function that returns the profile of one."""
-    users = files.load_new_users(options.users) if isinstance(options.users, Path) else model.user_ids.tolist()
+
+    def load_registered(user_id: int) -> UserProfile:
+        return UserProfile.from_user(model, user_id, options.include_seen)
+
+    if not isinstance(options.users, Path):
+        return model.user_ids.tolist(), load_registered
+    users = files.load_new_users(options.users)
     if isinstance(users, dict):
         if options.include_seen:
             raise RecommenderError(
@@ -263,7 +269,7 @@ def resolve_users(
         return list(users), lambda user: anyone.with_ratings(users[user])
     for user_id in users:
         model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
-    return users, lambda user_id: UserProfile.from_user(model, user_id, options.include_seen)
+    return users, load_registered
 
 
 def answer(options: QueryOptions) -> None:

@@ -42,7 +42,7 @@ from recommender.index.connection import MilvusConnection
 from recommender.index.filters import MovieFilter
 from recommender.inference.model_folder import SavedModel, load_model
 from recommender.inference.recommend import Query, compute_vectors, recommend
-from recommender.inference.user_vectors import RANKING_WEIGHTS, UserProfile, join_vectors
+from recommender.inference.user_vectors import UserProfile
 from recommender.scoring import exact_top_k
 
 K = 10
@@ -138,9 +138,8 @@ def print_processes(
 
 def query_vectors(model: SavedModel, collection: MovieCollection, user_ids: Sequence[int]) -> np.ndarray:
     """Returns float32[users, 400], the query vectors of users of the training data, ranked by `both`."""
-    rating_weight, taste_weight = RANKING_WEIGHTS["both"]
     users = [compute_vectors(model, collection, UserProfile.from_user(model, user_id)) for user_id in user_ids]
-    return np.array([join_vectors(rating_weight * user.rating, taste_weight * user.taste) for user in users])
+    return np.array([user.query("both") for user in users])
 
 
 def print_searches(collection: MovieCollection, queries: np.ndarray, vectors: np.ndarray) -> None:

@@ -125,13 +125,19 @@ def test_unmatched_films_of_several_files_are_in_one(trained, tmp_path):
     assert [row["film"] for row in csv.DictReader((tmp_path / "rest.csv").open())] == ["Nix"]
 
 
+def build_with(movie, trained, folder):
+    """Builds a collection with one more movie in a folder; returns the options that name its model."""
+    catalogue = (trained / "movies_origin.txt").read_text("utf-8") + f"{movie}\n"
+    (folder / "own.txt").write_text(catalogue, "utf-8")
+    model = ("--model", trained / "recommender_system.inference.model")
+    succeed("get_movies_data.py", "-f", "own.txt", *model, cwd=folder)
+    succeed("infer_milvus.py", "-i", *model, cwd=folder)
+    return model
+
+
 def test_ambiguous_films_are_named(trained, tmp_path):
     """Two films of one name in the catalogue: a year decides."""
-    catalogue = (trained / "movies_origin.txt").read_text("utf-8") + "9001::Alien (1999)::Drama\n"
-    (tmp_path / "own.txt").write_text(catalogue, "utf-8")
-    model = ("--model", trained / "recommender_system.inference.model")
-    succeed("get_movies_data.py", "-f", "own.txt", *model, cwd=tmp_path)
-    succeed("infer_milvus.py", "-i", *model, cwd=tmp_path)
+    model = build_with("9001::Alien (1999)::Drama", trained, tmp_path)
     (tmp_path / "mine.csv").write_text("title,rating\nAlien,5\nAlien (1979),5\nToy Story,3\n")
     done = succeed("infer_milvus.py", "--ratings", "mine.csv", "--unmatched", "rest.csv", *model, cwd=tmp_path)
     assert "mine.csv: 2 of 3 films matched\n  several movies match, add a year: Alien\n" in done.stderr
@@ -141,12 +147,8 @@ def test_ambiguous_films_are_named(trained, tmp_path):
 
 
 def test_films_of_one_name_and_year(trained, tmp_path):
-    """A year does not decide; the ids are offered, and a column movieId takes them."""
-    catalogue = (trained / "movies_origin.txt").read_text("utf-8") + "9001::Alien (1979)::Drama\n"
-    (tmp_path / "own.txt").write_text(catalogue, "utf-8")
-    model = ("--model", trained / "recommender_system.inference.model")
-    succeed("get_movies_data.py", "-f", "own.txt", *model, cwd=tmp_path)
-    succeed("infer_milvus.py", "-i", *model, cwd=tmp_path)
+    """A year does not decide; the ids are offered, and each kind of file takes them."""
+    model = build_with("9001::Alien (1979)::Drama", trained, tmp_path)
     (tmp_path / "mine.csv").write_text("title,year\nAlien,1979\n")
     args = ("infer_milvus.py", "--among", "mine.csv", *model)
     done = run_script(*args, "--unmatched", "rest.csv", cwd=tmp_path)

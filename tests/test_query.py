@@ -227,6 +227,25 @@ def test_default_order(served, tmp_path, options, by):
         assert (found == explicit) == (ranking == by)
 
 
+@pytest.mark.parametrize(
+    ("options", "minimum"),
+    [
+        (("--user", 42, "--by", "stars"), 50),
+        (("--like", "alien", "--by", "stars"), 50),
+        (("--by", "picks"), 0),
+        (("-a", 0), 50),
+        (("-a", 0, "--max-ratings", 90), 0),
+    ],
+    ids=str,
+)
+def test_default_bound_on_ratings(served, options, minimum):
+    everything = (*options, "-k", NUM_MOVIES)
+    found = query(served, *everything)
+    for bound in (0, 50, 70):
+        assert (found == query(served, *everything, "--min-ratings", bound)) == (bound == minimum)
+    assert len(query(served, *options)) == 5
+
+
 def test_default_order_of_many_users(served, tmp_path):
     (tmp_path / "seen.csv").write_text("user,title\nann,Alien\nann,Toy Story\nbob,The Matrix\n")
     (tmp_path / "rated.csv").write_text("user,title,rating\nann,Alien,\nann,Toy Story,\nbob,The Matrix,4\n")

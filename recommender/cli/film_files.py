@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from recommender.data.movielens import ID_PREFIX
 from recommender.data.ratings_csv import CsvRating, FilmReference, parse_films, parse_ratings_csv, parse_user_ids
-from recommender.data.titles import display_title, split_title
+from recommender.data.titles import display_title
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import atomic_write, read_bytes
 from recommender.index.collection import MovieCollection
@@ -127,31 +126,26 @@ class FilmFiles:
         num_matched = len(matches.movie_ids)
         total = num_matched + len(matches.ambiguous) + len(matches.unmatched)
         print(f"{name}: {num_matched:,} of {pluralize(total, 'film')} matched", file=sys.stderr)
-        twins = {film: titles for film, titles in matches.ambiguous.items() if len(set(map(year_of, titles))) == 1}
+        of_one_year: dict[FilmReference, list[Title]] = {}
+        of_several_years: dict[FilmReference, list[Title]] = {}
+        for film, titles in matches.ambiguous.items():
+            same_problem = of_one_year if len({title.year for title in titles}) == 1 else of_several_years
+            same_problem[film] = titles
         others = {
             "not in the catalogue": matches.unmatched,
-            "several movies match, add a year": {
-                film: titles for film, titles in matches.ambiguous.items() if film not in twins
-            },
-            "several movies match, write an id in place of the title": twins,
+            "several movies match, add a year": of_several_years,
+            "several movies match, write an id in place of the title": of_one_year,
         }
         for problem, films in others.items():
             if films:
                 print(f"  {problem}: {shorten(map(str, films))}", file=sys.stderr)
             for film, titles in films.items():
-                names = [display_title(title.title) for title in titles]
-                if film in twins:
-                    names = [f"{ID_PREFIX}{title.movie_id} {name}" for title, name in zip(titles, names, strict=True)]
-                self._unmatched.append((film, problem, "; ".join(names)))
+                similar = (title.with_id if film in of_one_year else display_title(title.title) for title in titles)
+                self._unmatched.append((film, problem, "; ".join(similar)))
         for note in notes:
             print(f"  {note}", file=sys.stderr)
         if self._unmatched_file is None and total - num_matched > MAX_NAMED:
             print("  for all of them, with similar titles: --unmatched FILE", file=sys.stderr)
-
-
-def year_of(title: Title) -> int | None:
-    """Returns the year at the end of a title."""
-    return split_title(title.title)[1]
 
 
 def ratings_by_user(rows: Iterable[CsvRating], movie_ids: Mapping[FilmReference, int]) -> dict[str, Ratings]:

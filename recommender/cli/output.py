@@ -79,10 +79,9 @@ def format_original_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def format_table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """Returns a table with titles as people write them, and reasons below each title, wrapped to the terminal."""
-    lines, headings = [], {}
-    for prefix in (SCORE_OF, PICK_OF):
-        if names := _name_headings(columns, prefix):
-            lines, headings = [f"{'':13}{prefix.capitalize().rstrip()}"], names
+    prefix = SCORE_OF if any(name.startswith(SCORE_OF) for name in columns) else PICK_OF
+    headings = _name_headings(columns, prefix)
+    lines = [f"{'':13}{prefix.capitalize().rstrip()}"] if headings else []
     headings = headings or {"score": "Score", "pick": "Pick" if "pick" in columns else ""}
     widths = {name: max(5, len(heading)) for name, heading in headings.items()}
     indent = " " * (13 + sum(number + 2 for number in widths.values()))

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from recommender.data.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
@@ -98,7 +98,8 @@ def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> Rat
     if not many_users and len({row.cells["user"] for row in rows}) > 1:
         raise DataError(f"{file}: ratings of several users; give them to --users FILE --output FILE")
     numbers = [_parse_number(row, file) for row in rows]
-    is_ten_point = columns.get("rating") is not None and _column_key(header[columns["rating"]]) == TEN_POINT_COLUMN
+    rating_column = header[columns["rating"]] if "rating" in columns else ""
+    is_ten_point = _column_key(rating_column) == TEN_POINT_COLUMN
     highest: dict[str, float] = {}
     for user, number in zip(users, numbers, strict=True):
         highest[user] = max(highest.get(user, 0), number) if number == number else highest.get(user, 0)
@@ -107,9 +108,7 @@ def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> Rat
         CsvRating(user, _parse_film(row, file), _to_stars(number, 10 if user in ten_point_users else 5, row, file))
         for user, number, row in zip(users, numbers, rows, strict=True)
     ]
-    if not any(highest.values()):
-        return RatingsCsv(ratings, [NO_RATINGS])
-    return RatingsCsv(ratings, _notes(columns, header, len(ten_point_users), len(highest), is_ten_point))
+    return RatingsCsv(ratings, _notes(highest, len(ten_point_users), rating_column if is_ten_point else None))
 
 
 def parse_films(raw: bytes, file: str) -> list[FilmReference]:
@@ -300,12 +299,19 @@ def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
     return max(0.5, number * 5 / scale)
 
 
-def _notes(
-    columns: dict[str, int], header: Sequence[str], num_ten_point: int, num_users: int, is_ten_point: bool
-) -> list[str]:
-    if is_ten_point:
-        return [f"{header[columns['rating']]!r} is out of 10: halved"]
+def _notes(highest: Mapping[str, float], num_ten_point: int, ten_point_column: str | None) -> list[str]:
+    """Returns how a file was understood.
+
+    Args:
+        highest: Each user's highest rating as the file has it, 0 for none.
+        num_ten_point: The number of users whose ratings are out of 10.
+        ten_point_column: The name of IMDb's column, if that is the column of ratings.
+    """
+    if not any(highest.values()):
+        return [NO_RATINGS]
+    if ten_point_column is not None:
+        return [f"{ten_point_column!r} is out of 10: halved"]
     if num_ten_point:
-        whose = f" of {num_ten_point} of {pluralize(num_users, 'user')}" if num_users > 1 else ""
+        whose = f" of {num_ten_point} of {pluralize(len(highest), 'user')}" if len(highest) > 1 else ""
         return [f"ratings{whose} go above 5, so they are out of 10: halved"]
     return []

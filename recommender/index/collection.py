@@ -154,7 +154,7 @@ class MovieCollection:
     def fetch(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:
         """Returns movies by id, reading each once; ids that are not in the collection are left out."""
         wanted = set(movie_ids)
-        if wanted - self._fetched.keys():
+        if wanted - self._fetched.keys():  # Of a successor, which is opened meanwhile, nothing has been fetched.
             new = self._read(lambda: self._get(list(wanted - self._fetched.keys())))
             self._fetched |= new
         return {movie_id: self._fetched[movie_id] for movie_id in wanted & self._fetched.keys()}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.data.features import UNKNOWN, demographic_profile_row
+from recommender.data.features import demographic_profile_row
 from recommender.data.titles import display_name
 from recommender.inference.model_folder import SavedModel
 from recommender.inference.user_vectors import (
@@ -102,7 +102,7 @@ def _demographic_parts(model: SavedModel, profile: UserProfile) -> tuple[list[st
 
     A user with training ratings has one part more, these: the difference from the profile without id.
     """
-    user_idx, *indices = model.profiles[profile.row]
+    indices = model.profiles[profile.row, 1:]
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
     labels, parts = [], []
     for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
@@ -110,7 +110,7 @@ def _demographic_parts(model: SavedModel, profile: UserProfile) -> tuple[list[st
             others = np.where(np.arange(len(indices)) == column, 0, indices)
             labels.append(label)
             parts.append(anonymous - model.profile_vectors[demographic_profile_row(*others)])
-    if user_idx != UNKNOWN:
+    if profile.has_training_ratings:
         labels.append("own ratings")
         parts.append(model.profile_vectors[profile.row] - anonymous)
     return labels, np.array(parts).reshape(len(parts), len(anonymous))

@@ -60,6 +60,16 @@ class Title(NamedTuple):
     names: tuple[str, ...] = ()
     """The names that the title gives, main name first, as normalized words; "" where they are still to be computed."""
 
+    @property
+    def year(self) -> int | None:
+        """The year at the title's end."""
+        return split_title(self.title)[1]
+
+    @property
+    def with_id(self) -> str:
+        """The title as it is offered, such as `id:1214 Alien (1979)`."""
+        return f"{ID_PREFIX}{self.movie_id} {display_title(self.title)}"
+
     def with_names(self) -> "Title":
         """Returns the title with its names."""
         if self.names:
@@ -108,7 +118,7 @@ class TitleMatcher:
 
     def __init__(self, titles: Iterable[Title]) -> None:
         self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
-        self._years = [split_title(title.title)[1] for title in self._titles]
+        self._years = [title.year for title in self._titles]
         self._names = [title.with_names().names for title in self._titles]
         self._keys = [[name.replace(" ", "") for name in names] for names in self._names]
         self._rows: dict[str, list[int]] = {}
@@ -261,9 +271,7 @@ def find_movie(collection: "MovieCollection", text: str) -> Title:
     if match.kind is not None and len(match.titles) == 1:
         return match.titles[0]
     shown = text if len(text) <= 80 else text[:80] + "..."
-    offered = "; ".join(
-        f"{ID_PREFIX}{title.movie_id} {display_title(title.title)}" for title in match.titles[:MAX_OFFERED]
-    )
+    offered = "; ".join(title.with_id for title in match.titles[:MAX_OFFERED])
     if match.kind is not None:
         raise TitleError(f"several movies match {shown!r}; choose one by its id: {offered}")
     hint = f"choose one by its id: {offered}" if offered else "nor is a similar one"
