@@ -20,13 +20,13 @@ from recommender.cli.arguments import (
     refuse_overwriting,
 )
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.lines import DataError
-from recommender.data.movielens import Movie, parse_movies
-from recommender.data.movies_data import write_movies_data
-from recommender.data.titles import title_key
+from recommender.movielens.lines import DataError
+from recommender.movielens.catalogue import Movie, parse_movies
+from recommender.movielens.movies_data import write_movies_data
+from recommender.films.titles import title_key
 from recommender.errors import pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
-from recommender.inference.model_folder import SavedModel, load_model, saved_catalogues
+from recommender.store import SavedModel, load_model, saved_catalogues
 
 MAX_RENAMED = 0.1
 """Upper bound on the share of the training movies that may have another title in the catalogue."""

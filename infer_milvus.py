@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recommender.cli.film_files import FilmFiles
+from recommender.films.film_files import FilmFiles
 from recommender.cli.output import (
     VERBOSE_COLUMNS,
     format_json,
@@ -29,18 +29,18 @@ from recommender.cli.output import (
 )
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS, QueryOptions, parse_args
-from recommender.data.features import encode_movies
-from recommender.data.movielens import ID_PREFIX
-from recommender.data.movies_data import read_movies_data
+from recommender.movielens.encoding import encode_movies
+from recommender.movielens.catalogue import ID_PREFIX
+from recommender.movielens.movies_data import read_movies_data
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
-from recommender.index.build import build_collection, embed_catalogue
-from recommender.index.collection import ALIAS, MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.index.filters import MovieFilter, is_in
-from recommender.inference.explain import has_reasons
-from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import (
+from recommender.milvus.build import build_collection, embed_catalogue
+from recommender.milvus.collection import ALIAS, MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter, is_in
+from recommender.reasons import has_reasons
+from recommender.store import SavedModel, load_model
+from recommender.lists import (
     Query,
     excluded_for_any,
     predict_rating,
@@ -49,8 +49,8 @@ from recommender.inference.recommend import (
     recommend_together,
     taste_similarities,
 )
-from recommender.inference.titles import find_movie
-from recommender.inference.user_vectors import UserProfile, default_ranking
+from recommender.films.matching import find_movie
+from recommender.users import UserProfile, default_ranking
 
 
 def resolve_profile(model: SavedModel, files: FilmFiles, options: QueryOptions) -> UserProfile:
@@ -192,7 +192,7 @@ def predict_one(
     model: SavedModel, files: FilmFiles, towers: Sequence[Callable[..., Any]], options: QueryOptions
 ) -> None:
     """Prints the predicted rating of one movie twice, through Milvus and by the towers in Paddle."""
-    from recommender.models.embed import embed_movies, embed_profiles
+    from recommender.stars.embed import embed_movies, embed_profiles
 
     collection = files.collection
     text = options.movie or ""
@@ -280,7 +280,7 @@ def answer(options: QueryOptions) -> None:
         catalogue = embed_catalogue(model, read_movies_data(options.movies_data, model.vocabularies))
         print("get infer vectors finished!", file=sys.stderr)
     if options.movie is not None:
-        from recommender.models.embed import load_tower
+        from recommender.stars.embed import load_tower
 
         towers = [load_tower(model.tower_path(name)) for name in ("user_tower", "movie_tower")]
     with MilvusConnection(options.uri, options.token, options.tls_ca, options.wait, create=options.infer) as connection:

@@ -25,23 +25,23 @@ from recommender.cli.arguments import (
     refuse_overwriting,
 )
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.data.download import RELEASES, ensure_downloaded
-from recommender.data.movielens import MovieLens, format_movies
-from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.movielens.download import RELEASES, ensure_downloaded
+from recommender.movielens.catalogue import MovieLens, format_movies
+from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.errors import Step
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings
 from recommender.evaluation.metrics import RankingMetrics, RatingMetrics
 from recommender.files import FileError, check_writable, read_bytes
-from recommender.inference.model_folder import saved_catalogues
-from recommender.inference.user_vectors import fit_user_prior
-from recommender.models.embed import embed_movies, embed_profiles, save_towers
-from recommender.models.paddle_setup import paddle
-from recommender.training.curve import plot_training_curve
-from recommender.training.processes import TrainingError, barrier, init_device
-from recommender.training.save import ModelData, ServingArrays, check_output, save_model
-from recommender.training.taste import TasteConfig, taste_vectors, train_taste
-from recommender.training.two_tower import Epoch, TrainConfig, TrainResult, train_model
+from recommender.store import saved_catalogues
+from recommender.users import fit_user_prior
+from recommender.stars.embed import embed_movies, embed_profiles, save_towers
+from recommender.paddle_setup import paddle
+from recommender.stars.curve import plot_training_curve
+from recommender.stars.processes import TrainingError, barrier, init_device
+from recommender.save import ModelData, ServingArrays, check_output, save_model
+from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
+from recommender.stars.fusion_training import Epoch, TrainConfig, TrainResult, train_model
 
 
 def _releases() -> str:

@@ -32,9 +32,9 @@ from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Split, split_and_encode
-from recommender.data.movielens import MovieLens
-from recommender.data.releases import read_movielens
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Split, split_and_encode
+from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
 
 PARTS = ("lists", "ratings", "protocols")

@@ -39,19 +39,19 @@ from tables import Table
 from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS
-from recommender.data.dataset import Split
-from recommender.data.movielens import MovieLens
-from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.movielens.split import Split
+from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.evaluation.evaluate import evaluate_ratings, weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics
-from recommender.index.build import Catalogue, build_collection, embed_catalogue
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import Query, recommend
-from recommender.inference.user_vectors import RANKING_WEIGHTS, STAR_WEIGHT, UserProfile, split_vectors
+from recommender.milvus.build import Catalogue, build_collection, embed_catalogue
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.store import SavedModel, load_model
+from recommender.lists import Query, recommend
+from recommender.users import RANKING_WEIGHTS, STAR_WEIGHT, UserProfile, split_vectors
 from recommender.scoring import COSINE_SCALE
-from recommender.training.taste import taste_vectors
+from recommender.picks.taste_training import taste_vectors
 
 PARTS = ("ratings", "rankings", "options", "new-users", "new-movies")
 STAR_WEIGHTS = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1)

@@ -26,11 +26,11 @@ from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import held_out_rows, split_and_encode
-from recommender.data.releases import read_movielens
-from recommender.models.two_tower import FusionModel
-from recommender.training.taste import TasteConfig, train_taste
-from recommender.training.two_tower import (
+from recommender.movielens.split import held_out_rows, split_and_encode
+from recommender.movielens.releases import read_movielens
+from recommender.stars.fusion import FusionModel
+from recommender.picks.taste_training import TasteConfig, train_taste
+from recommender.stars.fusion_training import (
     TrainConfig,
     create_optimizer,
     draw_batch,

@@ -5,9 +5,9 @@ from ours import TasteRanker
 from rankings import LISTS_NAME_WIDTH, liked
 from tables import Table
 
-from recommender.data.dataset import held_out_rows, split_and_encode
-from recommender.data.features import UNKNOWN
-from recommender.data.movielens import MovieLens
+from recommender.movielens.split import held_out_rows, split_and_encode
+from recommender.movielens.encoding import UNKNOWN
+from recommender.movielens.catalogue import MovieLens
 from recommender.evaluation.metrics import USER_BATCH, interaction_mask
 
 SHARE = 0.05

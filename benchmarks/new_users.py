@@ -16,13 +16,13 @@ from rivals import (
 )
 from tables import Table
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
-from recommender.data.features import demographic_profile_row
-from recommender.data.movielens import MovieLens
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
+from recommender.movielens.encoding import demographic_profile_row
+from recommender.movielens.catalogue import MovieLens
 from recommender.errors import pluralize
 from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, RatingMetrics, rating_metrics
-from recommender.inference.user_vectors import RANKING_WEIGHTS, UserPrior, fit_user_prior
+from recommender.users import RANKING_WEIGHTS, UserPrior, fit_user_prior
 
 NUM_LIKED = (1, 3, 5, 10)
 NUM_RATED = (5, 10)

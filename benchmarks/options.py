@@ -4,11 +4,11 @@ import numpy as np
 from rankings import COLUMNS, LISTS_NAME_WIDTH, K, ListTest, liked
 from tables import Table
 
-from recommender.data.dataset import Split
+from recommender.movielens.split import Split
 from recommender.evaluation.metrics import interaction_mask, ndcg
-from recommender.index.build import Catalogue
-from recommender.inference.rerank import diversify, fuse_ranks, normalize_rows, num_candidates
-from recommender.inference.user_vectors import RANKING_WEIGHTS, join_vectors
+from recommender.milvus.build import Catalogue
+from recommender.rerank import diversify, fuse_ranks, normalize_rows, num_candidates
+from recommender.users import RANKING_WEIGHTS, join_vectors
 from recommender.scoring import top_k_indices
 
 VARIETIES = (0.25, 0.5, 0.75, 1)

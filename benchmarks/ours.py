@@ -4,15 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recommender.data.dataset import Ratings, Split, held_out_rows, split_and_encode
-from recommender.data.movielens import MovieLens
+from recommender.movielens.split import Ratings, Split, held_out_rows, split_and_encode
+from recommender.movielens.catalogue import MovieLens
 from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics
-from recommender.inference.user_vectors import RANKING_WEIGHTS, TasteParameters
-from recommender.models.embed import embed_movies, embed_profiles
+from recommender.users import RANKING_WEIGHTS, TasteParameters
+from recommender.stars.embed import embed_movies, embed_profiles
 from recommender.scoring import predict_ratings
-from recommender.training.taste import TasteConfig, taste_vectors, train_taste
-from recommender.training.two_tower import TrainConfig, train_model
+from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
+from recommender.stars.fusion_training import TrainConfig, train_model
 
 VALIDATION_SHARE = 0.1
 NEW_SHARE = 0.1

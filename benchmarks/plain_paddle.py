@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recommender.data.dataset import Dataset
-from recommender.data.features import DEMOGRAPHIC_SIZES, NUM_RESERVED, Vocabularies
-from recommender.models.paddle_setup import F, nn, paddle
+from recommender.movielens.split import Dataset
+from recommender.movielens.encoding import DEMOGRAPHIC_SIZES, NUM_RESERVED, Vocabularies
+from recommender.paddle_setup import F, nn, paddle
 
 
 class PlainModel(nn.Layer):

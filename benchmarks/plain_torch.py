@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recommender.data.dataset import Dataset
-from recommender.data.features import DEMOGRAPHIC_SIZES, NUM_RESERVED, Vocabularies
+from recommender.movielens.split import Dataset
+from recommender.movielens.encoding import DEMOGRAPHIC_SIZES, NUM_RESERVED, Vocabularies
 
 
 class PlainModel(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from tables import Table
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings, Split
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.evaluation.metrics import USER_BATCH, Ranking, interaction_mask, ndcg
 from recommender.scoring import top_k_indices
 

@@ -17,13 +17,13 @@ from rankings import liked, profile_matrix
 from scipy.linalg import inv
 from scipy.sparse import csr_array, csr_matrix, diags_array
 
-from recommender.data.dataset import Dataset, Ratings, Split
-from recommender.data.features import DEMOGRAPHIC_SIZES
+from recommender.movielens.split import Dataset, Ratings, Split
+from recommender.movielens.encoding import DEMOGRAPHIC_SIZES
 from recommender.errors import RecommenderError
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
 from recommender.evaluation.evaluate import most_popular
 from recommender.evaluation.metrics import Ranking
-from recommender.models.paddle_setup import F, nn, paddle
+from recommender.paddle_setup import F, nn, paddle
 
 SETTINGS = Path(__file__).parent / "settings.json"
 """The chosen settings by data set and model, written by `tune.py`."""

@@ -26,12 +26,12 @@ from tables import Table
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN, PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.movies_data import read_movies_data
+from recommender.movielens.movies_data import read_movies_data
 from recommender.errors import RecommenderError
-from recommender.index.build import INDEX_PARAMS, embed_catalogue
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.model_folder import load_model
+from recommender.milvus.build import INDEX_PARAMS, embed_catalogue
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.store import load_model
 
 K = 10
 NUM_QUERIES = 500

@@ -33,16 +33,16 @@ from tables import Table
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.movielens import Movie
-from recommender.data.movies_data import read_movies_data
-from recommender.data.releases import DEFAULT_DATA_DIR
+from recommender.movielens.catalogue import Movie
+from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.releases import DEFAULT_DATA_DIR
 from recommender.errors import RecommenderError
-from recommender.index.collection import ALIAS, SEARCH_BATCH, MovieCollection, search_collection
-from recommender.index.connection import MilvusConnection
-from recommender.index.filters import MovieFilter
-from recommender.inference.model_folder import SavedModel, load_model
-from recommender.inference.recommend import Query, compute_vectors, recommend
-from recommender.inference.user_vectors import UserProfile
+from recommender.milvus.collection import ALIAS, SEARCH_BATCH, MovieCollection, search_collection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter
+from recommender.store import SavedModel, load_model
+from recommender.lists import Query, compute_vectors, recommend
+from recommender.users import UserProfile
 from recommender.scoring import exact_top_k
 
 K = 10

@@ -20,8 +20,8 @@ from machine import num_threads
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Split, held_out_rows, split_and_encode
-from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.movielens.split import Split, held_out_rows, split_and_encode
+from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 
 PROGRAMS = ("paddle", "torch", "torch-distinct", "project")
 WARM_UP_SECONDS = 1
@@ -46,8 +46,8 @@ def create_step(program: str, split: Split, batch_size: int) -> Step:
 
 def create_project_step(split: Split, batch_size: int) -> Step:
     """Returns the step of this project."""
-    from recommender.models.two_tower import FusionModel
-    from recommender.training.two_tower import TrainConfig, create_optimizer, draw_batch, train_step
+    from recommender.stars.fusion import FusionModel
+    from recommender.stars.fusion_training import TrainConfig, create_optimizer, draw_batch, train_step
 
     config = TrainConfig(batch_size=batch_size)
     model = FusionModel(split.train.num_users, split.vocabularies)

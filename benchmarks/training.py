@@ -40,11 +40,11 @@ from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Split, held_out_rows
-from recommender.data.movielens import MovieLens
-from recommender.data.releases import DEFAULT_DATA_DIR, read_movielens
-from recommender.training.taste import TasteConfig, train_taste
-from recommender.training.two_tower import Epoch, TrainConfig, train_model
+from recommender.movielens.split import Split, held_out_rows
+from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.picks.taste_training import TasteConfig, train_taste
+from recommender.stars.fusion_training import Epoch, TrainConfig, train_model
 
 CONFIG = TrainConfig()
 THIS_PROJECT = f"this project, batch {CONFIG.batch_size}"

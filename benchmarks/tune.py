@@ -33,13 +33,14 @@ from tables import Table
 
 from recommender.cli.arguments import PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.data.dataset import Dataset, Split
-from recommender.data.movielens import MovieLens
-from recommender.data.releases import read_movielens
+from recommender.movielens.split import Dataset, Split
+from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
-from recommender.inference import user_vectors
-from recommender.models import two_tower as two_tower_model
-from recommender.training import edlae_init, taste, two_tower
+from recommender import users as user_vectors
+from recommender.stars import fusion as two_tower_model
+from recommender.picks import closed_form as edlae_init, taste_training as taste
+from recommender.stars import fusion_training as two_tower
 
 NUM_STATED = 3
 """Number of liked movies that new users state."""

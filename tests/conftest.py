@@ -20,7 +20,7 @@ from milvus_server import Server
 import get_movies_data
 import infer_milvus
 import train
-from recommender.inference.model_folder import SavedModel
+from recommender.store import SavedModel
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
@@ -106,7 +106,7 @@ def milvus_environment(options: dict[str, Any]) -> dict[str, str]:
 
 def load_everything(model: SavedModel) -> None:
     """Loads and verifies all files of a model, which no single query does."""
-    from recommender.models.embed import load_tower
+    from recommender.stars.embed import load_tower
 
     arrays = ("user_ids", "profiles", "profile_vectors", "histories", "user_prior")
     for name in (*arrays, "taste", "movies", "vocabularies"):

@@ -12,11 +12,11 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from recommender.data.dataset import RATING_DTYPE, RatingHistories
-from recommender.data.features import Vocabularies, Vocabulary
-from recommender.inference.model_folder import SavedModel
-from recommender.inference.user_vectors import MovieEmbeddings, TasteParameters, UserPrior
-from recommender.training.save import ModelData, ServingArrays, save_model
+from recommender.movielens.split import RATING_DTYPE, RatingHistories
+from recommender.movielens.encoding import Vocabularies, Vocabulary
+from recommender.store import SavedModel
+from recommender.users import MovieEmbeddings, TasteParameters, UserPrior
+from recommender.save import ModelData, ServingArrays, save_model
 
 
 def create_model(number: int) -> ModelData:

@@ -5,7 +5,7 @@ import pytest
 from rivals import autoencoder_weights, demographic_predictions, nearest
 from scipy.sparse import csr_array
 
-from recommender.data.dataset import Ratings
+from recommender.movielens.split import Ratings
 from recommender.evaluation.baselines import baseline_predictions, damped_mean
 from recommender.evaluation.metrics import rating_metrics
 

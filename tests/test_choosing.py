@@ -11,9 +11,9 @@ import pytest
 from conftest import SAMPLE, fail, succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.movielens import parse_movies
-from recommender.inference.model_folder import load_model
-from recommender.inference.rerank import RANK_CONSTANT
+from recommender.movielens.catalogue import parse_movies
+from recommender.store import load_model
+from recommender.rerank import RANK_CONSTANT
 
 MINE = SAMPLE / "my_ratings.csv"
 PEOPLE = {

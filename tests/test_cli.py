@@ -11,10 +11,10 @@ from conftest import SAMPLE, fail, run_process, run_script, succeed
 import train
 from recommender import files
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.features import demographic_profile_row
-from recommender.data.movies_data import read_movies_data
-from recommender.index.build import embed_catalogue
-from recommender.inference.model_folder import load_model
+from recommender.movielens.encoding import demographic_profile_row
+from recommender.movielens.movies_data import read_movies_data
+from recommender.milvus.build import embed_catalogue
+from recommender.store import load_model
 from recommender.scoring import exact_top_k
 
 

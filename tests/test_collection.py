@@ -6,14 +6,14 @@ import time
 import numpy as np
 import pytest
 
-from recommender.data.movielens import Movie
-from recommender.data.titles import title_key
-from recommender.index.build import Catalogue, _check_recall, build_collection
-from recommender.index.collection import ALIAS, MovieCollection, current_collection
-from recommender.index.connection import DataType, MilvusConnection, MilvusError
-from recommender.index.filters import MovieFilter, all_of, is_in
-from recommender.index.metadata import METADATA_PROPERTY, CollectionMetadata
-from recommender.inference.titles import Title
+from recommender.movielens.catalogue import Movie
+from recommender.films.titles import title_key
+from recommender.milvus.build import Catalogue, _check_recall, build_collection
+from recommender.milvus.collection import ALIAS, MovieCollection, current_collection
+from recommender.milvus.connection import DataType, MilvusConnection, MilvusError
+from recommender.milvus.filters import MovieFilter, all_of, is_in
+from recommender.milvus.metadata import METADATA_PROPERTY, CollectionMetadata
+from recommender.films.matching import Title
 from recommender.scoring import exact_top_k
 
 

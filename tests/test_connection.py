@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import fail
 
-from recommender.data.movielens import Movie
+from recommender.movielens.catalogue import Movie
 from recommender.errors import Step
-from recommender.index.build import Catalogue, build_collection
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import (
+from recommender.milvus.build import Catalogue, build_collection
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import (
     MilvusConnection,
     MilvusError,
     MilvusException,

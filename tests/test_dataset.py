@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recommender.data.dataset import (
+from recommender.movielens.split import (
     RATING_DTYPE,
     RatingHistories,
     Ratings,
@@ -10,8 +10,8 @@ from recommender.data.dataset import (
     held_out_rows,
     split_and_encode,
 )
-from recommender.data.features import NUM_DEMOGRAPHIC_PROFILES, UNKNOWN
-from recommender.data.movielens import Movie, MovieLens, User
+from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, UNKNOWN
+from recommender.movielens.catalogue import Movie, MovieLens, User
 
 USERS = [User(8, "M", 1, 0), User(3, "F", 56, 20), User(5, "F", 25, 7)]
 MOVIES = [Movie(40, "B (1990)", ("War",)), Movie(7, "A (1991)", ("Drama", "War")), Movie(9, "C (1992)", ("Drama",))]

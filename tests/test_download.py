@@ -10,8 +10,8 @@ import zipfile
 import pytest
 from conftest import PROJECT
 
-from recommender.data.download import RELEASES, download_archive, ensure_downloaded
-from recommender.data.lines import DataError
+from recommender.movielens.download import RELEASES, download_archive, ensure_downloaded
+from recommender.movielens.lines import DataError
 
 
 @pytest.fixture
@@ -89,10 +89,10 @@ def test_failed_download_keeps_an_existing_folder(tmp_path):
 
 
 def run_module(folder):
-    """Runs `python -m recommender.data.download`, as make demo does, without a network."""
+    """Runs `python -m recommender.movielens.download`, as make demo does, without a network."""
     shutil.copytree(PROJECT / "recommender", folder / "recommender", dirs_exist_ok=True)
     environment = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1")
-    command = [sys.executable, "-m", "recommender.data.download"]
+    command = [sys.executable, "-m", "recommender.movielens.download"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.inference.user_vectors import history_weights
-from recommender.training import edlae_init as module
-from recommender.training.edlae_init import Dropout, edlae_init, edlae_weights, scale_features, squared_norms
+from recommender.users import history_weights
+from recommender.picks import closed_form as module
+from recommender.picks.closed_form import Dropout, edlae_init, edlae_weights, scale_features, squared_norms
 
 NUM_USERS, NUM_MOVIES, NUM_DEMOGRAPHICS = 60, 9, 4
 NO_DROPOUT = Dropout(0, 0, 0)

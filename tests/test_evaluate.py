@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recommender.data.dataset import Dataset, Ratings, Split
-from recommender.data.features import MovieFeatures, Vocabularies, Vocabulary
+from recommender.movielens.split import Dataset, Ratings, Split
+from recommender.movielens.encoding import MovieFeatures, Vocabularies, Vocabulary
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings
 from recommender.evaluation.metrics import evaluate_rankings, rating_metrics
 

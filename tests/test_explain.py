@@ -5,15 +5,15 @@ import pytest
 from conftest import succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.features import demographic_profile_row
-from recommender.data.movielens import Movie
-from recommender.index.build import build_collection, embed_catalogue
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.explain import Contributions, has_reasons, split_query
-from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import Query, compute_vectors, recommend
-from recommender.inference.user_vectors import UserProfile
+from recommender.movielens.encoding import demographic_profile_row
+from recommender.movielens.catalogue import Movie
+from recommender.milvus.build import build_collection, embed_catalogue
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.reasons import Contributions, has_reasons, split_query
+from recommender.store import load_model
+from recommender.lists import Query, compute_vectors, recommend
+from recommender.users import UserProfile
 
 OWN_MOVIE = Movie(9001, "Robots, The (2031)", ("Sci-Fi", "Horror"))
 """A movie that training has not seen."""

@@ -8,7 +8,7 @@ import pytest
 from conftest import SAMPLE, fail, run_process, start_script, succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.inference.model_folder import load_model
+from recommender.store import load_model
 
 pytestmark = pytest.mark.server
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.data.features import (
+from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     UNKNOWN,
     Vocabulary,
@@ -13,7 +13,7 @@ from recommender.data.features import (
     encode_profiles,
     genre_key,
 )
-from recommender.data.movielens import Movie, User
+from recommender.movielens.catalogue import Movie, User
 
 USERS = [User(3, "F", 56, 20), User(8, "M", 1, 0), User(9, "M", 25, 4)]
 MOVIES = [

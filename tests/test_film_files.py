@@ -7,8 +7,8 @@ import re
 import pytest
 from conftest import SAMPLE, fail, run_script, succeed
 
-from recommender.cli.film_files import ratings_by_user, shorten
-from recommender.data.ratings_csv import CsvRating, FilmReference
+from recommender.films.film_files import ratings_by_user, shorten
+from recommender.films.exports import CsvRating, FilmReference
 
 MINE = SAMPLE / "my_ratings.csv"
 NAN = float("nan")

@@ -10,12 +10,12 @@ import pytest
 from conftest import milvus_environment, succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.titles import title_key
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.index.filters import MovieFilter, all_of, is_in, is_not_in, range_conditions, string_literal
-from recommender.inference.model_folder import load_model
-from recommender.inference.titles import find_movie
+from recommender.films.titles import title_key
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter, all_of, is_in, is_not_in, range_conditions, string_literal
+from recommender.store import load_model
+from recommender.films.matching import find_movie
 
 
 @pytest.mark.parametrize(

@@ -23,19 +23,19 @@ import get_movies_data
 import infer_milvus
 import train
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.features import INDEX_DIM, UNKNOWN, encode_movies
-from recommender.data.lines import DataError
-from recommender.data.movielens import format_movies, parse_movies
-from recommender.data.movies_data import read_movies_data
-from recommender.data.ratings_csv import FilmReference, parse_user_ids
-from recommender.data.ratings_table import DAT, parse_ratings
-from recommender.data.releases import parse_users_dat
-from recommender.data.titles import split_title, title_key
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection, MilvusError
-from recommender.index.filters import MovieFilter
-from recommender.inference.model_folder import ModelError, compute_fingerprint, load_model
-from recommender.inference.titles import MatchKind, Title, TitleMatcher
+from recommender.movielens.encoding import INDEX_DIM, UNKNOWN, encode_movies
+from recommender.movielens.lines import DataError
+from recommender.movielens.catalogue import format_movies, parse_movies
+from recommender.movielens.movies_data import read_movies_data
+from recommender.films.exports import FilmReference, parse_user_ids
+from recommender.movielens.ratings_table import DAT, parse_ratings
+from recommender.movielens.releases import parse_users_dat
+from recommender.films.titles import split_title, title_key
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection, MilvusError
+from recommender.milvus.filters import MovieFilter
+from recommender.store import ModelError, compute_fingerprint, load_model
+from recommender.films.matching import MatchKind, Title, TitleMatcher
 
 pytestmark = pytest.mark.fuzz
 

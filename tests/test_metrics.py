@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recommender.data.dataset import Ratings
+from recommender.movielens.split import Ratings
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import (
     RankingMetrics,

@@ -16,18 +16,18 @@ from evaluate import load
 from options import Lists, pair_gains
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER
-from recommender.data.dataset import held_out_rows
-from recommender.data.features import demographic_profile_row, encode_movies
-from recommender.data.movies_data import read_movies_data
-from recommender.data.releases import read_movielens
-from recommender.data.titles import split_title
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.index.filters import MovieFilter
-from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import Query, recommend, taste_similarities
-from recommender.inference.user_vectors import UserProfile
-from recommender.models.embed import embed_movies, load_tower
+from recommender.movielens.split import held_out_rows
+from recommender.movielens.encoding import demographic_profile_row, encode_movies
+from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.releases import read_movielens
+from recommender.films.titles import split_title
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter
+from recommender.store import load_model
+from recommender.lists import Query, recommend, taste_similarities
+from recommender.users import UserProfile
+from recommender.stars.embed import embed_movies, load_tower
 from recommender.scoring import exact_top_k
 
 pytestmark = pytest.mark.ml1m

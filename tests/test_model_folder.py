@@ -17,13 +17,13 @@ from conftest import PROJECT, SAMPLE, load_everything
 from small_model import assert_whole, catalogue_of, save
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.features import NUM_DEMOGRAPHIC_PROFILES, encode_movies, encode_profiles
-from recommender.data.releases import read_movielens
+from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, encode_movies, encode_profiles
+from recommender.movielens.releases import read_movielens
 from recommender.errors import RecommenderError
 from recommender.files import FileError
-from recommender.inference.model_folder import FORMAT_VERSION, ModelError, load_model, saved_catalogues
-from recommender.models.embed import embed_movies, load_tower
-from recommender.training.save import check_output
+from recommender.store import FORMAT_VERSION, ModelError, load_model, saved_catalogues
+from recommender.stars.embed import embed_movies, load_tower
+from recommender.save import check_output
 
 LONG_AGO = time.time() - 7200
 """A time at which no training that is still running has begun."""

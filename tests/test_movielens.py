@@ -9,10 +9,10 @@ from conftest import SAMPLE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.data import ratings_table
-from recommender.data.lines import DataError, decode_lines
-from recommender.data.movielens import Movie, User
-from recommender.data.releases import read_movielens
+from recommender.movielens import ratings_table
+from recommender.movielens.lines import DataError, decode_lines
+from recommender.movielens.catalogue import Movie, User
+from recommender.movielens.releases import read_movielens
 from recommender.errors import RecommenderError
 
 USERS = b"1::M::25::12::00000\n2::F::56::0::00000-1\n"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.data.features import build_vocabularies
-from recommender.data.lines import DataError
-from recommender.data.movielens import Movie
-from recommender.data.movies_data import OovCounts, read_movies_data, write_movies_data
+from recommender.movielens.encoding import build_vocabularies
+from recommender.movielens.lines import DataError
+from recommender.movielens.catalogue import Movie
+from recommender.movielens.movies_data import OovCounts, read_movies_data, write_movies_data
 from recommender.files import FileError
 
 MOVIES = [

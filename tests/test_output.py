@@ -20,9 +20,9 @@ from recommender.cli.output import (
     to_row,
     write_csv,
 )
-from recommender.data.movielens import Movie
-from recommender.inference.explain import Reason
-from recommender.inference.recommend import Recommendation
+from recommender.movielens.catalogue import Movie
+from recommender.reasons import Reason
+from recommender.lists import Recommendation
 
 NOTICE = (SAMPLE / "notice.txt").read_text("utf-8").strip()
 MOVIES = [

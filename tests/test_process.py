@@ -16,8 +16,8 @@ from conftest import PROJECT, SAMPLE, fail, run_process, start_script, succeed
 from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths
 from recommender.cli.process import run_and_report
 from recommender.errors import RecommenderError, Step
-from recommender.inference.model_folder import load_model
-from recommender.models.paddle_setup import preserve_num_threads
+from recommender.store import load_model
+from recommender.paddle_setup import preserve_num_threads
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_kill_while_inserting_keeps_the_old_collection(trained, tmp_path):
 
 
 HOLD = """
-from recommender.index.connection import MilvusConnection
+from recommender.milvus.connection import MilvusConnection
 with MilvusConnection("recommender_demo.db"):
     print(1, flush=True)
     input()

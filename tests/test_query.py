@@ -10,8 +10,8 @@ import pytest
 from conftest import SAMPLE, fail, run_script, succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.titles import display_title
-from recommender.inference.model_folder import load_model
+from recommender.films.titles import display_title
+from recommender.store import load_model
 
 NUM_MOVIES = 211
 

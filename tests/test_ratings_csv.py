@@ -13,14 +13,14 @@ from conftest import SAMPLE, fail
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.cli.film_files import FilmFiles
-from recommender.data.lines import DataError
-from recommender.data.movielens import parse_movies
-from recommender.data.ratings_csv import NO_RATINGS, FilmReference, parse_ratings_csv, parse_user_ids
-from recommender.index.build import Catalogue, build_collection
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.titles import match_films
+from recommender.films.film_files import FilmFiles
+from recommender.movielens.lines import DataError
+from recommender.movielens.catalogue import parse_movies
+from recommender.films.exports import NO_RATINGS, FilmReference, parse_ratings_csv, parse_user_ids
+from recommender.milvus.build import Catalogue, build_collection
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.films.matching import match_films
 
 
 def by_title(title, year=None):

@@ -10,10 +10,10 @@ import pytest
 from conftest import PROJECT, fail, succeed
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.ratings_csv import FilmReference
-from recommender.data.releases import read_movielens
-from recommender.inference.model_folder import load_model
-from recommender.inference.titles import Title, TitleMatcher
+from recommender.films.exports import FilmReference
+from recommender.movielens.releases import read_movielens
+from recommender.store import load_model
+from recommender.films.matching import Title, TitleMatcher
 
 pytestmark = pytest.mark.ml1m
 

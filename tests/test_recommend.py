@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.movielens import Movie
-from recommender.index.build import build_collection, embed_catalogue
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.index.filters import MovieFilter
-from recommender.inference import recommend as recommend_module
-from recommender.inference.model_folder import load_model
-from recommender.inference.recommend import (
+from recommender.movielens.catalogue import Movie
+from recommender.milvus.build import build_collection, embed_catalogue
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter
+from recommender import lists as recommend_module
+from recommender.store import load_model
+from recommender.lists import (
     Query,
     compute_vectors,
     predict_rating,
@@ -19,7 +19,7 @@ from recommender.inference.recommend import (
     recommend,
     taste_similarities,
 )
-from recommender.inference.user_vectors import RATING_VARIANCE, UserProfile, load_history
+from recommender.users import RATING_VARIANCE, UserProfile, load_history
 
 OWN_MOVIE = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
 """A movie that training has not seen."""

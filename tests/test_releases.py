@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import fail, succeed
 
-from recommender.data.dataset import held_out_rows, split_and_encode
-from recommender.data.download import RELEASES
-from recommender.data.lines import DataError
-from recommender.data.movielens import Movie, User, format_movies, parse_movies
-from recommender.data.releases import GENRES_100K, OCCUPATIONS_100K, parse_users_100k, read_movielens
+from recommender.movielens.split import held_out_rows, split_and_encode
+from recommender.movielens.download import RELEASES
+from recommender.movielens.lines import DataError
+from recommender.movielens.catalogue import Movie, User, format_movies, parse_movies
+from recommender.movielens.releases import GENRES_100K, OCCUPATIONS_100K, parse_users_100k, read_movielens
 
 FLAGS = {"Drama": "0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0", "unknown": "1" + "|0" * 18}
 ML_100K = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recommender.inference.rerank import MAX_TRADE_OFF, RANK_CONSTANT, diversify, fuse_ranks, normalize_rows
+from recommender.rerank import MAX_TRADE_OFF, RANK_CONSTANT, diversify, fuse_ranks, normalize_rows
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from test_collection import build, collection_names, connect, open_collection, u
 from test_connection import PASSWORDS as SPECIAL_PASSWORDS
 from test_connection import assert_hidden
 
-from recommender.data.movielens import Movie
-from recommender.index.connection import MilvusConnection
-from recommender.index.metadata import METADATA_PROPERTY, CollectionMetadata
+from recommender.movielens.catalogue import Movie
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.metadata import METADATA_PROPERTY, CollectionMetadata
 
 pytestmark = pytest.mark.server
 

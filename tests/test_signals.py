@@ -19,7 +19,7 @@ from conftest import SAMPLE, TRIALS, load_everything, run_script, start_script, 
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN
 from recommender.cli.process import SIGNALS
-from recommender.inference.model_folder import load_model
+from recommender.store import load_model
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 FIRST_GUESS = {"train.py": 2.5, "get_movies_data.py": 0.3, "infer_milvus.py -i": 2.0, "infer_milvus.py --users": 0.7}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.training.svd_init import svd_init, truncated_svd
+from recommender.stars.svd_init import svd_init, truncated_svd
 
 
 def draw_cells(num_users, num_movies, count):

@@ -5,7 +5,7 @@ import paddle
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.models.taste import SparseMatmul, TasteModel
+from recommender.picks.taste_model import SparseMatmul, TasteModel
 
 NUM_USERS, NUM_FEATURES, NUM_MOVIES, DIM = 7, 34, 30, 6
 

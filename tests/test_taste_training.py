@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.data.dataset import Dataset, Ratings
-from recommender.data.features import (
+from recommender.movielens.split import Dataset, Ratings
+from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
     build_vocabularies,
@@ -15,10 +15,10 @@ from recommender.data.features import (
     encode_movies,
     encode_profiles,
 )
-from recommender.data.movielens import Movie, User
-from recommender.training.edlae_init import Dropout, scale_features
-from recommender.training.processes import TrainingError
-from recommender.training.taste import (
+from recommender.movielens.catalogue import Movie, User
+from recommender.picks.closed_form import Dropout, scale_features
+from recommender.stars.processes import TrainingError
+from recommender.picks.taste_training import (
     TasteConfig,
     Users,
     drop_out,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import PROJECT, SAMPLE
 
-from recommender.data.movielens import Movie, parse_movies
-from recommender.data.ratings_csv import FilmReference
-from recommender.data.releases import read_movielens
-from recommender.data.titles import (
+from recommender.movielens.catalogue import Movie, parse_movies
+from recommender.films.exports import FilmReference
+from recommender.movielens.releases import read_movielens
+from recommender.films.titles import (
     alternative_names,
     display_name,
     display_title,
@@ -19,11 +19,11 @@ from recommender.data.titles import (
     split_title,
     title_key,
 )
-from recommender.index.build import Catalogue, build_collection
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.name_similarity import closest_name
-from recommender.inference.titles import MatchKind, Title, TitleError, TitleMatcher, find_movie, match_films
+from recommender.milvus.build import Catalogue, build_collection
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.films.name_similarity import closest_name
+from recommender.films.matching import MatchKind, Title, TitleError, TitleMatcher, find_movie, match_films
 
 ML1M_DIR = Path(os.environ.get("ML1M_DIR", "data/ml-1m"))
 

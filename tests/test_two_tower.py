@@ -4,8 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
-from recommender.data.features import EMBEDDING_DIM, MovieFeatures, Vocabularies, Vocabulary
-from recommender.models.two_tower import FusionModel, normalize
+from recommender.movielens.encoding import EMBEDDING_DIM, MovieFeatures, Vocabularies, Vocabulary
+from recommender.stars.fusion import FusionModel, normalize
 
 PROFILES = np.array([[2, 1, 1, 1], [3, 2, 7, 21], [1, 0, 0, 0]])
 MOVIES = MovieFeatures(

@@ -11,8 +11,8 @@ import paddle
 import pytest
 from conftest import PROJECT, SAMPLE, run_process
 
-from recommender.data.dataset import Dataset, Ratings
-from recommender.data.features import (
+from recommender.movielens.split import Dataset, Ratings
+from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
     UNKNOWN,
@@ -21,13 +21,13 @@ from recommender.data.features import (
     encode_movies,
     encode_profiles,
 )
-from recommender.data.movielens import Movie, User
-from recommender.models.embed import embed_movies, embed_profiles
-from recommender.models.two_tower import FusionModel
+from recommender.movielens.catalogue import Movie, User
+from recommender.stars.embed import embed_movies, embed_profiles
+from recommender.stars.fusion import FusionModel
 from recommender.scoring import predict_ratings
-from recommender.training.processes import TrainingError
-from recommender.training.svd_init import svd_init
-from recommender.training.two_tower import (
+from recommender.stars.processes import TrainingError
+from recommender.stars.svd_init import svd_init
+from recommender.stars.fusion_training import (
     TrainConfig,
     create_optimizer,
     draw_batch,
@@ -333,10 +333,10 @@ def test_one_rating_is_too_few():
 TRAIN_AND_PRINT_WEIGHTS = """
 import hashlib, sys
 from pathlib import Path
-from recommender.data.dataset import held_out_rows, split_and_encode
-from recommender.data.releases import read_movielens
-from recommender.training.processes import init_device
-from recommender.training.two_tower import TrainConfig, train_model
+from recommender.movielens.split import held_out_rows, split_and_encode
+from recommender.movielens.releases import read_movielens
+from recommender.stars.processes import init_device
+from recommender.stars.fusion_training import TrainConfig, train_model
 init_device("cpu")
 data = read_movielens(Path(sys.argv[1]))
 split = split_and_encode(data, held_out_rows(len(data.ratings)))

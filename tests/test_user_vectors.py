@@ -5,8 +5,8 @@ import pytest
 from conftest import SAMPLE
 
 from recommender.cli.arguments import MODEL_FOLDER
-from recommender.data.dataset import Split, held_out_rows, split_and_encode
-from recommender.data.features import (
+from recommender.movielens.split import Split, held_out_rows, split_and_encode
+from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     UNKNOWN,
     MovieFeatures,
@@ -14,13 +14,13 @@ from recommender.data.features import (
     encode_movies,
     encode_profiles,
 )
-from recommender.data.movielens import Movie, User
-from recommender.data.releases import read_movielens
-from recommender.index.build import build_collection, embed_catalogue
-from recommender.index.collection import MovieCollection
-from recommender.index.connection import MilvusConnection
-from recommender.inference.model_folder import ModelError, load_model
-from recommender.inference.user_vectors import (
+from recommender.movielens.catalogue import Movie, User
+from recommender.movielens.releases import read_movielens
+from recommender.milvus.build import build_collection, embed_catalogue
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.store import ModelError, load_model
+from recommender.users import (
     DEMOGRAPHIC_OFFSETS,
     EVERYONE,
     RATING_VARIANCE,
@@ -37,9 +37,9 @@ from recommender.inference.user_vectors import (
     split_vectors,
     stated_demographics,
 )
-from recommender.models.embed import embed_profiles
-from recommender.models.two_tower import FusionModel
-from recommender.training.taste import taste_vectors
+from recommender.stars.embed import embed_profiles
+from recommender.stars.fusion import FusionModel
+from recommender.picks.taste_training import taste_vectors
 
 OWN_MOVIE = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))
 """A movie that training has not seen."""

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from recommender.data.titles import display_title
-from recommender.inference.recommend import Recommendation
+from recommender.films.titles import display_title
+from recommender.lists import Recommendation
 
 NAME_WIDTH = 12
 """Width to which names of users are cut in headings."""

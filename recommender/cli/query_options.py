@@ -23,13 +23,13 @@ from recommender.cli.arguments import (
     text_arg,
     years_arg,
 )
-from recommender.data.movielens import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.movielens.catalogue import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.files import STANDARD_STREAM
-from recommender.index.build import FLAT_MAX_ROWS, INDEX_PARAMS
-from recommender.index.collection import MAX_TOP_K
-from recommender.index.connection import without_password
-from recommender.index.filters import MovieFilter
-from recommender.inference.user_vectors import RANKING_WEIGHTS
+from recommender.milvus.build import FLAT_MAX_ROWS, INDEX_PARAMS
+from recommender.milvus.collection import MAX_TOP_K
+from recommender.milvus.connection import without_password
+from recommender.milvus.filters import MovieFilter
+from recommender.users import RANKING_WEIGHTS
 
 DEFAULT_TOP_K = 5
 DEFAULT_MIN_RATINGS = 50

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recommender.data.dataset import Ratings
+from recommender.movielens.split import Ratings
 
 
 def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings, Split
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.evaluation.baselines import baseline_predictions
 from recommender.evaluation.metrics import Ranking, RankingMetrics, RatingMetrics, evaluate_rankings, rating_metrics
-from recommender.inference.user_vectors import RANKING_WEIGHTS
+from recommender.users import RANKING_WEIGHTS
 from recommender.scoring import predict_ratings
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.data.dataset import RELEVANCE_THRESHOLD, Ratings
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings
 from recommender.scoring import top_k_indices
 
 USER_BATCH = 1 << 8

@@ -1,0 +1,1 @@
+"""Films as people write them: titles, and the exports of other services."""

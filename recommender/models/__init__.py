@@ -1,1 +1,0 @@
-"""Paddle layers and what they compute."""

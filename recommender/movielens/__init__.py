@@ -1,0 +1,1 @@
+"""MovieLens releases and catalogues: read, encoded, split."""

@@ -1,0 +1,151 @@
+"""Vocabularies and encoders: profiles and movies as integer arrays.
+
+A vocabulary index of 0 pads lists of words and genres; 1 is "unknown"; tokens follow in sorted order. Gender, age and
+occupation have no padding: their index 0 is "unknown".
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from recommender.movielens.catalogue import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, Movie, User
+
+EMBEDDING_DIM = 200
+"""Length of a rating vector and of a taste vector."""
+INDEX_DIM = 2 * EMBEDDING_DIM
+"""Length of a movie's vector in Milvus: its rating vector and, behind it, its taste vector."""
+PADDING = 0
+UNKNOWN = 1
+NUM_RESERVED = 2
+DEMOGRAPHIC_SIZES = (1 + len(GENDERS), 1 + len(AGE_GROUPS), 1 + len(OCCUPATIONS))
+"""Number of indices of gender, age and occupation, "unknown" included."""
+NUM_DEMOGRAPHIC_PROFILES = int(np.prod(DEMOGRAPHIC_SIZES))
+"""Number of combinations of gender, age and occupation: 3 x 8 x 22."""
+
+Token = TypeVar("Token", bound=Hashable)
+
+
+class Vocabulary(Generic[Token]):
+    """Tokens numbered in sorted order, so that every process gives a token the same index."""
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        self.tokens: list[Token] = sorted(set(tokens))  # type: ignore[type-var]
+        self._index = {token: index for index, token in enumerate(self.tokens, NUM_RESERVED)}
+
+    @property
+    def size(self) -> int:
+        """Number of indices, padding and "unknown" included."""
+        return NUM_RESERVED + len(self.tokens)
+
+    def index(self, token: Token) -> int:
+        """Returns a token's index, or `UNKNOWN`."""
+        return self._index.get(token, UNKNOWN)
+
+
+class Vocabularies(NamedTuple):
+    """The vocabularies of one data set."""
+
+    words: Vocabulary[str]
+    genres: Vocabulary[str]
+    movies: Vocabulary[int]
+    """Ids of the movies that have training ratings; any other movie is unknown."""
+
+
+class MovieFeatures(NamedTuple):
+    """Input of the movie tower, one row per movie."""
+
+    movie_idx: np.ndarray
+    """int64[movies]"""
+    genre_idx: np.ndarray
+    """int64[movies, maximum genres], padded with 0"""
+    word_idx: np.ndarray
+    """int64[movies, maximum words], padded with 0; a title has at least one word"""
+
+    def select(self, rows: np.ndarray) -> "MovieFeatures":
+        """Returns the features of some rows, given as indices or as a mask."""
+        return MovieFeatures(*(array[rows] for array in self))
+
+    def without_ids(self) -> "MovieFeatures":
+        """Returns the same movies with unknown ids."""
+        return self._replace(movie_idx=np.full_like(self.movie_idx, UNKNOWN))
+
+
+def title_tokens(movie: Movie) -> list[str]:
+    """Returns the lower-case words of a movie's name, split at blanks as in the original."""
+    return movie.name.lower().split()
+
+
+def genre_key(genre: str) -> str:
+    """Returns the key that spellings of a genre share: `drama` is `Drama`, `sci fi` is `Sci-Fi`."""
+    return "".join(char for char in genre.casefold() if char.isalnum()) or genre
+
+
+def build_vocabularies(movies: Sequence[Movie], rated_movie_ids: Iterable[int]) -> Vocabularies:
+    """Builds the vocabularies of a data set.
+
+    Args:
+        movies: The movies whose words and genres get indices.
+        rated_movie_ids: Ids of the movies with training ratings.
+    """
+    return Vocabularies(
+        words=Vocabulary(word for movie in movies for word in title_tokens(movie)),
+        genres=Vocabulary(genre_key(genre) for movie in movies for genre in movie.genres),
+        movies=Vocabulary(rated_movie_ids),
+    )
+
+
+def encode_movies(movies: Sequence[Movie], vocabularies: Vocabularies) -> MovieFeatures:
+    """Encodes movies, in the order given."""
+    return MovieFeatures(
+        np.array([vocabularies.movies.index(movie.movie_id) for movie in movies], np.int64),
+        _pad([encode_genres(movie, vocabularies) for movie in movies]),
+        _pad([encode_title(movie, vocabularies) for movie in movies]),
+    )
+
+
+def encode_genres(movie: Movie, vocabularies: Vocabularies) -> list[int]:
+    """Returns the genre indices of a movie."""
+    return [vocabularies.genres.index(genre_key(genre)) for genre in movie.genres]
+
+
+def encode_title(movie: Movie, vocabularies: Vocabularies) -> list[int]:
+    """Returns the word indices of a movie's name."""
+    return [vocabularies.words.index(word) for word in title_tokens(movie)]
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    padded = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
+    for row, indices in zip(padded, rows, strict=True):
+        row[: len(indices)] = indices
+    return padded
+
+
+def demographic_profile_row(gender_idx: np.ndarray, age_idx: np.ndarray, occupation_idx: np.ndarray) -> np.ndarray:
+    """Returns the profile row of a combination of demographics; an index of 0 is "unknown"."""
+    return np.ravel_multi_index((gender_idx, age_idx, occupation_idx), DEMOGRAPHIC_SIZES)
+
+
+def encode_profiles(users: Sequence[User], has_ratings: np.ndarray) -> np.ndarray:
+    """Encodes all profiles: every combination of demographics, then every user.
+
+    Args:
+        users: The users, in the order of their rows.
+        has_ratings: bool[users], whether a user has training ratings; without any, the user's id is unknown.
+
+    Returns:
+        int64[profiles, 4], columns user, gender, age and occupation index. The first `NUM_DEMOGRAPHIC_PROFILES` rows
+        are at the places that `demographic_profile_row` gives.
+    """
+    demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_DEMOGRAPHIC_PROFILES).T
+    anonymous = np.column_stack([np.full(NUM_DEMOGRAPHIC_PROFILES, UNKNOWN), demographics])
+    known = [(NUM_RESERVED + row, *_encode_demographics(user)) for row, user in enumerate(users)]
+    registered = np.array(known).reshape(-1, anonymous.shape[1])
+    registered[~has_ratings, 0] = UNKNOWN
+    return np.concatenate([anonymous, registered]).astype(np.int64)
+
+
+def _encode_demographics(user: User) -> tuple[int, int, int]:
+    if user.gender is None or user.age is None or user.occupation is None:
+        return (0, 0, 0)
+    return (1 + tuple(GENDERS).index(user.gender), 1 + AGE_CODES.index(user.age), 1 + user.occupation)

@@ -1,0 +1,123 @@
+"""Ratings and profiles as integer arrays, split into training and test rows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from recommender.movielens.encoding import (
+    NUM_DEMOGRAPHIC_PROFILES,
+    MovieFeatures,
+    Vocabularies,
+    build_vocabularies,
+    encode_movies,
+    encode_profiles,
+)
+from recommender.movielens.catalogue import MovieLens
+
+RELEVANCE_THRESHOLD = 4
+"""Stars from which a movie counts as liked, and as relevant in a ranking."""
+RATING_DTYPE = np.dtype([("movie_id", "<i4"), ("rating", "<f4"), ("held_out", "?")])
+"""One rating of a user's history; `held_out` marks a test row, which training did not see."""
+
+
+class Ratings(NamedTuple):
+    """Ratings as rows of profiles and movies."""
+
+    profile_row: np.ndarray
+    """int32[ratings]"""
+    movie_row: np.ndarray
+    """int32[ratings]"""
+    rating: np.ndarray
+    """float[ratings], stars"""
+
+    def select(self, rows: np.ndarray) -> "Ratings":
+        """Returns some of the ratings, given as indices or as a mask."""
+        return Ratings(*(column[rows] for column in self))
+
+
+class Dataset(NamedTuple):
+    """Training ratings with the features of their profiles and movies."""
+
+    ratings: Ratings
+    profiles: np.ndarray
+    """int64[profiles, 4], see `encode_profiles`; the users are the last rows"""
+    movies: MovieFeatures
+
+    @property
+    def num_users(self) -> int:
+        """Number of registered users."""
+        return len(self.profiles) - NUM_DEMOGRAPHIC_PROFILES
+
+
+class Split(NamedTuple):
+    """A data set in training and test rows, encoded."""
+
+    train: Dataset
+    test: Ratings
+    vocabularies: Vocabularies
+    user_ids: np.ndarray
+    """int64[users], sorted: the ids of the last rows of `train.profiles`"""
+
+
+class RatingHistories(NamedTuple):
+    """All ratings, grouped by user."""
+
+    ratings: np.ndarray
+    """`RATING_DTYPE`[ratings], sorted by user and movie id"""
+    indptr: np.ndarray
+    """int64[users + 1], CSR row pointers into `ratings`"""
+
+    def of(self, user: int) -> np.ndarray:
+        """Returns `RATING_DTYPE`[ratings], the history of the user in a row, 0 for the first user."""
+        return self.ratings[self.indptr[user] : self.indptr[user + 1]]
+
+
+def held_out_rows(num_ratings: int) -> np.ndarray:
+    """Returns bool[num_ratings], True for the test rows: 99,981 of ml-1m's 1,000,209.
+
+    Source: `paddle.dataset.movielens`: `numpy.random.seed(0)`, then for each row `random() < 0.1`.
+    """
+    return np.random.RandomState(0).random_sample(num_ratings) < 0.1
+
+
+def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
+    """Encodes a data set for training.
+
+    Args:
+        data: The data set.
+        held_out: bool[ratings], True for the test rows. A user or movie without other rows has an unknown id.
+    """
+    vocabularies = build_vocabularies(data.movies, data.ratings.movie_id[~held_out].unique().tolist())
+    users = sorted(data.users)
+    user_ids = np.array([user.user_id for user in users])
+    ratings = Ratings(
+        np.int32(NUM_DEMOGRAPHIC_PROFILES) + _rows_of(data.ratings.user_id, user_ids),
+        _rows_of(data.ratings.movie_id, [movie.movie_id for movie in data.movies]),
+        data.ratings.rating.to_numpy(),
+    )
+    train, test = ratings.select(~held_out), ratings.select(held_out)
+    has_ratings = np.bincount(train.profile_row - NUM_DEMOGRAPHIC_PROFILES, minlength=len(users)) > 0
+    profiles = encode_profiles(users, has_ratings)
+    return Split(Dataset(train, profiles, encode_movies(data.movies, vocabularies)), test, vocabularies, user_ids)
+
+
+def group_ratings_by_user(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> RatingHistories:
+    """Groups ratings into histories.
+
+    Args:
+        ratings: Columns `user_id`, `movie_id` and `rating`.
+        held_out: bool[ratings], True for the test rows.
+        user_ids: int64[users], sorted.
+    """
+    order = np.lexsort((ratings.movie_id, ratings.user_id))
+    columns = (ratings.movie_id, ratings.rating, held_out)
+    grouped = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING_DTYPE)
+    users = ratings.user_id.to_numpy()[order]
+    return RatingHistories(grouped, np.append(np.searchsorted(users, user_ids), len(users)))
+
+
+def _rows_of(ids: pd.Series, all_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns int32[ids], the position of each id among all ids."""
+    return pd.Index(all_ids).get_indexer(pd.Index(ids)).astype(np.int32)

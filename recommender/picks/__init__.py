@@ -1,0 +1,1 @@
+"""The taste model: likely picks."""

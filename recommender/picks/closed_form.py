@@ -1,0 +1,122 @@
+"""Initial embeddings of the taste model in closed form: a linear autoencoder with zero diagonal, cut to low rank."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import inv
+from scipy.sparse import csr_array, diags_array, hstack
+from scipy.sparse.linalg import aslinearoperator
+
+from recommender.movielens.encoding import EMBEDDING_DIM
+from recommender.users import PRIOR_WEIGHT, history_scale
+from recommender.stars.svd_init import truncated_svd
+
+MAX_USERS = 20_000
+MAX_MOVIES = 4_000
+"""Upper bounds on the users and the movies, most rated first, of the autoencoder in full rank."""
+
+MOVIES_PER_FACTOR = 8
+"""Lower bound on movies per factor: a catalogue of a few hundred movies has fewer than 200 factors."""
+EPS = 1e-12
+
+
+class Dropout(NamedTuple):
+    """Shares of what is dropped from users in training."""
+
+    movies: float
+    """Of the movies of each history."""
+    histories: float
+    """Of the users' whole histories."""
+    demographics: float
+    """Of the genders, ages and occupations."""
+
+
+def edlae_init(
+    histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns input and output embeddings whose inner products approximate a linear autoencoder.
+
+    Source: H. Steck, Autoencoders that don't overfit towards the Identity, NeurIPS 2020 (EDLAE). Demographics are
+    more input features, as in O. Jeunen et al., Closed-form models for collaborative filtering with side-information,
+    RecSys 2020.
+
+    Args:
+        histories: float32[users, movies], see `history_weights`; they are also the targets
+        demographics: float32[users, demographics], 1 at each stated one; the last column is 1 for every user
+        dropout: The dropout; the closed form has its expected value.
+        ridge: The L2 regularization.
+
+    Returns:
+        float32[movies + demographics, 200] and float32[movies, 200].
+    """
+    num_movies = histories.shape[1]
+    counts = np.bincount(histories.indices, minlength=num_movies)
+    order = np.argsort(-counts, kind="stable")
+    most_rated, others = order[:MAX_MOVIES], order[MAX_MOVIES:]
+    known = histories[:, most_rated]
+    num_users = known.shape[0]
+    size = min(num_users, MAX_USERS)
+    some = np.arange(size) * num_users // max(size, 1)
+    weights = edlae_weights(known[some], demographics[some], dropout, ridge)
+    features = scale_features(known, demographics)
+    scores = aslinearoperator(features[some]) @ aslinearoperator(weights)
+    num_factors = min(EMBEDDING_DIM, -(-len(most_rated) // MOVIES_PER_FACTOR))
+    _, factors = truncated_svd(scores, num_factors)
+    factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))
+    projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)
+    vectors = features @ projected
+    gram = vectors.T @ vectors + ridge * np.eye(EMBEDDING_DIM, dtype=np.float32)
+    inputs = np.zeros((num_movies + demographics.shape[1], EMBEDDING_DIM), np.float32)
+    inputs[np.append(most_rated, np.arange(num_movies, len(inputs)))] = projected
+    outputs = np.empty((num_movies, EMBEDDING_DIM), np.float32)
+    outputs[most_rated] = factors
+    outputs[others] = np.linalg.solve(gram, (histories[:, others].T @ vectors).T).T
+    return inputs, outputs
+
+
+def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float) -> np.ndarray:
+    """Returns float32[movies + demographics, movies], the autoencoder in full rank.
+
+    It is B, the least-squares solution of F B = Y under dropout and with zeros on its diagonal, with F the features
+    and Y the histories: B = P (Fᵀ Y - diag(g)), P = (Fᵀ F + Λ)⁻¹, where g makes diag(B) zero. In expectation, dropout
+    scales features by the share that is kept, and adds their variance to Λ. The arguments are those of `edlae_init`.
+    """
+    num_movies = histories.shape[1]
+    kept = np.full(num_movies + demographics.shape[1], 1 - dropout.demographics, np.float32)
+    kept[:num_movies], kept[-1] = 1 - dropout.movies, 1
+    features = scale_features(histories, demographics, kept[0] * squared_norms(histories))
+    without_history = scale_features(csr_array(histories.shape, dtype=np.float32), demographics)
+    gram, right = np.zeros((len(kept), len(kept)), np.float32), np.zeros((len(kept), num_movies), np.float32)
+    for share, rows in ((1 - dropout.histories, features), (dropout.histories, without_history)):
+        kept_rows = rows @ diags_array(kept)
+        weighted = np.float32(share) * kept_rows.T
+        gram += (weighted @ kept_rows).toarray()
+        right += (weighted @ histories).toarray()
+    gram[np.diag_indices_from(gram)] += ridge + (1 / kept - 1) * np.diag(gram)
+    inverse = inv(gram, check_finite=False)
+    weights: np.ndarray = inverse @ right
+    diagonal = np.arange(num_movies)
+    weights -= inverse[:, :num_movies] * (weights[diagonal, diagonal] / inverse[diagonal, diagonal])
+    return weights
+
+
+def scale_features(histories: csr_array, demographics: csr_array, squared_norm: np.ndarray | None = None) -> csr_array:
+    """Returns float32[users, movies + demographics], each history with demographics, scaled.
+
+    The scale is one over the length that the history would have with one more movie of weight 1. A demographic has the
+    weight `PRIOR_WEIGHT`.
+
+    Args:
+        histories: float32[users, movies], see `history_weights`
+        demographics: float32[users, demographics], 1 at each stated one
+        squared_norm: float32[users], in place of the squared length of the histories
+    """
+    squared_norm = squared_norms(histories) if squared_norm is None else squared_norm
+    features = hstack([histories, np.float32(PRIOR_WEIGHT) * demographics], "csr")
+    return csr_array(diags_array(history_scale(squared_norm)) @ features)
+
+
+def squared_norms(histories: csr_array) -> np.ndarray:
+    """Returns float32[users], the sum of the squared weights of each history."""
+    norms: np.ndarray = histories.power(2).sum(1)
+    return norms

@@ -1,0 +1,231 @@
+"""Trains the taste model: configuration, dropout, the loop, embeddings of movies without ratings."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse.linalg import LinearOperator, cg
+from tqdm import tqdm
+
+from recommender.movielens.split import Dataset
+from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
+from recommender.users import (
+    DEMOGRAPHIC_OFFSETS,
+    EVERYONE,
+    MovieEmbeddings,
+    TasteParameters,
+    history_weights,
+    shrinkage,
+)
+from recommender.paddle_setup import paddle
+from recommender.picks.taste_model import TasteModel
+from recommender.picks.closed_form import Dropout, edlae_init, scale_features, squared_norms
+from recommender.stars.processes import TrainingError
+
+MIN_VARIANCE = 1e-7
+"""Variance of a principal axis, relative to the largest, below which it is rounding."""
+
+
+@dataclass(frozen=True)
+class TasteConfig:
+    """Hyper-parameters of the taste model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
+
+    ridge: float = 0.7
+    """L2 regularization of the start in closed form."""
+    num_steps: int = 30
+    """Steps of gradient descent from there."""
+    batch_size: int = 2048
+    """Users per step, or a third of all users if that is fewer."""
+    learning_rate: float = 0.001
+    """Adam's highest learning rate, in one cycle."""
+    movie_dropout: float = 0.55
+    """Share of a history's movies that are dropped in each step; without, the model copies its input."""
+    history_dropout: float = 0.4
+    """Share of the users whose whole history is dropped, which trains new users."""
+    demographic_dropout: float = 0.1
+    """Share of the genders, ages and occupations that are dropped."""
+    content_l2: float = 3.0
+    """L2 regularization of the regression on genres and words."""
+    full_weight_ratings: int = 100
+    """Number of ratings from which a movie has full weight in that regression."""
+    seed: int = 0
+
+    @property
+    def dropout(self) -> Dropout:
+        """All shares that are dropped."""
+        return Dropout(self.movie_dropout, self.history_dropout, self.demographic_dropout)
+
+
+class Users(NamedTuple):
+    """Users as the taste model reads them."""
+
+    histories: csr_array
+    """float32[users, movie indices], `history_weights`; they are also the targets"""
+    demographics: csr_array
+    """float32[users, 34], 1 at each stated gender, age and occupation and, for all, at `EVERYONE`"""
+
+    def select(self, rows: np.ndarray) -> "Users":
+        """Returns some of the users."""
+        return Users(self.histories[rows], self.demographics[rows])
+
+
+def encode_users(dataset: Dataset, num_movies: int) -> Users:
+    """Returns all users with their whole histories."""
+    ratings = dataset.ratings
+    cells = ratings.profile_row - NUM_DEMOGRAPHIC_PROFILES, dataset.movies.movie_idx[ratings.movie_row]
+    histories = csr_array((history_weights(ratings.rating), cells), (dataset.num_users, num_movies))
+    return Users(histories, encode_demographics(dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 1:]))
+
+
+def encode_demographics(demographic_idx: np.ndarray) -> csr_array:
+    """Returns float32[users, 34] for int64[users, 3], see `Users.demographics`."""
+    row, column = np.nonzero(demographic_idx)
+    stated = DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
+    num_users = len(demographic_idx)
+    cells = np.append(row, np.arange(num_users)), np.append(stated, np.full(num_users, EVERYONE))
+    return csr_array((np.ones(len(cells[0]), np.float32), cells), (num_users, EVERYONE + 1))
+
+
+def drop_out(users: Users, dropout: Dropout, random: np.random.Generator) -> csr_array:
+    """Returns the features of users with dropout, see `scale_features`."""
+    histories, demographics = users.histories.copy(), users.demographics.copy()
+    keeps_movie = random.random(histories.nnz) >= dropout.movies
+    drops_history = random.random(histories.shape[0]) < dropout.histories
+    user_of_cell = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    histories.data *= keeps_movie & ~drops_history[user_of_cell]
+    drops_label = random.random(demographics.nnz) < dropout.demographics
+    demographics.data *= ~drops_label | (demographics.indices == EVERYONE)
+    histories.eliminate_zeros()
+    return scale_features(histories, demographics)
+
+
+def taste_vectors(dataset: Dataset, vocabularies: Vocabularies, taste: TasteParameters) -> np.ndarray:
+    """Returns float32[profiles, 200], the taste vectors of all profiles of a dataset."""
+    users = encode_users(dataset, vocabularies.movies.size)
+    nobody = csr_array((NUM_DEMOGRAPHIC_PROFILES, users.histories.shape[1]), dtype=np.float32)
+    histories = vstack([nobody, users.histories], "csr")
+    features = scale_features(histories, encode_demographics(dataset.profiles[:, 1:]))
+    vectors = features @ np.concatenate([taste.inputs.by_id, taste.demographics])
+    shrunken: np.ndarray = vectors * shrinkage(taste.variances, squared_norms(histories))
+    return shrunken
+
+
+def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> TasteParameters:
+    """Trains a taste model. The same seed gives the same model on the same machine.
+
+    Args:
+        dataset: The training rows.
+        vocabularies: The vocabularies that encoded the dataset.
+        config: The hyper-parameters.
+
+    Raises:
+        TrainingError: The loss is not finite.
+    """
+    users = encode_users(dataset, vocabularies.movies.size)
+    users = users.select(np.flatnonzero(np.diff(users.histories.indptr)))  # Others would train that one picks nothing.
+    all_inputs, outputs, variances = fit_taste_model(users, config)
+    inputs, demographics = np.split(all_inputs, [len(outputs)])
+    counts = np.bincount(users.histories.indices, minlength=len(outputs))
+    contents = fit_content(np.hstack([inputs, outputs]), dataset.movies, counts, vocabularies, config)
+    input_contents, output_contents = np.split(contents, 2, axis=1)
+    return TasteParameters(
+        MovieEmbeddings(inputs, input_contents), MovieEmbeddings(outputs, output_contents), demographics, variances
+    )
+
+
+def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fits a model to all users: a closed form, then a few steps of gradient descent.
+
+    Returns:
+        Input embeddings float32[movies + demographics, 200], output embeddings float32[movies, 200] and
+        variances float32[200], see `TasteParameters`.
+
+    Raises:
+        TrainingError: The loss is not finite.
+    """
+    random = np.random.default_rng(config.seed)
+    model = TasteModel(*edlae_init(*users, config.dropout, config.ridge))
+    num_users = users.histories.shape[0]
+    batch_size = min(config.batch_size, -(-num_users // 3))
+    schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
+    optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters())
+    for _ in tqdm(range(config.num_steps), "taste model", unit="step", disable=None, leave=False):
+        batch = users.select(random.choice(num_users, batch_size, replace=False))
+        loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
+        if not np.isfinite(float(loss)):
+            raise TrainingError("got NaN loss, training the taste model failed")
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        schedule.step()
+    vectors = scale_features(*users) @ model.input_embeddings.numpy()
+    return rotate_to_principal_axes(vectors, model.input_embeddings.numpy(), model.output_embeddings.numpy())
+
+
+def rotate_to_principal_axes(
+    vectors: np.ndarray, inputs: np.ndarray, outputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotates embeddings, so that their components are orthogonal in the users' scores; scores stay as they are.
+
+    Args:
+        vectors: float32[users, 200], taste vectors by the input embeddings
+        inputs: float32[features, 200]
+        outputs: float32[movies, 200]
+
+    Returns:
+        Both embeddings and variances, float32[200], the mean squares of the users' rotated vectors, largest first.
+        The columns of the output embeddings are orthonormal; those without variance are 0.
+    """
+    basis, triangle = np.linalg.qr(outputs)
+    values, axes = np.linalg.eigh(triangle @ (vectors.T @ vectors / len(vectors)) @ triangle.T)
+    largest_first = np.flatnonzero(values > MIN_VARIANCE * values.max())[::-1]
+    values, axes = values[largest_first], axes[:, largest_first]
+    padding = ((0, 0), (0, outputs.shape[1] - len(values)))
+    rotated_inputs, rotated_outputs = np.pad(inputs @ triangle.T @ axes, padding), np.pad(basis @ axes, padding)
+    return rotated_inputs, rotated_outputs, np.pad(values, padding[1])
+
+
+def fit_content(
+    tables: np.ndarray, movies: MovieFeatures, counts: np.ndarray, vocabularies: Vocabularies, config: TasteConfig
+) -> np.ndarray:
+    """Regresses the embeddings of movies with ratings on genres and words, for movies without.
+
+    Ridge regression, solved by conjugate gradients; the weight of a movie grows with its ratings.
+
+    Args:
+        tables: float32[movie indices, dim], the embeddings
+        movies: The features of all movies.
+        counts: int64[movie indices], the numbers of ratings
+        vocabularies: The vocabularies that encoded the movies.
+        config: The regularization.
+
+    Returns:
+        float32[genre indices + word indices, dim], see `MovieEmbeddings.by_content`.
+    """
+    known = movies.select(np.flatnonzero(movies.movie_idx >= NUM_RESERVED))
+    content = encode_content(known, vocabularies)
+    weights = np.minimum(counts[known.movie_idx] / config.full_weight_ratings, 1).astype(np.float32)
+    weighted = diags_array(weights)
+    gram = (content.T @ weighted @ content).tocsr()
+    right = content.T @ (weighted @ tables[known.movie_idx])
+
+    def normal_equations(flat: np.ndarray) -> np.ndarray:
+        rows = flat.reshape(right.shape)
+        return np.ravel(gram @ rows + config.content_l2 * rows)
+
+    operator = LinearOperator((right.size, right.size), matvec=normal_equations, dtype=np.float32)
+    solution, _ = cg(operator, right.ravel(), rtol=1e-3, maxiter=100)
+    contents: np.ndarray = solution.reshape(right.shape).astype(np.float32)
+    return contents
+
+
+def encode_content(movies: MovieFeatures, vocabularies: Vocabularies) -> csr_array:
+    """Returns float32[movies, genre indices + word indices], 1 at each genre and word of a movie."""
+    num_genres = vocabularies.genres.size
+    genres = np.argwhere(movies.genre_idx != PADDING)
+    words = np.argwhere(movies.word_idx != PADDING)
+    rows = np.concatenate([genres[:, 0], words[:, 0]])
+    columns = np.concatenate([movies.genre_idx[*genres.T], num_genres + movies.word_idx[*words.T]])
+    shape = len(movies.movie_idx), num_genres + vocabularies.words.size
+    return csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape)

@@ -1,0 +1,1 @@
+"""The rating model: predicted stars."""
