@@ -20,7 +20,7 @@ from recommender.cli.arguments import (
     refuse_overwriting,
 )
 from recommender.cli.process import run_and_report, run_main
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, parse_movies
 from recommender.movielens.movies_data import write_movies_data
 from recommender.films.titles import title_key

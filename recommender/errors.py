@@ -8,7 +8,7 @@ class Step(Enum):
     """The three steps of the pipeline, as commands in the project's folder."""
 
     TRAIN = "python train.py"
-    ENCODE = "python get_movies_data.py -f movies_origin.txt"
+    ENCODE = "python get_movies_data.py"
     INDEX = "python infer_milvus.py -i"
 
 
@@ -31,6 +31,14 @@ class RecommenderError(Exception):
         """Returns the message, with the command for `fix_step` appended as `command` renders it."""
         message = str(self.args[0])
         return f"{message}; run: {command(self.fix_step)}" if self.fix_step else message
+
+
+class DataError(RecommenderError):
+    """A data file is missing or malformed. The message names the file, the line and the remedy."""
+
+
+class UsageError(RecommenderError, ValueError):
+    """An argument is wrong. The message names it and what is allowed; a command exits with 2."""
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from conftest import PROJECT
 
 from recommender.movielens.download import RELEASES, download_archive, ensure_downloaded
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 
 
 @pytest.fixture

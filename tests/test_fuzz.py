@@ -24,7 +24,7 @@ import infer_milvus
 import train
 from recommender.cli.arguments import MODEL_FOLDER
 from recommender.movielens.encoding import INDEX_DIM, UNKNOWN, encode_movies
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import format_movies, parse_movies
 from recommender.movielens.movies_data import read_movies_data
 from recommender.films.exports import FilmReference, parse_user_ids

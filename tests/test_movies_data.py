@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.movielens.encoding import build_vocabularies
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie
 from recommender.movielens.movies_data import OovCounts, read_movies_data, write_movies_data
 from recommender.files import FileError

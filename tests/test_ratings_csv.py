@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.films.film_files import FilmFiles
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import parse_movies
 from recommender.films.exports import NO_RATINGS, FilmReference, parse_ratings_csv, parse_user_ids
 from recommender.milvus.build import Catalogue, build_collection

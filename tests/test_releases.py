@@ -8,7 +8,7 @@ from conftest import fail, succeed
 
 from recommender.movielens.split import held_out_rows, split_and_encode
 from recommender.movielens.download import RELEASES
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, User, format_movies, parse_movies
 from recommender.movielens.releases import GENRES_100K, OCCUPATIONS_100K, parse_users_100k, read_movielens
 

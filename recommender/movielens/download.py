@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.releases import DEFAULT_DATA_DIR
 from recommender.files import remove_on_failure
 

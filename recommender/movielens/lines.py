@@ -2,13 +2,9 @@
 
 import re
 
-from recommender.errors import RecommenderError, pluralize
+from recommender.errors import DataError, pluralize
 
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class DataError(RecommenderError):
-    """A data file is missing or malformed. The message names the file, the line and the remedy."""
 
 
 def decode_lines(raw: bytes, file: str, tabs: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recommender.movielens.encoding import UNKNOWN, Vocabularies, encode_genres, encode_title
-from recommender.movielens.lines import DataError
+from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, catalogue_fields, parse_movie
 from recommender.errors import Step, pluralize
 from recommender.files import atomic_write, read_bytes
