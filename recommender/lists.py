@@ -1,31 +1,39 @@
-"""From a profile and a query to recommendations and their reasons."""
+"""The best movies for a user, for each of many, or for several users together: searched, mixed, ordered."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from recommender.movielens.encoding import INDEX_DIM
+from recommender.milvus.collection import MovieCollection, StoredMovie
 from recommender.movielens.catalogue import Movie
-from recommender.reasons import Contributions, Reason, split_query
+from recommender.reasons import Parts, Reason, split_question
+from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.rerank import diversify, fuse_ranks, normalize_rows, num_candidates
-from recommender.users import RANKING_WEIGHTS, UserProfile, join_vectors, load_history, split_vectors
-from recommender.scoring import COSINE_SCALE
-
-if TYPE_CHECKING:
-    from recommender.milvus.collection import MovieCollection, StoredMovie
+from recommender.users import UserProfile, UserVectors, anyone, encode_user, load_history, unknown_movie_ids
+from recommender.vectors import normalize_rows, split
 
 USER_BATCH = 1000
 """Number of profiles that are searched for at once."""
+MIN_CANDIDATES = 300
+"""Lower bound on the search results that are ordered anew for variety."""
+MAX_TRADE_OFF = 0.8
+"""Weight of similarity beside relevance at a variety of 1, chosen on validation rows of ml-1m."""
+GROUP_DEPTH = 2000
+"""Number of places of each user's list in which a movie for several users is looked for."""
+BEST = 10
+"""Number of a user's best movies whose mean Pick is a share of 1, see `group_values`."""
+SHARE_DAMPING = 0.2
+"""Added to shares before their logarithm; higher favours the favourites of one over what is fair for all."""
+EPS = 1e-9
 
 
 class Query(NamedTuple):
     """What to recommend."""
 
     ranking: str
-    """A key of `RANKING_WEIGHTS`."""
+    """A key of `RANKINGS`."""
     k: int
     """Number of movies."""
     filter: str = ""
@@ -34,159 +42,176 @@ class Query(NamedTuple):
     """Whether to give reasons."""
     variety: float = 0
     """0 to 1, see `diversify`; 0 is the order of the ranking."""
+    novelty: float = 0
+    """0 to 1, see `anyone_share`."""
+    skip: int = 0
+    """Number of movies at the top that are left out."""
+
+    @property
+    def depth(self) -> int:
+        """Number of search results that are needed."""
+        wanted = self.skip + self.k
+        return max(MIN_CANDIDATES, 2 * wanted) if self.variety else wanted
 
 
 class Recommendation(NamedTuple):
-    """A recommended movie."""
+    """A movie as one user sees it."""
 
     movie: Movie
     num_ratings: int
     """Number of training ratings."""
-    predicted_rating: float
-    """Stars."""
-    taste_score: float
-    """Trained towards `RATING_WEIGHTS`, such as 1 for a movie that the user rates 4 stars, and 0 for all not rated."""
+    score: float
+    """The predicted rating in stars, between the lowest and the highest that there are."""
+    pick: float
+    """How likely the user watches and likes it, see `RATING_WEIGHTS`; higher is likelier."""
+    similarity: float
+    """How like the liked movies it is, 0 to 1.1."""
     reasons: list[Reason]
     """Largest contribution first."""
 
 
-class UserVectors(NamedTuple):
-    """The vectors of one profile."""
-
-    rating: np.ndarray
-    """float32[200], of unit length unless new ratings are folded in"""
-    taste: np.ndarray
-    """float32[200]"""
-
-    def query(self, ranking: str) -> np.ndarray:
-        """Returns float32[400], the query vector, whose inner product with a movie's vector is what ranks the movie."""
-        rating_weight, taste_weight = RANKING_WEIGHTS[ranking]
-        return join_vectors(rating_weight * self.rating, taste_weight * self.taste)
-
-
 def recommend(
-    model: SavedModel, collection: "MovieCollection", profiles: Iterable[UserProfile], query: Query
+    model: SavedModel, collection: MovieCollection, profiles: Iterable[UserProfile], query: Query
 ) -> Iterator[list[Recommendation]]:
-    """Finds the best movies for each of some profiles; reads `USER_BATCH` profiles at a time.
-
-    Args:
-        model: The saved model.
-        collection: The movie collection to search.
-        profiles: Whom to recommend for.
-        query: Ranking, k and filter.
+    """Finds the best movies for each of some profiles; searches for `USER_BATCH` profiles at a time.
 
     Yields:
         Each profile's recommendations, best first.
     """
-    depth = num_candidates(query.k) if query.variety else query.k
     remaining = iter(profiles)
     while batch := list(islice(remaining, USER_BATCH)):
-        collection.fetch({movie_id for profile in batch for movie_id in profile.new_ratings})  # All in one read.
-        users = [compute_vectors(model, collection, profile) for profile in batch]
-        queries = np.array([user.query(query.ranking) for user in users])
-        found = collection.search(queries, depth, query.filter, [profile.exclude_ids for profile in batch])
+        users = encode_users(model, collection, batch, query)
+        questions = np.array([user.query(query.ranking) for user in users])
+        found = collection.search(questions, query.depth, query.filter, [profile.exclude_ids for profile in batch])
         stored = collection.fetch({hit.movie_id for hits in found for hit in hits})
-        for profile, user, hits in zip(batch, users, found, strict=True):
+        for profile, user, question, hits in zip(batch, users, questions, found, strict=True):
             movies = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
             if query.variety:
-                order = diversify(user.query(query.ranking), join_rows(movies), query.variety, query.k)
+                vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
+                order = diversify(vectors @ question, vectors, query.variety, query.skip + query.k)
                 movies = [movies[position] for position in order]
-            parts = split_query(model, collection, profile, query.ranking) if query.explain else None
-            yield [_to_recommendation(model, profile, user, movie, parts) for movie in movies]
+            parts = split_question(model, collection, profile, query.ranking) if query.explain else None
+            yield [describe(model, movie, user, parts) for movie in movies[query.skip : query.skip + query.k]]
 
 
 def recommend_together(
-    model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile], query: Query
+    model: SavedModel, collection: MovieCollection, profiles: Sequence[UserProfile], query: Query
 ) -> list[list[Recommendation]]:
-    """Finds the best movies for several users together: one search for the mean of their queries, then ranks fused.
-
-    Args:
-        model: The saved model.
-        collection: The movie collection to search.
-        profiles: The users; movies that any of them has seen are excluded.
-        query: Ranking, k and filter.
+    """Finds the best movies for several users together, see `group_values`; what any of them has seen is left out.
 
     Returns:
         Of each movie, best first, one recommendation per user.
     """
-    users = [compute_vectors(model, collection, profile) for profile in profiles]
-    queries = np.array([user.query(query.ranking) for user in users])
-    exclude_ids = excluded_for_any(profiles)
-    [hits] = collection.search(queries.mean(0)[None], num_candidates(query.k), query.filter, [exclude_ids])
-    stored = collection.fetch(hit.movie_id for hit in hits)
-    candidates = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
-    order = fuse_ranks(queries @ join_rows(candidates).T)
-    best = [candidates[position] for position in order[: query.k]]
-    pairs = list(zip(profiles, users, strict=True))
-    return [[_to_recommendation(model, profile, user, movie, None) for profile, user in pairs] for movie in best]
+    users = encode_users(model, collection, profiles, query)
+    questions = np.array([user.query(query.ranking) for user in users])
+    seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
+    depth = max(GROUP_DEPTH, 10 * (query.skip + query.k))
+    lists = collection.search(questions, depth, query.filter, [seen_by_any] * len(users))
+    products = [{hit.movie_id: hit.product for hit in hits} for hits in lists]
+    on_all_lists = [hit.movie_id for hit in lists[0] if all(hit.movie_id in own for own in products)]
+    values = group_values(np.array([[own[movie_id] for movie_id in on_all_lists] for own in products]))
+    order = np.argsort(-values, kind="stable")[: query.depth]
+    stored = collection.fetch(on_all_lists[position] for position in order)
+    movies = [stored[on_all_lists[position]] for position in order if on_all_lists[position] in stored]
+    if query.variety:
+        vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
+        places = diversify(values[order], vectors, query.variety, query.skip + query.k)
+        movies = [movies[place] for place in places]
+    all_parts = [
+        split_question(model, collection, profile, query.ranking) if query.explain else None for profile in profiles
+    ]
+    best = movies[query.skip : query.skip + query.k]
+    return [[describe(model, movie, *pair) for pair in zip(users, all_parts, strict=True)] for movie in best]
 
 
-def excluded_for_any(profiles: Iterable[UserProfile]) -> frozenset[int]:
-    """Returns the ids of movies that are not recommended to one of some users."""
-    return frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
+def group_values(values: np.ndarray) -> np.ndarray:
+    """Returns float[movies], by which movies for several users are ordered: the sum of log(share + 0.2).
 
+    A share is a user's own value as a part of the mean of their ten best; a negative value is a share of 0. So a movie
+    that one of them would hate is far down, however much another would love it.
 
-def taste_similarities(model: SavedModel, collection: "MovieCollection", profiles: Sequence[UserProfile]) -> np.ndarray:
-    """Returns float64[profiles, profiles], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
-
-    It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
+    Args:
+        values: float[users, movies], what each user's own list is ordered by
     """
-    anyone = UserProfile.from_demographics(model)
-    tastes = np.array([compute_vectors(model, collection, profile).taste for profile in (anyone, *profiles)], float)
-    [average], tastes = np.split(normalize_rows(tastes), [1])
-    unit = normalize_rows(tastes - np.outer(tastes @ average, average))
-    similarities: np.ndarray = unit @ unit.T
-    return similarities
+    best = np.sort(values, axis=1)[:, -BEST:].mean(1, keepdims=True) if values.size else values
+    shares = np.maximum(values / np.maximum(best, EPS), 0)
+    total: np.ndarray = np.log(shares + SHARE_DAMPING).sum(0)
+    return total
 
 
-def join_rows(movies: Sequence["StoredMovie"]) -> np.ndarray:
-    """Returns float32[movies, 400], the vectors of movies."""
-    return np.array([movie.vector for movie in movies]).reshape(-1, INDEX_DIM)
+def diversify(relevance: np.ndarray, vectors: np.ndarray, variety: float, k: int) -> list[int]:
+    """Orders candidates by maximal marginal relevance: each is good, and unlike those before it.
+
+    Source: J. Carbonell, J. Goldstein, The use of MMR, SIGIR 1998. Relevance is scaled to 0 for the last candidate and
+    1 for the first; similarity is the cosine of taste vectors.
+
+    Args:
+        relevance: float[candidates], what they are ordered by
+        vectors: float32[candidates, dim], joined vectors
+        variety: 0 to 1; 0 is the order of relevance.
+        k: The number of places.
+
+    Returns:
+        The positions of at most k candidates, best first.
+    """
+    if len(vectors) == 0:
+        return []
+    weight = MAX_TRADE_OFF * variety
+    gain = np.asarray(relevance, float)
+    gain = (1 - weight) * (gain - gain.min()) / max(np.ptp(gain), EPS)
+    tastes = normalize_rows(split(vectors)[1])
+    order = [int(gain.argmax())]
+    similarity = tastes @ tastes[order[0]]
+    while len(order) < min(k, len(vectors)):
+        gain[order[-1]] = -np.inf
+        order.append(int((gain - weight * similarity).argmax()))
+        similarity = np.maximum(similarity, tastes @ tastes[order[-1]])
+    return order
 
 
-def _to_recommendation(
-    model: SavedModel, profile: UserProfile, user: UserVectors, stored: "StoredMovie", parts: Contributions | None
-) -> Recommendation:
-    rating_vector, taste_vector = split_vectors(stored.vector)
+def encode_users(
+    model: SavedModel, collection: MovieCollection, profiles: Collection[UserProfile], query: Query
+) -> list[UserVectors]:
+    """Returns the vectors of some profiles for a query; all movies that they need are read at once.
+
+    Raises:
+        MilvusError: A movie that a user rated is not in the collection.
+    """
+    needed = {movie_id for profile in profiles for movie_id in profile.new_ratings}
+    if query.ranking == "similar":
+        needed |= {movie_id for profile in profiles for movie_id in profile.liked}
+    unknown = {key for profile in profiles for key in unknown_movie_ids(model, profile)}
+    stored = collection.fetch_all(needed | unknown)
+    vectors = {movie_id: movie.vector for movie_id, movie in stored.items()}
+    movies = {movie_id: movie.movie for movie_id, movie in stored.items()}
+    histories = [load_history(model, profile, movies) for profile in profiles]
+    return [
+        encode_user(model, profile, vectors, history, collection.dim, query.novelty)
+        for profile, history in zip(profiles, histories, strict=True)
+    ]
+
+
+def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: Parts | None = None) -> Recommendation:
+    """Returns a movie as a user sees it."""
+    rating, taste, similar = split(stored.vector)
+    score = COSINE_SCALE * float(user.rating @ rating)
     return Recommendation(
         stored.movie,
         stored.num_ratings,
-        predict_rating(model, profile, user.rating, rating_vector),
-        float(user.taste @ taste_vector),
+        min(max(score, model.facts.min_rating), model.facts.max_rating),
+        float(user.taste @ taste),
+        float(user.similar @ similar),
         parts.reasons(stored.vector) if parts else [],
     )
 
 
-def compute_vectors(model: SavedModel, collection: "MovieCollection", profile: UserProfile) -> UserVectors:
-    """Returns the rating vector and the taste vector of a profile.
+def taste_similarities(model: SavedModel, users: Sequence[UserVectors]) -> np.ndarray:
+    """Returns float64[users, users], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
 
-    Raises:
-        MilvusError: A movie that the user rated is not in the collection.
+    It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
     """
-    rated = collection.fetch_all(profile.new_ratings)
-    movie_vectors = {movie_id: split_vectors(stored.vector)[0] for movie_id, stored in rated.items()}
-    rating = rating_vector(model, profile, model.profile_vectors[profile.row], movie_vectors)
-    return UserVectors(rating, load_history(model, collection, profile).vector())
-
-
-def rating_vector(
-    model: SavedModel, profile: UserProfile, profile_vector: np.ndarray, movie_vectors: Mapping[int, np.ndarray]
-) -> np.ndarray:
-    """Returns float32[200], the vector that predicts a user's ratings.
-
-    Args:
-        model: The saved model.
-        profile: The user.
-        profile_vector: float32[200], the user tower's vector for `profile.row`
-        movie_vectors: float32[200] by id, the rating vectors of the movies in `profile.new_ratings`
-    """
-    if not profile.new_ratings:
-        return profile_vector
-    rated = np.array([movie_vectors[movie_id] for movie_id in profile.new_ratings])
-    return model.user_prior.posterior_mean(profile_vector, rated, profile.stars(model))
-
-
-def predict_rating(model: SavedModel, profile: UserProfile, user_vector: np.ndarray, movie_vector: np.ndarray) -> float:
-    """Returns the predicted rating in stars; with new ratings it is clipped, as the vector may be longer than 1."""
-    rating = COSINE_SCALE * float(user_vector @ movie_vector)
-    return min(max(rating, model.min_rating), COSINE_SCALE) if profile.new_ratings else rating
+    average = normalize_rows(anyone(model).vector()[None])[0].astype(float)
+    tastes = normalize_rows(np.array([user.taste for user in users], float))
+    unit = normalize_rows(tastes - np.outer(tastes @ average, average))
+    similarities: np.ndarray = unit @ unit.T
+    return similarities

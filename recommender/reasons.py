@@ -1,25 +1,16 @@
-"""Reasons: the parts of a query vector that differ between users, and how much each adds to a movie's place."""
+"""Reasons: the parts of a question that differ between users, and how much each adds to a movie's place."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from recommender.movielens.encoding import demographic_profile_row
 from recommender.films.titles import display_name
+from recommender.milvus.collection import MovieCollection
+from recommender.movielens.encoding import demographic_profile_row
+from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import (
-    RANKING_WEIGHTS,
-    UserProfile,
-    demographic_labels,
-    join_vectors,
-    load_history,
-    split_vectors,
-)
-from recommender.scoring import COSINE_SCALE
-
-if TYPE_CHECKING:
-    from recommender.milvus.collection import MovieCollection
+from recommender.users import UserProfile, demographic_labels, load_history, new_stars
+from recommender.vectors import RANKINGS, join, similar_to, split
 
 MAX_REASONS = 3
 
@@ -30,94 +21,99 @@ class Reason(NamedTuple):
     label: str
     """A movie of the user's history, or one of their demographics."""
     contribution: float
-    """In stars where the ranking is by stars, else in points of the taste score."""
+    """In stars where the ranking is by stars, else in points of Pick, or of similarity."""
 
 
-class Contributions(NamedTuple):
-    """The parts of a query vector that are shown as reasons, without those that all users share."""
+class Parts(NamedTuple):
+    """The parts of a question that are shown as reasons, without those that all users share."""
 
+    labels: list[str]
     vectors: np.ndarray
-    """float[parts, 400], in the layout of a query vector"""
-    label: Callable[[int], str]
-    """Returns the label of a part."""
-    largest_only: bool
-    """Whether the `MAX_REASONS` largest positive parts are reasons, or all parts."""
+    """float[parts, dim], in the layout of a question"""
+    kin: np.ndarray | None
+    """float32[parts, 200 + genres], of movies of a history the question "like this one"; None for demographics."""
 
     def reasons(self, movie_vector: np.ndarray) -> list[Reason]:
-        """Returns what contributes to a movie's place, given its float32[400]; largest contribution first."""
+        """Returns what contributes to a movie's place, given its joined vector; largest contribution first.
+
+        Of a history, these are the `MAX_REASONS` movies that both contribute to it and are like it: those with the
+        largest product of contribution and similarity.
+        """
         values = self.vectors @ movie_vector
-        order = np.argsort(-values, kind="stable").tolist()
-        if self.largest_only:
-            order = [part for part in order[:MAX_REASONS] if values[part] > 0]
-        return [Reason(self.label(part), float(values[part])) for part in order]
+        chosen = np.arange(len(values))
+        if self.kin is not None:
+            links = np.maximum(values, 0) * np.maximum(self.kin @ split(movie_vector)[2], 0)
+            chosen = np.argsort(-links, kind="stable")[:MAX_REASONS]
+            chosen = chosen[values[chosen] > 0]
+        chosen = chosen[np.argsort(-values[chosen], kind="stable")]
+        return [Reason(self.labels[part], float(values[part])) for part in chosen]
 
 
-def split_query(model: SavedModel, collection: "MovieCollection", profile: UserProfile, ranking: str) -> Contributions:
-    """Splits a profile's query vector into movies of the history or, if none counts, into demographics.
+def split_question(model: SavedModel, collection: MovieCollection, profile: UserProfile, ranking: str) -> Parts:
+    """Splits a profile's question into movies of the history or, if none counts, into demographics.
 
-    The taste half of a part is what the movie or label adds to the taste vector. The rating half is what folding in the
+    The taste part of a movie or label is what it adds to the taste vector. The rating part is what folding in the
     movie's rating adds or, of a label, the difference from the profile without it.
     """
-    rating_weight, taste_weight = RANKING_WEIGHTS[ranking]
-    if ranking == "stars":
-        rating_weight = COSINE_SCALE
-    movie_ids = list(profile.history)
-    taste_parts = taste_weight * load_history(model, collection, profile).contributions()
-    if _is_by_movies(profile, ranking):
-        rating_parts = rating_weight * _folded_in_parts(model, collection, profile)
-        vectors = join_vectors(rating_parts, taste_parts[: len(movie_ids)])
-        return Contributions(vectors, lambda part: _movie_name(model, collection, movie_ids[part]), True)
-    labels, differences = _demographic_parts(model, profile)
-    stated_parts = taste_parts[len(movie_ids) : -1]
-    label_parts = np.zeros_like(differences)
-    label_parts[: len(stated_parts)] = stated_parts
-    return Contributions(join_vectors(rating_weight * differences, label_parts), labels.__getitem__, False)
+    if not has_movie_reasons(profile, ranking):
+        return _split_by_demographics(model, profile, ranking, collection.dim)
+    weights = _weights(ranking)
+    stored = collection.fetch(profile.history)
+    history = load_history(model, profile, {movie_id: movie.movie for movie_id, movie in stored.items()})
+    tastes = history.contributions()[: len(profile.history)]  # [movies, 200]
+    vectors = {movie_id: movie.vector for movie_id, movie in stored.items()}
+
+    row_of = {movie_id: row for row, movie_id in enumerate(profile.history)}
+    ratings = np.zeros_like(tastes)
+    if profile.new_ratings:
+        rows = [row_of[movie_id] for movie_id in profile.new_ratings]
+        rated = np.array([split(vectors[movie_id])[0] for movie_id in profile.new_ratings])
+        own = model.profile_vectors[profile.row]
+        ratings[rows] = model.user_prior.contributions(own, rated, new_stars(model, profile))
+
+    # A movie that is in the history and no longer in the catalogue is like no other.
+    kin = np.array([similar_to(vectors.get(key, np.zeros(collection.dim, np.float32))) for key in profile.history])
+    similar = np.zeros_like(kin)
+    rows = [row_of[movie_id] for movie_id in profile.liked]
+    similar[rows] = kin[rows] / max(len(rows), 1)
+    parts = (weight * part for weight, part in zip(weights, (ratings, tastes, similar), strict=True))
+    records = [stored[key].movie if key in stored else model.movies[key] for key in profile.history]
+    return Parts([display_name(movie.name) for movie in records], join(*parts), kin)
 
 
 def has_reasons(model: SavedModel, profile: UserProfile, ranking: str) -> bool:
     """Returns whether anything that is known of a user determines the ranking."""
-    return _is_by_movies(profile, ranking) or bool(_demographic_parts(model, profile)[0])
+    has_labels = profile.has_training_ratings or any(index for _, index in demographic_labels(model, profile.row))
+    return has_movie_reasons(profile, ranking) or has_labels
 
 
-def _is_by_movies(profile: UserProfile, ranking: str) -> bool:
+def has_movie_reasons(profile: UserProfile, ranking: str) -> bool:
     """Returns whether the reasons are movies of the history, and not demographics."""
     return bool(profile.new_ratings if ranking == "stars" else profile.history)
 
 
-def _folded_in_parts(model: SavedModel, collection: "MovieCollection", profile: UserProfile) -> np.ndarray:
-    """Returns float[history, 200], by how much each new rating moves the rating vector; 0 for other movies."""
-    own_vector = model.profile_vectors[profile.row]
-    parts = np.zeros((len(profile.history), len(own_vector)))
-    if profile.new_ratings:
-        stored = collection.fetch_all(profile.new_ratings)
-        rated = np.array([split_vectors(stored[movie_id].vector)[0] for movie_id in profile.new_ratings])
-        row_of = {movie_id: row for row, movie_id in enumerate(profile.history)}
-        rows = [row_of[movie_id] for movie_id in profile.new_ratings]
-        parts[rows] = model.user_prior.contributions(own_vector, rated, profile.stars(model))
-    return parts
-
-
-def _demographic_parts(model: SavedModel, profile: UserProfile) -> tuple[list[str], np.ndarray]:
-    """Returns the stated demographics and, float[labels, 200], what each changes in the rating vector.
-
-    A user with training ratings has one part more, these: the difference from the profile without id.
-    """
+def _split_by_demographics(model: SavedModel, profile: UserProfile, ranking: str, dim: int) -> Parts:
+    """Splits by the known demographics; a user with training ratings has one part more, these."""
+    rating_weight, taste_weight, _ = _weights(ranking)
     indices = model.profiles[profile.row, 1:]
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
-    labels, parts = [], []
+    tastes = load_history(model, profile, {}).contributions()[len(profile.history) : -1] if not profile.history else []
+    labels, ratings = [], []
     for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
         if index:
-            others = np.where(np.arange(len(indices)) == column, 0, indices)
+            without = np.where(np.arange(len(indices)) == column, 0, indices)
             labels.append(label)
-            parts.append(anonymous - model.profile_vectors[demographic_profile_row(*others)])
+            ratings.append(anonymous - model.profile_vectors[demographic_profile_row(*without)])
     if profile.has_training_ratings:
         labels.append("own ratings")
-        parts.append(model.profile_vectors[profile.row] - anonymous)
-    return labels, np.array(parts).reshape(len(parts), len(anonymous))
+        ratings.append(model.profile_vectors[profile.row] - anonymous)
+    parts = np.zeros((len(labels), dim), np.float32)
+    rating_parts, taste_parts, _ = split(parts)
+    rating_parts[:] = rating_weight * np.array(ratings).reshape(rating_parts.shape)
+    taste_parts[: len(tastes)] = taste_weight * np.array(tastes).reshape(len(tastes), taste_parts.shape[1])
+    return Parts(labels, parts, None)
 
 
-def _movie_name(model: SavedModel, collection: "MovieCollection", movie_id: int) -> str:
-    """Returns a movie's name; of a movie that the catalogue no longer has, its name in the training data."""
-    stored = collection.fetch([movie_id])
-    movie = stored[movie_id].movie if stored else model.movies[movie_id]
-    return display_name(movie.name)
+def _weights(ranking: str) -> tuple[float, float, float]:
+    """Returns the weights of the three parts; where stars alone count, in stars."""
+    return (COSINE_SCALE, 0.0, 0.0) if ranking == "stars" else RANKINGS[ranking]

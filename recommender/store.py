@@ -1,30 +1,30 @@
-"""The model folder: everything that inference needs, published in one atomic step and verified when it is read.
+"""The model folder: everything that a query needs from training.
 
-    manifest.json         the name of the current version, format, configuration, metrics, checksums, fingerprint
-    files-0123456789ab/   one version, never changed:
-      user_tower.*        Paddle inference programs; `paddle.jit.load(folder + "/user_tower")` runs them without
-      movie_tower.*       this package
-      vocabularies.json   words, genres and movie ids, in the order of their indices
-      movies_origin.txt   the catalogue of the training data
-      titles.json         its titles as title matching sees them
-      *.npy               the arrays of `training.save.ServingArrays`, by their dotted names
-      training_curve.png
+    manifest.json           format, fingerprint, facts of the data, settings, metrics
+    *.npy                   the arrays of `SavedModel`
+    vocabularies.json       words and genres, in the order of their indices
+    movies_origin.txt       the catalogue of the training data
+    user_tower.*            Paddle inference programs; `paddle.jit.load(folder + "/user_tower")` runs them without
+    movie_tower.*           this package
+    training_curve.png
 
-A new version gets a folder of its own, then a new manifest. So the last of several writers wins, and a reader has one
-version or the other. The version before stays until the next one is saved. Nothing is pickled.
+A new model is written beside the old one and renamed into its place. Nothing is pickled.
 """
 
 import hashlib
 import json
+import os
 import re
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recommender.movielens.split import RATING_DTYPE, RatingHistories
+from recommender.errors import RecommenderError, Step, pluralize
+from recommender.movielens.catalogue import Movie, parse_movies
 from recommender.movielens.encoding import (
     EMBEDDING_DIM,
     NUM_DEMOGRAPHIC_PROFILES,
@@ -33,154 +33,104 @@ from recommender.movielens.encoding import (
     Vocabularies,
     Vocabulary,
 )
-from recommender.movielens.catalogue import Movie, parse_movies
-from recommender.errors import RecommenderError, Step, pluralize
-from recommender.films.matching import Title
-from recommender.users import MovieEmbeddings, TasteParameters, UserPrior
+from recommender.movielens.split import RATING_DTYPE, RatingHistories
+from recommender.picks.taste import MovieEmbeddings, TasteParameters
+from recommender.stars.predict import UserPrior
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST = "manifest.json"
 CATALOGUE = "movies_origin.txt"
-TITLES = "titles.json"
 CURVE = "training_curve.png"
-VERSION_NAME = re.compile(r"files-[0-9a-f]{12}")
+PARTS = MovieEmbeddings._fields
 
 
 class ModelError(RecommenderError):
     """The model folder is missing, damaged, or cannot be written. The message names the remedy."""
 
 
+class Facts(NamedTuple):
+    """What a query must know of the training data."""
+
+    has_demographics: bool
+    """Whether gender, age and occupation of the users are known; without, those profiles are not trained."""
+    has_links: bool
+    """Whether the movies have IMDb and TMDB ids."""
+    min_rating: float
+    """The lowest rating, in stars."""
+    max_rating: float
+    notice: str
+    """A sentence to show with every answer, or ""."""
+
+
 class SavedModel:
-    """A version of a model. Each file is loaded and verified when it is first used.
+    """A trained model as a query reads it; arrays are memory-mapped.
 
     Args:
-        folder: The version's folder.
-        manifest: The parsed manifest.
+        folder: The model folder.
+
+    Raises:
+        ModelError: There is no model, a file of it is missing or damaged, or another version of this program wrote it.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = manifest
-
-    @property
-    def fingerprint(self) -> str:
+        self.manifest = _read_manifest(folder)
+        self.fingerprint = str(self.manifest["fingerprint"])
         """A hash of everything that determines the model's answers."""
-        return str(self.manifest["fingerprint"])
+        self.facts = _parse_facts(folder, self.manifest)
+        self.user_ids = self._array("user_ids", np.int64, None)
+        """int64[users], sorted"""
+        self.profiles = self._array("profiles", np.int64, None, 4)
+        """int64[profiles, 4], see `encode_profiles`; the users are the last rows"""
+        self.profile_vectors = self._array("profile_vectors", np.float32, None, EMBEDDING_DIM)
+        """float32[profiles, 200], the user tower's rating vectors"""
+        self.histories = RatingHistories(
+            self._array("ratings", RATING_DTYPE, None), self._array("ratings_indptr", np.int64, None)
+        )
+        """All ratings, grouped by user."""
+        self.movie_ids = self._array("movie_ids", np.int64, None)
+        """int64[movies with training ratings], sorted, in the order of their indices"""
+        self.user_prior = UserPrior(
+            self._array("prior_mean", np.float32, EMBEDDING_DIM),
+            self._array("prior_covariance", np.float32, EMBEDDING_DIM, EMBEDDING_DIM),
+        )
+        self.taste = TasteParameters(
+            MovieEmbeddings(*(self._array(f"taste_inputs_{part}", np.float32, None, EMBEDDING_DIM) for part in PARTS)),
+            MovieEmbeddings(*(self._array(f"taste_outputs_{part}", np.float32, None, EMBEDDING_DIM) for part in PARTS)),
+            self._array("taste_demographics", np.float32, None, EMBEDDING_DIM),
+            self._array("taste_variances", np.float32, EMBEDDING_DIM),
+        )
 
-    @property
-    def notice(self) -> str:
-        """A sentence about the training data to show with every answer, or ""."""
-        return str(self.manifest.get("notice", ""))
-
-    @property
-    def has_demographics(self) -> bool:
-        """Whether the model knows gender, age and occupation; without, those profiles are not trained."""
-        return bool(self.manifest["data"]["has_demographics"])
-
-    @property
-    def has_links(self) -> bool:
-        """Whether the data set has IMDb and TMDB ids."""
-        return bool(self.manifest["data"]["has_links"])
-
-    @property
-    def min_rating(self) -> float:
-        """The lowest rating in the training data, in stars."""
-        return float(self.manifest["data"]["min_rating"])
+    def _array(self, name: str, dtype: Any, *shape: int | None) -> np.ndarray:
+        """Loads an array, whose shape is as given where that is not None."""
+        path = self.folder / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except (OSError, ValueError, EOFError) as error:
+            raise ModelError(f"{path}: missing or damaged", Step.TRAIN) from error
+        sizes = zip(array.shape, shape, strict=False)
+        if array.dtype != dtype or array.ndim != len(shape) or any(size not in (None, own) for own, size in sizes):
+            raise ModelError(f"{path}: damaged, it holds {array.dtype}{list(array.shape)}", Step.TRAIN)
+        return array
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
         """The vocabularies that encode movies for this model."""
+        path = self.folder / "vocabularies.json"
         try:
-            tokens = json.loads(self._verified_path("vocabularies.json").read_text("utf-8"))
-            for name, kind in zip(Vocabularies._fields, (str, str, int), strict=True):
-                if {type(token) for token in tokens[name]} != {kind}:
-                    raise TypeError(f"{name} are not of type {kind.__name__}")
-            return Vocabularies(*(Vocabulary(tokens[name]) for name in Vocabularies._fields))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ModelError(f"{self.folder / 'vocabularies.json'}: damaged: {error!r}", Step.TRAIN) from error
-
-    @property
-    def catalogue(self) -> bytes:
-        """The movies of the training data, as train.py wrote them to movies_origin.txt."""
-        return self._verified_path(CATALOGUE).read_bytes()
+            words, genres = (Vocabulary(map(str, tokens)) for tokens in json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{path}: missing or damaged", Step.TRAIN) from error
+        return Vocabularies(words, genres, Vocabulary(self.movie_ids.tolist()))
 
     @cached_property
     def movies(self) -> dict[int, Movie]:
         """The movies of the training data by id."""
-        return {movie.movie_id: movie for movie in parse_movies(self.catalogue, str(self.folder / CATALOGUE))}
-
-    @cached_property
-    def titles(self) -> list[Title]:
-        """The titles of the training data, with names and numbers of ratings."""
-        path = self._verified_path(TITLES)
+        path = self.folder / CATALOGUE
         try:
-            rows = json.loads(path.read_text("utf-8"))
-            return [Title(movie_id, title, num_ratings, tuple(names)) for movie_id, title, num_ratings, names in rows]
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ModelError(f"{path}: damaged: {error!r}", Step.TRAIN) from error
-
-    @cached_property
-    def user_ids(self) -> np.ndarray:
-        """int64[users], sorted."""
-        return self._array("user_ids", np.int64, None)
-
-    @cached_property
-    def profiles(self) -> np.ndarray:
-        """int64[profiles, 4], see `encode_profiles`."""
-        return self._array("profiles", np.int64, None, 4)
-
-    @cached_property
-    def profile_vectors(self) -> np.ndarray:
-        """float32[profiles, 200], of unit length."""
-        return self._array("profile_vectors", np.float32, None, EMBEDDING_DIM)
-
-    @cached_property
-    def histories(self) -> RatingHistories:
-        """All ratings, grouped by user."""
-        ratings = self._array("histories.ratings", RATING_DTYPE, None)
-        return RatingHistories(ratings, self._array("histories.indptr", np.int64, None))
-
-    @cached_property
-    def user_prior(self) -> UserPrior:
-        """The prior for folding in new ratings."""
-        mean = self._array("user_prior.mean", np.float32, EMBEDDING_DIM)
-        return UserPrior(mean, self._array("user_prior.covariance", np.float32, EMBEDDING_DIM, EMBEDDING_DIM))
-
-    @cached_property
-    def taste_inputs(self) -> MovieEmbeddings:
-        """Embeddings of the movies in a history."""
-        return self._embeddings("taste.inputs")
-
-    @cached_property
-    def taste_outputs(self) -> MovieEmbeddings:
-        """The movies' taste vectors."""
-        return self._embeddings("taste.outputs")
-
-    @cached_property
-    def taste_demographics(self) -> np.ndarray:
-        """float32[34, 200], see `TasteParameters`."""
-        return self._array("taste.demographics", np.float32, None, EMBEDDING_DIM)
-
-    @cached_property
-    def taste_variances(self) -> np.ndarray:
-        """float32[200], see `TasteParameters`."""
-        return self._array("taste.variances", np.float32, EMBEDDING_DIM)
-
-    @property
-    def taste(self) -> TasteParameters:
-        """The whole taste model."""
-        return TasteParameters(self.taste_inputs, self.taste_outputs, self.taste_demographics, self.taste_variances)
-
-    def tower_path(self, name: str) -> Path:
-        """Returns the verified path of `user_tower` or `movie_tower`, without suffix, for `load_tower`."""
-        for suffix in ("json", "pdiparams"):
-            self._verified_path(f"{name}.{suffix}")
-        return self.folder / name
-
-    def refuse_demographics(self) -> None:
-        """Raises a ModelError for a query by gender, age or occupation."""
-        problem = "this model was trained on data without age, gender and job; leave out -a, -g and -j"
-        raise ModelError(f"{problem}, or train on ml-1m or ml-100k")
+            return {movie.movie_id: movie for movie in parse_movies(path.read_bytes(), str(path))}
+        except OSError as error:
+            raise ModelError(f"{path}: missing", Step.TRAIN) from error
 
     def profile_row(self, user_id: int) -> int:
         """Returns the profile row of a user of the training data.
@@ -202,112 +152,114 @@ class SavedModel:
         """
         return self.histories.of(self.profile_row(user_id) - NUM_DEMOGRAPHIC_PROFILES)
 
-    def count_ratings(self) -> dict[int, int]:
-        """Returns the number of training ratings of each movie by id."""
-        return {title.movie_id: title.num_ratings for title in self.titles}
+    def count_ratings(self, movie_ids: np.ndarray) -> np.ndarray:
+        """Returns int64[movies], the numbers of training ratings of movies given by id."""
+        ratings = self.histories.ratings
+        counts = np.zeros(NUM_RESERVED + len(self.movie_ids), np.int64)
+        np.add.at(counts, self.movie_idx(ratings["movie_id"][~ratings["held_out"]]), 1)
+        return counts[self.movie_idx(movie_ids)]
 
     def movie_idx(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the movie indices of some ids, `UNKNOWN` for movies without training ratings."""
-        known_ids = self._rated_movie_ids
-        position = np.minimum(np.searchsorted(known_ids, movie_ids), len(known_ids) - 1)
-        return np.where(known_ids[position] == movie_ids, NUM_RESERVED + position, UNKNOWN)
-
-    @cached_property
-    def _rated_movie_ids(self) -> np.ndarray:
-        return np.array(self.vocabularies.movies.tokens)
-
-    def _embeddings(self, name: str) -> MovieEmbeddings:
-        names = [f"{name}.{field}" for field in MovieEmbeddings._fields]
-        return MovieEmbeddings(*(self._array(name, np.float32, None, EMBEDDING_DIM) for name in names))
-
-    def _array(self, name: str, dtype: Any, *shape: int | None) -> np.ndarray:
-        """Loads an array, whose shape is as given where that is not None."""
-        path = self._verified_path(f"{name}.npy")
-        try:
-            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        except (ValueError, EOFError) as error:
-            raise ModelError(f"{path}: damaged: {error}", Step.TRAIN) from error
-        expected = [actual if size is None else size for actual, size in zip(array.shape, shape, strict=False)]
-        is_finite = array.dtype.names is not None or bool(np.isfinite(array).all())
-        if array.dtype != dtype or array.ndim != len(shape) or list(array.shape) != expected or not is_finite:
-            raise ModelError(f"{path}: damaged: {array.dtype}{list(array.shape)}", Step.TRAIN)
-        return array
-
-    def _verified_path(self, name: str) -> Path:
-        """Returns the path of a file whose checksum is right.
-
-        Raises:
-            ModelError: The file was changed, or the version was replaced twice and removed meanwhile.
-        """
-        path = self.folder / name
-        try:
-            if file_checksum(path) == self.manifest["files"].get(name):
-                return path
-        except FileNotFoundError as error:
-            if read_manifest(self.folder.parent)["folder"] != self.folder.name:
-                raise ModelError(f"{path}: replaced while it was being read; run the command again") from error
-        except OSError as error:
-            raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
-        raise ModelError(f"{path}: damaged, its checksum is wrong", Step.TRAIN)
+        position = np.minimum(np.searchsorted(self.movie_ids, movie_ids), len(self.movie_ids) - 1)
+        return np.where(self.movie_ids[position] == movie_ids, NUM_RESERVED + position, UNKNOWN)
 
 
-def load_model(folder: Path) -> SavedModel:
-    """Returns the current version of a model folder.
+def check_output(folder: Path) -> None:
+    """Raises a ModelError where `save_model` could not write a model; changes nothing."""
+    if folder.exists() and not (folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))):
+        raise ModelError(f"{folder}: this is not a model folder, and stays as it is; choose another --workdir")
+
+
+def save_model(
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    vocabularies: Vocabularies,
+    files: Mapping[str, bytes],
+    save_towers: Callable[[Path], None],
+    metadata: Mapping[str, Any],
+) -> str:
+    """Writes a model beside the current one, if any, and renames it into place.
+
+    Args:
+        folder: The model folder.
+        arrays: The arrays of `SavedModel` by file name, `movie_ids` apart.
+        vocabularies: The vocabularies.
+        files: The contents of further files by name.
+        save_towers: A function that writes both towers into a folder.
+        metadata: JSON values for the manifest; `data` has the fields of `Facts`.
+
+    Returns:
+        The fingerprint.
 
     Raises:
-        ModelError: There is no model, it is damaged, or another version of this program wrote it. Methods of the model
-            raise it too where a file that they load is damaged.
+        ModelError: The folder holds something else, or cannot be written; the model before stays.
     """
-    manifest = read_manifest(folder)
-    name, files = str(manifest["folder"]), manifest["files"]
-    if not VERSION_NAME.fullmatch(name) or compute_fingerprint(files) != manifest["fingerprint"]:
-        raise ModelError(f"{folder / MANIFEST}: damaged, its fingerprint is wrong", Step.TRAIN)
-    with suppress(OSError):
-        unlisted = {path.name for path in (folder / name).iterdir()} - {*files, CURVE}
-        if unlisted:
-            path = folder / name / min(unlisted)
-            raise ModelError(f"{path}: not part of the model; delete it, or replace the model", Step.TRAIN)
-    return SavedModel(folder / name, manifest)
+    check_output(folder)
+    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{state}") for state in ("new", "old"))
+    movie_ids = np.array(vocabularies.movies.tokens, np.int64)
+    tokens = [vocabularies.words.tokens, vocabularies.genres.tokens]
+    try:
+        new.mkdir(parents=True)
+        save_towers(new)
+        for name, array in {**arrays, "movie_ids": movie_ids}.items():
+            np.save(new / f"{name}.npy", array)
+        for name, content in {**files, "vocabularies.json": json.dumps(tokens, ensure_ascii=False).encode()}.items():
+            (new / name).write_bytes(content)
+        fingerprint = _fingerprint(new)
+        manifest = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        problem = error.strerror or "no space left on device"  # numpy reports a short write without a reason.
+        raise ModelError(f"{folder}: cannot write the model: {problem}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return fingerprint
 
 
-def saved_catalogues(folder: Path) -> list[bytes]:
-    """Returns the catalogues of all versions in a model folder, as train.py wrote them to movies_origin.txt."""
-    catalogues = []
-    for path in folder.glob(f"files-*/{CATALOGUE}"):
-        with suppress(OSError):
-            catalogues.append(path.read_bytes())
-    return catalogues
+def _fingerprint(folder: Path) -> str:
+    """Returns 16 hexadecimal digits, a hash of the files of a model but for the picture."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != CURVE:
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest of a model folder; `folder`, `fingerprint` and `files` are always there.
-
-    Raises:
-        ModelError: There is none, it is damaged, or another version of this program wrote it.
-    """
+def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = dict(json.loads(path.read_text("utf-8")))
-        format_version = manifest["format_version"]
-        manifest = {"folder": "", "fingerprint": "", **manifest, "files": dict(manifest.get("files", {}))}
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        version = manifest["format_version"]
     except FileNotFoundError:
         raise ModelError(f"{folder}: no model here", Step.TRAIN) from None
     except OSError as error:
         raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged: {str(error)[:80]}", Step.TRAIN) from error
-    if format_version != FORMAT_VERSION:
-        problem = f"format {str(format_version)[:20]}, this program reads format {FORMAT_VERSION}"
-        raise ModelError(f"{folder}: {problem}", Step.TRAIN)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: damaged", Step.TRAIN) from error
+    if version != FORMAT_VERSION:
+        raise ModelError(f"{folder}: format {version!r:.20}, this program reads {FORMAT_VERSION}", Step.TRAIN)
     return manifest
 
 
-def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _parse_facts(folder: Path, manifest: dict[str, Any]) -> Facts:
+    """Returns the facts of a manifest.
 
-
-def compute_fingerprint(checksums: dict[str, str]) -> str:
-    """Returns 16 hexadecimal digits, a hash of all checksums."""
-    return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()[:16]
+    Raises:
+        ModelError: One is missing, or cannot be true.
+    """
+    try:
+        facts = Facts(**manifest["data"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder / MANIFEST}: damaged: data", Step.TRAIN) from error
+    numbers = (facts.min_rating, facts.max_rating)
+    is_valid = {type(facts.has_demographics), type(facts.has_links)} == {bool} and isinstance(facts.notice, str)
+    is_valid &= all(type(number) is float for number in numbers) and numbers in ((0.5, 5.0), (1.0, 5.0))
+    if not is_valid or not re.fullmatch("[0-9a-f]{16}", str(manifest.get("fingerprint"))):
+        raise ModelError(f"{folder / MANIFEST}: damaged: {facts}", Step.TRAIN)
+    return facts

@@ -1,175 +1,36 @@
-"""Profiles, histories and new ratings to vectors: the fold-in, the taste vector, the two joined. Plain numpy.
+"""Who asks: a profile of what is known of a user, and the question that it becomes."""
 
-A movie is stored as `[rating vector 200 | taste vector 200]`. A user's query vector has the same layout, each half
-multiplied by the weight of its score, so that one inner product gives the weighted sum of both scores.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from recommender.errors import UsageError
+from recommender.films.exports import FilmHistory
+from recommender.movielens.catalogue import Movie
 from recommender.movielens.encoding import (
-    DEMOGRAPHIC_SIZES,
-    EMBEDDING_DIM,
-    NUM_DEMOGRAPHIC_PROFILES,
+    AGE_LABELS,
+    GENDER_LABELS,
+    OCCUPATIONS,
     UNKNOWN,
-    MovieFeatures,
     demographic_profile_row,
     encode_movies,
 )
-from recommender.movielens.catalogue import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
-from recommender.scoring import COSINE_SCALE
-
-if TYPE_CHECKING:
-    from recommender.milvus.collection import MovieCollection
-    from recommender.store import SavedModel
-
-STAR_WEIGHT = 0.2
-"""Weight of a predicted star beside the taste score, chosen on validation rows of ml-1m."""
-RANKING_WEIGHTS = {"stars": (1.0, 0.0), "picks": (0.0, 1.0), "both": (COSINE_SCALE * STAR_WEIGHT, 1.0)}
-"""Weights of the two inner products, rating and taste, by the name of the ranking."""
-
-WHOLE_STARS, RATING_WEIGHTS = (1, 2, 3, 4, 5), (0.1, 0.3, 0.6, 1.0, 1.4)
-"""Weights of a movie in a history by its stars, and the scores that the taste model is trained towards."""
-LIKED_WEIGHT = 1.0
-SEEN_WEIGHT = 0.5
-PRIOR_WEIGHT = 1.0
-"""Weight of demographics beside a history: that of one movie with 4 stars."""
-TASTE_NOISE = 0.3
-"""Noise variance of the taste vector of a user without history, see `shrinkage`."""
-DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
-"""First rows of gender, age and occupation in a table of demographic embeddings."""
-EVERYONE = sum(DEMOGRAPHIC_SIZES)
-"""Last row of that table, which counts for every user."""
-
-RATING_VARIANCE = 0.75
-"""Variance of a rating around its prediction, in stars squared; this and the next two were chosen on held-out users."""
-PRIOR_COV_SCALE = 1.5
-"""Factor on the covariance of the learnt user vectors, which regularization draws together."""
-PRIOR_MEAN_SCALE = 0.5
-"""Factor on the mean offset of the learnt user vectors."""
-
+from recommender.picks.taste import LIKED_WEIGHT, SEEN_WEIGHT, History, history_weights, known_demographics
+from recommender.store import SavedModel
+from recommender.vectors import RANKINGS, join, similar_to, split
 
 DEMOGRAPHIC_LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
 """Labels of gender, age and occupation; the label of index i is at i - 1."""
 UNKNOWN_LABELS = ("anyone", "any age", "any job")
-
-
-def join_vectors(rating_vectors: np.ndarray, taste_vectors: np.ndarray) -> np.ndarray:
-    """Returns float32[..., 400] for float32[..., 200] twice."""
-    return np.concatenate([rating_vectors, taste_vectors], axis=-1)
-
-
-def split_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rating vectors and the taste vectors, float32[..., 200] each, of joined ones."""
-    return vectors[..., :EMBEDDING_DIM], vectors[..., EMBEDDING_DIM:]
-
-
-class MovieEmbeddings(NamedTuple):
-    """A table of movie embeddings; a movie without training ratings is the sum of its genres' and words'."""
-
-    by_id: np.ndarray
-    """float32[movie indices, dim]"""
-    by_content: np.ndarray
-    """float32[genre indices + word indices, dim], genres first; 0 at padding"""
-
-    def lookup(self, movies: MovieFeatures, num_genres: int) -> np.ndarray:
-        """Returns float32[movies, dim].
-
-        Args:
-            movies: The movies.
-            num_genres: The number of genre indices.
-        """
-        rows = np.array(self.by_id[movies.movie_idx])
-        is_unknown = movies.movie_idx == UNKNOWN
-        _, genres, words = movies.select(is_unknown)
-        rows[is_unknown] = self.by_content[genres].sum(1) + self.by_content[num_genres + words].sum(1)
-        return rows
-
-
-class TasteParameters(NamedTuple):
-    """A trained taste model; see `TasteModel`."""
-
-    inputs: MovieEmbeddings
-    """Of width 200: the embeddings of the movies in a history."""
-    outputs: MovieEmbeddings
-    """Of width 200: the movies' taste vectors, along the principal axes of the training users' scores."""
-    demographics: np.ndarray
-    """float32[34, 200], embeddings of genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`, and of `EVERYONE`"""
-    variances: np.ndarray
-    """float32[200], mean squares of the training users' taste vectors"""
-
-
-class History(NamedTuple):
-    """What the taste of a user is computed from: movies with weights, and demographics."""
-
-    embeddings: np.ndarray
-    """float32[movies, 200], input embeddings of the taste model"""
-    weights: np.ndarray
-    """float32[movies], see `history_weights`"""
-    demographics: np.ndarray
-    """float32[stated demographics + 1, 200], embeddings of what is stated of gender, age and occupation, then of
-    `EVERYONE`"""
-    variances: np.ndarray
-    """float32[200], see `TasteParameters`"""
-
-    def vector(self) -> np.ndarray:
-        """Returns the taste vector, float32[200]."""
-        taste: np.ndarray = self.contributions().sum(0)
-        return taste
-
-    def contributions(self) -> np.ndarray:
-        """Returns float32[movies + stated demographics + 1, 200], the parts that `vector` is the sum of."""
-        squared_norm = self.weights @ self.weights
-        parts = np.concatenate([self.weights[:, None] * self.embeddings, PRIOR_WEIGHT * self.demographics])
-        scaled: np.ndarray = parts * history_scale(squared_norm) * shrinkage(self.variances, squared_norm)
-        return scaled
-
-
-def history_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns float32[ratings], the weight of each movie in a history, 0.1 to 1.4; 0.5 for NaN, seen and not rated."""
-    weights = np.interp(ratings, WHOLE_STARS, RATING_WEIGHTS).astype(np.float32)
-    return np.where(np.isnan(ratings), np.float32(SEEN_WEIGHT), weights)
-
-
-def history_scale(squared_norm: np.ndarray) -> np.ndarray:
-    """Returns float32[...], the factor that scales a history and its demographics.
-
-    It is one over the length that the history would have with one more movie of weight 1.
-
-    Args:
-        squared_norm: float32[...], the sum of the squared `history_weights` of each history
-    """
-    return 1 / np.sqrt(squared_norm + np.float32(PRIOR_WEIGHT**2))
-
-
-def shrinkage(variances: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
-    """Returns float32[..., 200], 0 to 1: how far each number of a taste vector can be trusted.
-
-    It is the Wiener filter v / (v + noise), whose noise falls with the length of the history. So a short history counts
-    in the directions in which users differ most.
-
-    Args:
-        variances: float32[200], v, see `TasteParameters`
-        squared_norm: float32[...] as of `history_scale`
-    """
-    noise = np.float32(TASTE_NOISE) / (squared_norm + np.float32(PRIOR_WEIGHT**2))
-    factors: np.ndarray = variances / (variances + noise[..., None])
-    return factors
-
-
-def stated_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.ndarray:
-    """Returns float32[stated demographics + 1, dim], rows of a table of demographic embeddings, `EVERYONE` last.
-
-    Args:
-        table: float32[34, dim], genders, ages and occupations, see `DEMOGRAPHIC_OFFSETS`, and everyone
-        demographic_idx: int64[3], gender, age and occupation; 0 is "unknown"
-    """
-    stated = (DEMOGRAPHIC_OFFSETS + demographic_idx)[demographic_idx > 0]
-    rows: np.ndarray = table[np.append(stated, EVERYONE)]
-    return rows
+ANYONE_ROW = 0
+"""The profile row of a user of whom nothing is known."""
+FEW_LIKED = 10
+"""Number of liked films up to which they are asked about one by one, and not taken for a taste."""
+MAX_ANYONE_SHARE = 0.3
+HALF_ANYONE_SHARE = 40.0
+"""Length of a history, in movies of 4 stars, at which half of `MAX_ANYONE_SHARE` counts, see `anyone_share`."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +52,7 @@ class UserProfile:
     """Whether the rating vector is trained on the user's own ratings."""
 
     @classmethod
-    def from_user(cls, model: "SavedModel", user_id: int, include_seen: bool = False) -> "UserProfile":
+    def from_user(cls, model: SavedModel, user_id: int, include_seen: bool = False) -> "UserProfile":
         """Returns the profile of a user of the training data, with their training ratings as history.
 
         Raises:
@@ -208,15 +69,16 @@ class UserProfile:
 
     @classmethod
     def from_demographics(
-        cls, model: "SavedModel", gender: int | None = None, age: int | None = None, occupation: int | None = None
+        cls, model: SavedModel, gender: int | None = None, age: int | None = None, occupation: int | None = None
     ) -> "UserProfile":
         """Returns the profile of a new user; each label is numbered from 0, and None is unknown.
 
         Raises:
-            ModelError: The training data have no demographics, so that these profiles are not trained.
+            UsageError: The training data have no demographics, so that these profiles are not trained.
         """
-        if not model.has_demographics and (gender, age, occupation) != (None, None, None):
-            model.refuse_demographics()
+        if not model.facts.has_demographics and (gender, age, occupation) != (None, None, None):
+            problem = "this model was trained on data without age, gender and job; leave them out"
+            raise UsageError(f"{problem}, or train on ml-1m or ml-100k")
         indices = [0 if label is None else 1 + label for label in (gender, age, occupation)]
         row = int(demographic_profile_row(*np.array(indices)))
         return cls(row, _describe(model, row))
@@ -226,13 +88,22 @@ class UserProfile:
         """Whether the predicted ratings are the user's own, and not those of their age, gender and occupation."""
         return bool(self.new_ratings) or self.has_training_ratings
 
-    def stars(self, model: "SavedModel") -> np.ndarray:
-        """Returns float[ratings], the new ratings on the scale of the training data."""
-        stars = np.fromiter(self.new_ratings.values(), float)
-        return stars.clip(min=model.min_rating)
+    @property
+    def liked(self) -> list[int]:
+        """The ids of the movies in the history that the user likes."""
+        return [movie_id for movie_id, weight in self.history.items() if weight >= LIKED_WEIGHT]
+
+    @property
+    def default_ranking(self) -> str:
+        """The key of `RANKINGS` that suits what is known: ratings, a few liked films alone, other films, or neither."""
+        if self.has_ratings:
+            return "both"
+        if 0 < len(self.liked) == len(self.history) <= FEW_LIKED and self.row == ANYONE_ROW:
+            return "similar"
+        return "picks" if self.history else "stars"
 
     def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
-        """Returns the profile of a new user with ratings, stars by movie id; NaN if a movie was seen and not rated."""
+        """Returns the profile with new ratings, stars by movie id; NaN if a movie was seen and not rated."""
         weights = history_weights(np.fromiter(ratings.values(), np.float32, len(ratings)))
         return replace(
             self,
@@ -241,110 +112,144 @@ class UserProfile:
             exclude_ids=self.exclude_ids | ratings.keys(),
         )
 
-    def with_movies(self, liked: Mapping[int, str], seen: Mapping[int, str]) -> "UserProfile":
-        """Returns the profile with movies, names by id, that the user liked, or has seen and not liked much.
+    def with_history(self, films: FilmHistory) -> "UserProfile":
+        """Returns the profile with the films of a file."""
+        ratings = {**dict.fromkeys(films.seen, np.nan), **films.rated}
+        profile = self.with_ratings(ratings).with_movies(films.liked, ())
+        return replace(profile, exclude_ids=profile.exclude_ids | films.exclude)
+
+    def with_movies(self, liked: Collection[int], seen: Collection[int]) -> "UserProfile":
+        """Returns the profile with ids of movies that the user liked, or has seen and not liked much.
 
         Where the user also rated such a movie, its weight is at least 1 if liked and at most 0.5 if seen. The rating
         still counts for the rating vector.
         """
         weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
         weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
-        likes = f"; likes {', '.join(liked.values())}" if liked else ""
-        knows = f"; knows {', '.join(seen.values())}" if seen else ""
         return replace(
             self,
-            description=self.description + likes + knows,
             history={**self.history, **weights},
             exclude_ids=self.exclude_ids | weights.keys(),
         )
 
 
-def load_history(model: "SavedModel", collection: "MovieCollection", profile: UserProfile) -> History:
+class UserVectors(NamedTuple):
+    """What a profile is worth in the three parts of the joined vector."""
+
+    rating: np.ndarray
+    """float32[200]; with new ratings folded in, if there are any"""
+    taste: np.ndarray
+    """float32[200], less a share of anyone's taste, see `anyone_share`"""
+    similar: np.ndarray
+    """float32[200 + genres], the mean of the questions "like this one" of the liked movies"""
+
+    def query(self, ranking: str) -> np.ndarray:
+        """Returns float32[dim], the question whose inner product with a movie's joined vector ranks the movie."""
+        return join(*(weight * part for weight, part in zip(RANKINGS[ranking], self, strict=True)))
+
+
+def encode_user(
+    model: SavedModel,
+    profile: UserProfile,
+    movie_vectors: Mapping[int, np.ndarray],
+    history: History,
+    dim: int,
+    novelty: float = 0,
+) -> UserVectors:
+    """Returns a profile's vectors.
+
+    Args:
+        model: The saved model.
+        profile: The user.
+        movie_vectors: Joined vectors by id: of the movies in `new_ratings`, and of those in `liked` that count for
+            the similar part.
+        history: The profile's history, see `load_history`.
+        dim: The length of a joined vector.
+        novelty: See `anyone_share`.
+    """
+    ratings = {movie_id: split(movie_vectors[movie_id])[0] for movie_id in profile.new_ratings}
+    rating = rating_vector(model, profile, model.profile_vectors[profile.row], ratings)
+    taste = history.vector() - anyone_share(history, novelty) * anyone(model).vector()
+    similar = np.zeros(dim - len(rating) - len(taste), np.float32)
+    liked = [movie_vectors[movie_id] for movie_id in profile.liked if movie_id in movie_vectors]
+    if liked:
+        similar = similar_to(np.array(liked)).mean(0)
+    return UserVectors(rating, taste, similar)
+
+
+def rating_vector(
+    model: SavedModel, profile: UserProfile, own: np.ndarray, movie_vectors: Mapping[int, np.ndarray]
+) -> np.ndarray:
+    """Returns float32[200], the vector that predicts a user's ratings: the new ones are folded in.
+
+    Args:
+        model: The saved model.
+        profile: The user.
+        own: float32[200], the user tower's vector of the profile
+        movie_vectors: float32[200] by id, the rating vectors of the movies in `new_ratings`
+    """
+    if not profile.new_ratings:
+        return own
+    rated = np.array([movie_vectors[movie_id] for movie_id in profile.new_ratings])
+    return model.user_prior.posterior_mean(own, rated, new_stars(model, profile))
+
+
+def new_stars(model: SavedModel, profile: UserProfile) -> np.ndarray:
+    """Returns float[ratings], the new ratings on the scale of the training data."""
+    return np.fromiter(profile.new_ratings.values(), float).clip(min=model.facts.min_rating)
+
+
+def anyone_share(history: History, novelty: float) -> float:
+    """Returns the share of an unknown user's taste that is taken from the user's own, so that lists are more personal.
+
+    It grows with the history, from 0: those who state little get what everyone likes. `novelty`, 0 to 1, is added.
+    """
+    length = float(history.squared_norm)
+    return MAX_ANYONE_SHARE * length / (length + HALF_ANYONE_SHARE) + novelty
+
+
+def anyone(model: SavedModel) -> History:
+    """Returns the history of a user of whom nothing is known."""
+    taste = model.taste
+    dim = len(taste.variances)
+    unknown = known_demographics(taste.demographics, np.zeros(3, np.int64))
+    return History(np.zeros((0, dim), np.float32), np.zeros(0, np.float32), unknown, taste.variances)
+
+
+def unknown_movie_ids(model: SavedModel, profile: UserProfile) -> set[int]:
+    """Returns the ids of the movies of a history without training ratings, whose records `load_history` needs."""
+    movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
+    return set(movie_ids[model.movie_idx(movie_ids) == UNKNOWN].tolist())
+
+
+def load_history(model: SavedModel, profile: UserProfile, movies: Mapping[int, Movie]) -> History:
     """Returns a profile's history with the embeddings of its movies and demographics.
 
-    Raises:
-        MilvusError: A movie is neither in the training data nor in the collection.
+    Args:
+        model: The saved model.
+        profile: The user.
+        movies: Records of at least the movies in `unknown_movie_ids`, by id.
     """
     movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
     movie_idx = model.movie_idx(movie_ids)
-    embeddings = np.array(model.taste_inputs.by_id[movie_idx])
+    embeddings = np.array(model.taste.inputs.by_id[movie_idx])
     unknown = np.flatnonzero(movie_idx == UNKNOWN)
     if len(unknown):
-        stored = collection.fetch_all(movie_ids[unknown].tolist())
-        movies = [stored[movie_id].movie for movie_id in movie_ids[unknown].tolist()]
-        features = encode_movies(movies, model.vocabularies)
-        embeddings[unknown] = model.taste_inputs.lookup(features, model.vocabularies.genres.size)
+        features = encode_movies([movies[movie_id] for movie_id in movie_ids[unknown].tolist()], model.vocabularies)
+        embeddings[unknown] = model.taste.inputs.lookup(features, model.vocabularies.genres.size)
     weights = np.fromiter(profile.history.values(), np.float32, len(profile.history))
-    demographics = stated_demographics(model.taste_demographics, model.profiles[profile.row, 1:])
-    return History(embeddings, weights, demographics, model.taste_variances)
+    demographics = known_demographics(model.taste.demographics, model.profiles[profile.row, 1:])
+    return History(embeddings, weights, demographics, model.taste.variances)
 
 
-class UserPrior(NamedTuple):
-    """Prior over the offset of a user's rating vector from that of the user's demographic profile."""
-
-    mean: np.ndarray
-    """float32[200]"""
-    covariance: np.ndarray
-    """float32[200, 200]"""
-
-    def posterior_mean(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        """Folds ratings into the rating vector of a demographic profile, in closed form.
-
-        With V = 5 · movie vectors, C the covariance, σ² = `RATING_VARIANCE` and u = vector + mean, it is
-        u + C Vᵀ (V C Vᵀ + σ² I)⁻¹ (r - V u): a ridge regression with smaller penalties where users differ more.
-
-        Args:
-            vector: float32[200], the profile's rating vector
-            movie_vectors: float32[ratings, 200], the rating vectors of the rated movies
-            ratings: float[ratings], stars
-
-        Returns:
-            float32[200], not of unit length.
-        """
-        moved = vector + self.mean + self.contributions(vector, movie_vectors, ratings).sum(0)
-        return np.asarray(moved, np.float32)
-
-    def contributions(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-        """Returns float64[ratings, 200], by how much each rating moves the vector; see `posterior_mean`."""
-        scaled = COSINE_SCALE * movie_vectors
-        spread = scaled @ self.covariance
-        noise = RATING_VARIANCE * np.eye(len(ratings))
-        coefficients = np.linalg.solve(spread @ scaled.T + noise, ratings - scaled @ (vector + self.mean))
-        parts: np.ndarray = coefficients[:, None] * spread
-        return parts
-
-
-def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPrior:
-    """Fits the prior to the users with a known id.
-
-    Args:
-        profile_vectors: float32[profiles, 200], the user tower's rating vectors
-        profiles: int64[profiles, 4], see `encode_profiles`
-    """
-    known = NUM_DEMOGRAPHIC_PROFILES + np.flatnonzero(profiles[NUM_DEMOGRAPHIC_PROFILES:, 0] != UNKNOWN)
-    offsets = profile_vectors[known] - profile_vectors[demographic_profile_row(*profiles[known, 1:].T)]
-    covariance = np.cov(offsets.T) if len(offsets) > 1 else np.zeros((offsets.shape[1],) * 2)
-    return UserPrior(PRIOR_MEAN_SCALE * offsets.mean(0), (PRIOR_COV_SCALE * covariance).astype(np.float32))
-
-
-def default_ranking(profiles: Iterable[UserProfile]) -> str:
-    """Returns the key of `RANKING_WEIGHTS` that suits users with ratings, with films only, or with neither."""
-    has_history = False
-    for profile in profiles:
-        if profile.has_ratings:
-            return "both"
-        has_history |= bool(profile.history)
-    return "picks" if has_history else "stars"
-
-
-def demographic_labels(model: "SavedModel", row: int) -> list[tuple[str, int]]:
+def demographic_labels(model: SavedModel, row: int) -> list[tuple[str, int]]:
     """Returns the labels of gender, age and occupation of a profile, with their indices; index 0 is unknown."""
     indices = model.profiles[row, 1:].tolist()
     pairs = zip(DEMOGRAPHIC_LABELS, UNKNOWN_LABELS, indices, strict=True)
     return [(labels[index - 1] if index else unknown, index) for labels, unknown, index in pairs]
 
 
-def _describe(model: "SavedModel", row: int) -> str:
-    if not model.has_demographics:
+def _describe(model: SavedModel, row: int) -> str:
+    if not model.facts.has_demographics:
         return UNKNOWN_LABELS[0]
     return ", ".join(label for label, _ in demographic_labels(model, row))

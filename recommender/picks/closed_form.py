@@ -1,22 +1,21 @@
-"""Initial embeddings of the taste model in closed form: a linear autoencoder with zero diagonal, cut to low rank."""
+"""Start of the taste model in closed form: a linear autoencoder with zero diagonal, cut to low rank."""
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import inv
 from scipy.sparse import csr_array, diags_array, hstack
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from recommender.movielens.encoding import EMBEDDING_DIM
-from recommender.users import PRIOR_WEIGHT, history_scale
-from recommender.stars.svd_init import truncated_svd
+from recommender.picks.taste import PRIOR_WEIGHT, history_scale
 
 MAX_USERS = 20_000
 MAX_MOVIES = 4_000
 """Upper bounds on the users and the movies, most rated first, of the autoencoder in full rank."""
-
 MOVIES_PER_FACTOR = 8
 """Lower bound on movies per factor: a catalogue of a few hundred movies has fewer than 200 factors."""
+POWER_ITERATIONS = 6
 EPS = 1e-12
 
 
@@ -31,7 +30,7 @@ class Dropout(NamedTuple):
     """Of the genders, ages and occupations."""
 
 
-def edlae_init(
+def low_rank_autoencoder(
     histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns input and output embeddings whose inner products approximate a linear autoencoder.
@@ -42,48 +41,56 @@ def edlae_init(
 
     Args:
         histories: float32[users, movies], see `history_weights`; they are also the targets
-        demographics: float32[users, demographics], 1 at each stated one; the last column is 1 for every user
+        demographics: float32[users, demographics], 1 at each known one; the last column is 1 for every user
         dropout: The dropout; the closed form has its expected value.
         ridge: The L2 regularization.
 
     Returns:
         float32[movies + demographics, 200] and float32[movies, 200].
     """
-    num_movies = histories.shape[1]
+    num_users, num_movies = histories.shape
     counts = np.bincount(histories.indices, minlength=num_movies)
     order = np.argsort(-counts, kind="stable")
-    most_rated, others = order[:MAX_MOVIES], order[MAX_MOVIES:]
+    most_rated, rarely_rated = order[:MAX_MOVIES], order[MAX_MOVIES:]
     known = histories[:, most_rated]
-    num_users = known.shape[0]
+
+    # The autoencoder in full rank, of a sample of users spread evenly.
     size = min(num_users, MAX_USERS)
-    some = np.arange(size) * num_users // max(size, 1)
-    weights = edlae_weights(known[some], demographics[some], dropout, ridge)
+    sample = np.arange(size) * num_users // max(size, 1)
+    weights = autoencoder_weights(known[sample], demographics[sample], dropout, ridge)  # B
+
+    # Its output embeddings V are the leading right singular vectors of the scores F B, scaled; its inputs are B V.
     features = scale_features(known, demographics)
-    scores = aslinearoperator(features[some]) @ aslinearoperator(weights)
+    scores = aslinearoperator(features[sample]) @ aslinearoperator(weights)
     num_factors = min(EMBEDDING_DIM, -(-len(most_rated) // MOVIES_PER_FACTOR))
     _, factors = truncated_svd(scores, num_factors)
-    factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))
-    projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)
-    vectors = features @ projected
-    gram = vectors.T @ vectors + ridge * np.eye(EMBEDDING_DIM, dtype=np.float32)
+    factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))  # [movies, 200]
+    projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)  # [movies + demographics, 200]
     inputs = np.zeros((num_movies + demographics.shape[1], EMBEDDING_DIM), np.float32)
     inputs[np.append(most_rated, np.arange(num_movies, len(inputs)))] = projected
+
+    # Rarely rated movies get outputs by a ridge regression of their raters on the users' vectors, and no inputs.
+    vectors = features @ projected  # [users, 200]
+    gram = vectors.T @ vectors + ridge * np.eye(EMBEDDING_DIM, dtype=np.float32)
     outputs = np.empty((num_movies, EMBEDDING_DIM), np.float32)
     outputs[most_rated] = factors
-    outputs[others] = np.linalg.solve(gram, (histories[:, others].T @ vectors).T).T
+    outputs[rarely_rated] = np.linalg.solve(gram, (histories[:, rarely_rated].T @ vectors).T).T
     return inputs, outputs
 
 
-def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float) -> np.ndarray:
+def autoencoder_weights(histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float) -> np.ndarray:
     """Returns float32[movies + demographics, movies], the autoencoder in full rank.
 
     It is B, the least-squares solution of F B = Y under dropout and with zeros on its diagonal, with F the features
     and Y the histories: B = P (Fᵀ Y - diag(g)), P = (Fᵀ F + Λ)⁻¹, where g makes diag(B) zero. In expectation, dropout
-    scales features by the share that is kept, and adds their variance to Λ. The arguments are those of `edlae_init`.
+    scales features by the share that is kept, and adds their variance to Λ. The arguments are those of
+    `low_rank_autoencoder`.
     """
     num_movies = histories.shape[1]
     kept = np.full(num_movies + demographics.shape[1], 1 - dropout.demographics, np.float32)
     kept[:num_movies], kept[-1] = 1 - dropout.movies, 1
+
+    # Fᵀ F and Fᵀ Y, as the mean over users that keep their history and users that lose it whole.
     features = scale_features(histories, demographics, kept[0] * squared_norms(histories))
     without_history = scale_features(csr_array(histories.shape, dtype=np.float32), demographics)
     gram, right = np.zeros((len(kept), len(kept)), np.float32), np.zeros((len(kept), num_movies), np.float32)
@@ -92,23 +99,37 @@ def edlae_weights(histories: csr_array, demographics: csr_array, dropout: Dropou
         weighted = np.float32(share) * kept_rows.T
         gram += (weighted @ kept_rows).toarray()
         right += (weighted @ histories).toarray()
+
+    # Λ is the ridge and, for a feature that is kept with probability p, its variance: (1 / p - 1) of its square.
     gram[np.diag_indices_from(gram)] += ridge + (1 / kept - 1) * np.diag(gram)
-    inverse = inv(gram, check_finite=False)
-    weights: np.ndarray = inverse @ right
+    inverse = inv(gram, check_finite=False)  # P
+    weights: np.ndarray = inverse @ right  # B without the constraint
+
+    # A movie must not predict itself: subtract from column j that multiple of P's column j which makes B_jj zero.
     diagonal = np.arange(num_movies)
     weights -= inverse[:, :num_movies] * (weights[diagonal, diagonal] / inverse[diagonal, diagonal])
     return weights
 
 
-def scale_features(histories: csr_array, demographics: csr_array, squared_norm: np.ndarray | None = None) -> csr_array:
-    """Returns float32[users, movies + demographics], each history with demographics, scaled.
+def truncated_svd(matrix: csr_array | LinearOperator, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float[rows, factors] and float[columns, factors], U√S and V√S of a matrix, largest factors first.
 
-    The scale is one over the length that the history would have with one more movie of weight 1. A demographic has the
-    weight `PRIOR_WEIGHT`.
+    Source: Halko, Martinsson, Tropp, Finding structure with randomness (2011), algorithm 4.4. Unlike ARPACK, which
+    `scipy.sparse.linalg.svds` calls, it accepts a matrix of zeros.
+    """
+    basis = np.random.default_rng(0).normal(size=(matrix.shape[1], num_factors)).astype(matrix.dtype)
+    for _ in range(POWER_ITERATIONS):
+        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
+    left, values, right = np.linalg.svd(matrix @ basis, full_matrices=False)
+    return left * np.sqrt(values), basis @ right.T * np.sqrt(values)
+
+
+def scale_features(histories: csr_array, demographics: csr_array, squared_norm: np.ndarray | None = None) -> csr_array:
+    """Returns float32[users, movies + demographics], each history with demographics, scaled by `history_scale`.
 
     Args:
         histories: float32[users, movies], see `history_weights`
-        demographics: float32[users, demographics], 1 at each stated one
+        demographics: float32[users, demographics], 1 at each known one
         squared_norm: float32[users], in place of the squared length of the histories
     """
     squared_norm = squared_norms(histories) if squared_norm is None else squared_norm

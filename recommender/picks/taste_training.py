@@ -1,16 +1,19 @@
-"""Trains the taste model: configuration, dropout, the loop, embeddings of movies without ratings."""
+"""Trains the taste model: a closed form, a few steps of gradient descent, then movies without ratings."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array, vstack
 from scipy.sparse.linalg import LinearOperator, cg
 from tqdm import tqdm
 
-from recommender.movielens.split import Dataset
+from recommender.errors import RecommenderError
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
-from recommender.users import (
+from recommender.movielens.split import Dataset
+from recommender.paddle_setup import nn, paddle
+from recommender.picks.closed_form import Dropout, low_rank_autoencoder, scale_features, squared_norms
+from recommender.picks.taste import (
     DEMOGRAPHIC_OFFSETS,
     EVERYONE,
     MovieEmbeddings,
@@ -18,10 +21,6 @@ from recommender.users import (
     history_weights,
     shrinkage,
 )
-from recommender.paddle_setup import paddle
-from recommender.picks.taste_model import TasteModel
-from recommender.picks.closed_form import Dropout, edlae_init, scale_features, squared_norms
-from recommender.stars.processes import TrainingError
 
 MIN_VARIANCE = 1e-7
 """Variance of a principal axis, relative to the largest, below which it is rounding."""
@@ -57,13 +56,80 @@ class TasteConfig:
         return Dropout(self.movie_dropout, self.history_dropout, self.demographic_dropout)
 
 
+class SparseMatmul(paddle.autograd.PyLayer):
+    """The product of a constant sparse matrix and a dense parameter.
+
+    Paddle 3.3.1 has no CPU kernel for it, and its `geometric.send_ue_recv` takes thirty times as long as scipy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, dense: paddle.Tensor, sparse: csr_array) -> paddle.Tensor:
+        """Returns `sparse @ dense`."""
+        ctx.sparse = sparse
+        return paddle.to_tensor(sparse @ dense.numpy())
+
+    @staticmethod
+    def backward(ctx: Any, grad: paddle.Tensor) -> paddle.Tensor:
+        """Returns the gradient of `dense`."""
+        return paddle.to_tensor(ctx.sparse.T @ grad.numpy())
+
+
+class TasteModel(nn.Layer):
+    """A linear denoising autoencoder over rating histories, with demographics as side input.
+
+    A user's vector is the sum of the input embeddings of the movies in their history and of their demographics. The
+    taste score of a movie is the inner product with its output embedding.
+
+    Source: H. Steck, Autoencoders that don't overfit towards the Identity, NeurIPS 2020; the low rank is that of
+    YouTube's candidate generation (Covington, Adams, Sargin, RecSys 2016). On MovieLens 1M hidden layers or a softmax
+    over all movies are worse.
+
+    Args:
+        inputs: float32[features, 200], initial embeddings of movies and, behind them, demographics
+        outputs: float32[movies, 200], initial output embeddings
+    """
+
+    def __init__(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
+        super().__init__()
+        self.input_embeddings = self._create_table(inputs)
+        self.output_embeddings = self._create_table(outputs)
+
+    def _create_table(self, values: np.ndarray) -> paddle.Tensor:
+        table = self.create_parameter(values.shape)
+        table.set_value(values)  # `nn.initializer.Assign` makes a Python list of all numbers.
+        return table
+
+    def forward(self, features: csr_array) -> paddle.Tensor:
+        """Returns taste vectors, float32[batch, 200].
+
+        Args:
+            features: float32[batch, features], see `scale_features`
+        """
+        return SparseMatmul.apply(self.input_embeddings, features)
+
+    def loss(self, users: paddle.Tensor, targets: csr_array) -> paddle.Tensor:
+        """Returns the squared error over all movies, as a mean over users; most `targets` are 0.
+
+        The sum of all squared scores is the trace of (UᵀU)(VᵀV), U being the users' and V the movies' vectors. So the
+        loss is exact, and its cost grows with users + movies rather than users x movies.
+
+        Args:
+            users: float32[batch, 200], from `forward`
+            targets: float32[batch, movies]
+        """
+        gram = self.output_embeddings.T @ self.output_embeddings  # [200, 200]
+        squared_scores = (users.T @ users * gram).sum()
+        target_scores = (users * SparseMatmul.apply(self.output_embeddings, targets)).sum()
+        return (squared_scores - 2 * target_scores + float((targets.data**2).sum())) / len(users)
+
+
 class Users(NamedTuple):
     """Users as the taste model reads them."""
 
     histories: csr_array
     """float32[users, movie indices], `history_weights`; they are also the targets"""
     demographics: csr_array
-    """float32[users, 34], 1 at each stated gender, age and occupation and, for all, at `EVERYONE`"""
+    """float32[users, 34], 1 at each known gender, age and occupation and, for all, at `EVERYONE`"""
 
     def select(self, rows: np.ndarray) -> "Users":
         """Returns some of the users."""
@@ -81,9 +147,9 @@ def encode_users(dataset: Dataset, num_movies: int) -> Users:
 def encode_demographics(demographic_idx: np.ndarray) -> csr_array:
     """Returns float32[users, 34] for int64[users, 3], see `Users.demographics`."""
     row, column = np.nonzero(demographic_idx)
-    stated = DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
+    known = DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
     num_users = len(demographic_idx)
-    cells = np.append(row, np.arange(num_users)), np.append(stated, np.full(num_users, EVERYONE))
+    cells = np.append(row, np.arange(num_users)), np.append(known, np.full(num_users, EVERYONE))
     return csr_array((np.ones(len(cells[0]), np.float32), cells), (num_users, EVERYONE + 1))
 
 
@@ -120,7 +186,7 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
         config: The hyper-parameters.
 
     Raises:
-        TrainingError: The loss is not finite.
+        RecommenderError: The loss is not finite.
     """
     users = encode_users(dataset, vocabularies.movies.size)
     users = users.select(np.flatnonzero(np.diff(users.histories.indptr)))  # Others would train that one picks nothing.
@@ -142,10 +208,10 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
         variances float32[200], see `TasteParameters`.
 
     Raises:
-        TrainingError: The loss is not finite.
+        RecommenderError: The loss is not finite.
     """
     random = np.random.default_rng(config.seed)
-    model = TasteModel(*edlae_init(*users, config.dropout, config.ridge))
+    model = TasteModel(*low_rank_autoencoder(*users, config.dropout, config.ridge))
     num_users = users.histories.shape[0]
     batch_size = min(config.batch_size, -(-num_users // 3))
     schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
@@ -154,7 +220,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
         batch = users.select(random.choice(num_users, batch_size, replace=False))
         loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
         if not np.isfinite(float(loss)):
-            raise TrainingError("got NaN loss, training the taste model failed")
+            raise RecommenderError("got NaN loss, training the taste model failed")
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()

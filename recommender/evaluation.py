@@ -1,12 +1,12 @@
-"""Rating metrics (RMSE, MAE) and ranking metrics (precision, recall, NDCG, MRR). Plain numpy."""
+"""Metrics of predicted ratings and of rankings, and baselines. Plain numpy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings
-from recommender.scoring import top_k_indices
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
+from recommender.vectors import RANKINGS
 
 USER_BATCH = 1 << 8
 MAX_RANKED_USERS = 10_000
@@ -123,3 +123,88 @@ def interaction_mask(ratings: Ratings, profile_rows: np.ndarray, num_movies: int
     mask = np.zeros((len(profile_rows), num_movies), bool)
     mask[position[is_wanted], ratings.movie_row[is_wanted]] = True
     return mask
+
+
+def top_k_indices(scores: np.ndarray, k: int) -> np.ndarray:
+    """Returns int64[users, k], the columns of the k highest of float[users, movies], best first, ties by column."""
+    threshold = np.partition(scores, -k, axis=1)[:, -k]
+    top = np.empty((len(scores), k), np.int64)
+    for row, user_scores in enumerate(scores):
+        candidates = np.flatnonzero(user_scores >= threshold[row])
+        top[row] = candidates[np.argsort(-user_scores[candidates], kind="stable")][:k]
+    return top
+
+
+def evaluate_ratings(split: Split, predicted: np.ndarray) -> dict[str, RatingMetrics]:
+    """Returns the metrics of the predicted test ratings, float[test ratings], as `this model`, and of the baselines."""
+    predictions = {**baseline_predictions(split.train.ratings, split.test), "this model": predicted}
+    return {name: rating_metrics(values, split.test.rating) for name, values in predictions.items()}
+
+
+def evaluate_model_rankings(
+    split: Split, user_vectors: Sequence[np.ndarray], movie_vectors: Sequence[np.ndarray]
+) -> dict[str, RankingMetrics]:
+    """Returns the metrics of the model's rankings by `stars`, `picks` and `both`, and of `most popular`.
+
+    Args:
+        split: The data set.
+        user_vectors: float32[profiles, 200] twice, rating vectors and taste vectors
+        movie_vectors: float32[movies, 200] twice
+    """
+    train, num_movies = split.train.ratings, len(movie_vectors[0])
+    names = ("stars", "picks", "both")
+    rankings = {
+        "most popular": most_popular(train, num_movies),
+        **{name: weighted_sum(RANKINGS[name], user_vectors, movie_vectors) for name in names},
+    }
+    return evaluate_rankings(rankings, train, split.test, num_movies)
+
+
+def most_popular(train: Ratings, num_movies: int) -> Ranking:
+    """Returns the ranking of all movies by the number of users who liked them."""
+    counts = np.bincount(train.movie_row[train.rating >= RELEVANCE_THRESHOLD], minlength=num_movies)
+    return lambda rows: np.broadcast_to(counts, (len(rows), num_movies))
+
+
+def weighted_sum(
+    weights: Sequence[float], user_vectors: Sequence[np.ndarray], movie_vectors: Sequence[np.ndarray]
+) -> Ranking:
+    """Returns the ranking by a weighted sum of inner products, as one search in Milvus ranks.
+
+    Args:
+        weights: The weights of the inner products, see `RANKINGS`; those without vectors do not count.
+        user_vectors: float32[profiles, 200] for each, such as rating vectors and taste vectors
+        movie_vectors: float32[movies, 200] for each
+    """
+    parts = tuple(zip(weights, user_vectors, movie_vectors, strict=False))
+    return lambda rows: sum(weight * users[rows] @ movies.T for weight, users, movies in parts)
+
+
+def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:
+    """Predicts the test ratings by means and biases of the training ratings.
+
+    Returns:
+        float64[test ratings] for `global mean`, `movie mean` (the global mean for a movie without ratings) and
+        `user + movie bias`.
+    """
+    train_rating = train.rating.astype(np.float64)
+    mean = train_rating.mean()
+    num_users = max(train.profile_row.max(), test.profile_row.max()) + 1
+    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
+    movie_mean = mean + damped_mean(train_rating - mean, train.movie_row, num_movies, damping=0)
+    user_bias, movie_bias = np.zeros(num_users), np.zeros(num_movies)
+    for _ in range(10):  # Alternating least squares with the damping of Surprise's BaselineOnly, 15 and 10.
+        movie_bias = damped_mean(train_rating - mean - user_bias[train.profile_row], train.movie_row, num_movies, 10)
+        user_bias = damped_mean(train_rating - mean - movie_bias[train.movie_row], train.profile_row, num_users, 15)
+    return {
+        "global mean": np.full(len(test.rating), mean),
+        "movie mean": movie_mean[test.movie_row],
+        "user + movie bias": mean + user_bias[test.profile_row] + movie_bias[test.movie_row],
+    }
+
+
+def damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:
+    """Returns float64[groups], each group's sum over its count plus `damping`; 0 for a group without values."""
+    counts = np.bincount(group, minlength=num_groups)
+    means: np.ndarray = np.bincount(group, values, minlength=num_groups) / np.maximum(counts + damping, 1)
+    return means

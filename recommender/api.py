@@ -1,0 +1,306 @@
+"""Recommender: the object behind `infer_milvus.py` and `from recommender import Recommender`."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pandas as pd
+
+from recommender.embed import embed_catalogue, paddle_score
+from recommender.errors import UsageError, pluralize
+from recommender.files import Workdir
+from recommender.film_files import FilmFiles
+from recommender.films.matching import find_title
+from recommender.films.titles import display_name
+from recommender.lists import (
+    Query,
+    Recommendation,
+    describe,
+    encode_users,
+    recommend,
+    recommend_together,
+    taste_similarities,
+)
+from recommender.milvus.build import build_collection
+from recommender.milvus.collection import MAX_TOP_K, MovieCollection
+from recommender.milvus.connection import MilvusConnection
+from recommender.milvus.filters import MovieFilter, all_of, is_not_in
+from recommender.questions import PathArg, Questions
+from recommender.reasons import has_reasons, split_question
+from recommender.stars.predict import COSINE_SCALE
+from recommender.store import SavedModel
+from recommender.users import UserProfile
+from recommender.vectors import split
+
+MANY = 1000
+"""Number of users in one DataFrame of `recommend_many`."""
+
+log = logging.getLogger("recommender")
+
+
+class Prediction(NamedTuple):
+    """What a user would think of one movie."""
+
+    user: str
+    """Who the user is."""
+    movie: Recommendation
+    by: str
+    """The ranking of the user's list, a key of `RANKINGS`."""
+    place: int | None
+    """The movie's place on that list, from 1, among movies that the user has not seen; None if it is not found."""
+    actual: str
+    """The rating that a user of the training data gave, in words; "" for others."""
+    milvus_score: float
+    """The score, unclipped, from the vectors in Milvus."""
+    paddle_score: float | None
+    """The same by Paddle's towers; None if it was not asked for."""
+
+
+class Recommender:
+    """Recommends movies to any number of visitors from one working folder.
+
+    Example:
+        >>> movies = Recommender.open("small")
+        >>> movies.recommend(ratings="letterboxd-export.zip", year="2000-", k=5)
+        >>> movies.similar("stalker")
+        >>> movies.together([{"user": 42}, {"ratings": "partner.csv"}])
+
+    Results are pandas DataFrames, best movie first; their `attrs` say for whom and in which order. Notes, such as how
+    many films of a file were matched, go to the logger `recommender`. An open object holds a Milvus Lite database:
+    other processes wait until it is closed. A wrong argument raises a UsageError, which is a RecommenderError.
+    """
+
+    def __init__(self, model: SavedModel, connection: MilvusConnection) -> None:
+        self.model = model
+        self.connection = connection
+        self.collection = MovieCollection(connection, model.fingerprint)
+        self.films = FilmFiles(self.collection.titles)
+        """Reads files of films; `films.matches` says which movie each of their rows became."""
+        self._questions = Questions(model, self.collection, self.films)
+
+    @classmethod
+    def open(
+        cls,
+        workdir: PathArg = ".",
+        *,
+        uri: str | None = None,
+        token: str = "",
+        tls_ca: PathArg | None = None,
+        wait: float | None = None,
+        build: bool = False,
+        index: str | None = None,
+    ) -> Self:
+        """Opens the folder that the three commands filled.
+
+        Args:
+            workdir: The folder.
+            uri: A server's address or a Milvus Lite folder; by default the Milvus Lite folder in `workdir`.
+            token: `user:password` of a server.
+            tls_ca: The certificate file of the authority of an https server.
+            wait: Seconds to wait for Milvus.
+            build: Whether to insert the movies of `movies_data.txt` into Milvus first; needs Paddle.
+            index: With `build`, `FLAT` or `HNSW`; by default chosen by the number of movies.
+
+        Raises:
+            RecommenderError: A step has not been run yet, or Milvus does not answer. The message has the remedy.
+        """
+        folder = Workdir(Path(workdir))
+        model = SavedModel(folder.model)
+        content = embed_catalogue(model, folder.movies_data) if build else None
+        address = uri or str(folder.database)
+        connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
+        if content:
+            build_collection(connection, *content, model.fingerprint, index)
+        return cls(model, connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection to Milvus."""
+        self.connection.client.close()
+
+    def recommend(
+        self,
+        *,
+        age: int | str | None = None,
+        gender: int | str | None = None,
+        job: int | str | None = None,
+        user: int | None = None,
+        like: str | Sequence[str] = (),
+        seen: str | Sequence[str] = (),
+        ratings: PathArg | Sequence[PathArg] = (),
+        include_seen: bool = False,
+        **order: Any,
+    ) -> pd.DataFrame:
+        """Returns the best movies for a user; what is left out is unknown.
+
+        Args:
+            age: An age group or an age in years; a label or its number, as `infer_milvus.py --help` lists them.
+            gender: `M` or `F`.
+            job: A job, by label or number.
+            user: The id of a user of the training data, in place of age, gender, job and ratings.
+            like: Films that the user likes: titles, parts of one, or ids like `id:1214`.
+            seen: Films that the user has seen and not liked much.
+            ratings: Files of ratings: exports of Letterboxd, IMDb, Trakt and others, or a table.
+            include_seen: Whether to list movies too that a user of the training data rated.
+            **order: Which movies, in which order: `k`, `skip`, `by`, `variety`, `novelty`, `why`, `genre`,
+                `not_genre`, `year`, `min_ratings`, `max_ratings`, `among`, `not_among`, see `Questions.query`.
+
+        Raises:
+            UsageError: An argument is wrong.
+            RecommenderError: A title or a file cannot be matched.
+        """
+        profile = self._questions.profile(age, gender, job, user, like, seen, ratings, include_seen)
+        query, movie_filter = self._questions.query([profile], **order)
+        if query.explain and not has_reasons(self.model, profile, query.ranking):
+            raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
+        found = next(recommend(self.model, self.collection, [profile], query))
+        self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
+        rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
+        return self._frame(rows, query, user=profile.description)
+
+    def similar(self, *titles: str, **order: Any) -> pd.DataFrame:
+        """Returns the movies that are most like some movies; `order` as of `recommend`."""
+        return self.recommend(like=titles, **{"by": "similar", "k": 10, **order})
+
+    def together(self, people: Sequence[Mapping[str, Any]], names: Sequence[str] = (), **order: Any) -> pd.DataFrame:
+        """Returns movies for several users together, with the Score and the Pick of each.
+
+        Args:
+            people: The users, each as the arguments of `recommend` that say who it is, such as `{"user": 42}`.
+            names: Their names in the columns; "user 42" or a number from 1 by default.
+            **order: As of `recommend`.
+        """
+        if len(people) < 2:
+            raise UsageError("people: name two or more")
+        numbered = enumerate(people, 1)
+        names = names or [f"user {person['user']}" if "user" in person else str(number) for number, person in numbered]
+        profiles = [self._questions.profile(**person) for person in people]
+        query, movie_filter = self._questions.query(profiles, **order)
+        found = recommend_together(self.model, self.collection, profiles, query)
+        seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
+        self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
+        rows = []
+        for rank, views in enumerate(found, query.skip):
+            own_rows = [self._row(query, rank, view) for view in views]
+            shared = {name: value for name, value in own_rows[0].items() if name not in ("score", "pick", "why")}
+            for name, own in zip(names, own_rows, strict=True):
+                shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
+            rows.append(shared)
+        alike = taste_similarities(self.model, encode_users(self.model, self.collection, profiles, query))
+        users = {name: profile.description for name, profile in zip(names, profiles, strict=True)}
+        return self._frame(rows, query, user=users, alike=alike.round(2).tolist())
+
+    def recommend_many(
+        self, users: PathArg | Iterable[int] = "all", *, include_seen: bool = False, **order: Any
+    ) -> tuple[int, Iterator[pd.DataFrame]]:
+        """Returns the number of users, and the best movies for each in DataFrames of up to a thousand users.
+
+        Args:
+            users: `"all"` users of the training data, their ids, a file of ids, or a table of new users' ratings with
+                a column `user`.
+            include_seen: As of `recommend`.
+            **order: As of `recommend`.
+        """
+        names, load_profile = self._questions.users(users, include_seen)
+        query, _ = self._questions.query(map(load_profile, names), **order)
+
+        def frames() -> Iterator[pd.DataFrame]:
+            num_short = 0
+            for start in range(0, len(names), MANY):
+                batch = names[start : start + MANY]
+                rows: list[dict[str, Any]] = []
+                lists = recommend(self.model, self.collection, map(load_profile, batch), query)
+                for name, found in zip(batch, lists, strict=True):
+                    num_short += len(found) < query.k
+                    rows += [{"user_id": name, **self._row(query, rank, movie)} for rank, movie in enumerate(found)]
+                yield self._frame(rows, query, user=f"{len(batch)} users")
+            if num_short:
+                log.warning("%s got fewer than %s", pluralize(num_short, "user"), pluralize(query.k, "movie"))
+
+        return len(names), frames()
+
+    def predict(self, movie: str | int, *, check: bool = False, **person: Any) -> Prediction:
+        """Returns what a user would think of one movie; `person` says who, as of `recommend`.
+
+        Args:
+            movie: A title, a part of one, or an id.
+            check: Whether to compute the score by Paddle's towers too.
+        """
+        text = str(movie)
+        movie_id = find_title(f"id:{text}" if text.isdecimal() else text, self.collection.titles).movie_id
+        profile = self._questions.profile(**person)
+        query = Query(profile.default_ranking, 1)
+        [user] = encode_users(self.model, self.collection, [profile], query)
+        stored = self.collection.fetch_all({movie_id, *profile.new_ratings})
+        ranking = query.ranking
+        has_parts = has_reasons(self.model, profile, ranking)
+        parts = split_question(self.model, self.collection, profile, ranking) if has_parts else None
+        [hits] = self.collection.search(user.query(ranking)[None], MAX_TOP_K, "", [profile.exclude_ids - {movie_id}])
+        places = {hit.movie_id: place for place, hit in enumerate(hits, 1)}
+        milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
+        records = {key: found.movie for key, found in stored.items()}
+        by_paddle = paddle_score(self.model, profile, movie_id, records) if check else None
+        view = describe(self.model, stored[movie_id], user, parts)
+        actual = self._actual_rating(profile, movie_id)
+        return Prediction(profile.description, view, ranking, places.get(movie_id), actual, milvus_score, by_paddle)
+
+    def _explain_shortfall(
+        self, query: Query, movie_filter: MovieFilter, num_found: int, exclude_ids: frozenset[int]
+    ) -> None:
+        """Says why a list is shorter than asked for."""
+        if num_found == query.k:
+            return
+        reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
+        first, last = self.collection.first_year, self.collection.last_year
+        if movie_filter.years and all((span[0] or 0) > last for span in movie_filter.years):
+            reason = f"the catalogue has movies of {first} to {last}"
+        elif movie_filter.min_ratings:
+            few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
+            unseen = is_not_in("id", sorted(exclude_ids))
+            num_more = self.collection.count(all_of(self.collection.build_filter(few), unseen))
+            if num_more:
+                fewer = f"fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
+                reason = f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
+        log.warning("Only %d of %d: %s.", num_found, query.k, reason)
+
+    def _actual_rating(self, profile: UserProfile, movie_id: int) -> str:
+        """Returns the rating of a user of the training data in words."""
+        if profile.user_id is None:
+            return ""
+        ratings = self.model.ratings_of(profile.user_id)
+        rated = ratings[ratings["movie_id"] == movie_id]
+        if len(rated) == 0:
+            return "not rated"
+        return f"{rated[0]['rating']:g} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
+
+    def _row(self, query: Query, rank: int, found: Recommendation) -> dict[str, Any]:
+        """Returns a recommendation as values by column name."""
+        movie = found.movie
+        row: dict[str, Any] = {
+            "top": rank,
+            "movie_id": movie.movie_id,
+            "title": display_name(movie.name),
+            "year": movie.year,
+            "genres": "|".join(movie.genres),
+        }
+        if self.model.facts.has_links:
+            row |= {"imdb_id": movie.imdb_id or None, "tmdb_id": movie.tmdb_id or None}
+        row |= {"score": round(found.score, 4), "pick": round(found.pick, 4)}
+        if query.ranking == "similar":
+            row["similar"] = round(found.similarity, 4)
+        row["ratings"] = found.num_ratings
+        if query.explain:
+            row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
+        return row
+
+    def _frame(self, rows: list[dict[str, Any]], query: Query, **attrs: Any) -> pd.DataFrame:
+        frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
+        frame.attrs = {"by": query.ranking, "movies": self.collection.num_movies, **attrs}
+        return frame

@@ -1,1 +1,0 @@
-"""Metrics, baselines, and the evaluation of a trained model."""

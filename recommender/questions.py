@@ -1,0 +1,259 @@
+"""Questions: arguments as people give them, turned into profiles and queries. A wrong one raises a UsageError."""
+
+import os
+import re
+from bisect import bisect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recommender.errors import UsageError
+from recommender.film_files import FilmFiles
+from recommender.films.matching import find_title
+from recommender.films.titles import display_title
+from recommender.lists import Query
+from recommender.milvus.collection import MAX_TOP_K, MovieCollection
+from recommender.milvus.filters import MovieFilter
+from recommender.movielens.encoding import AGE_CODES, AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.store import SavedModel
+from recommender.users import UserProfile
+from recommender.vectors import RANKINGS
+
+DEFAULT_MIN_RATINGS = 50
+"""Lower bound on training ratings where movies are ordered by stars."""
+PathArg = str | os.PathLike[str]
+Years = tuple[int | None, int | None]
+"""First and last year of a span; None is an open end."""
+
+
+class Questions:
+    """Turns arguments into profiles and queries.
+
+    Args:
+        model: The saved model.
+        collection: The movies, whose titles and genres arguments name.
+        films: Reads the files that arguments name.
+    """
+
+    def __init__(self, model: SavedModel, collection: MovieCollection, films: FilmFiles) -> None:
+        self._model, self._collection, self._films = model, collection, films
+
+    def profile(
+        self,
+        age: int | str | None = None,
+        gender: int | str | None = None,
+        job: int | str | None = None,
+        user: int | None = None,
+        like: str | Sequence[str] = (),
+        seen: str | Sequence[str] = (),
+        ratings: PathArg | Sequence[PathArg] = (),
+        include_seen: bool = False,
+    ) -> UserProfile:
+        """Returns the profile of a user; the arguments are those of `recommend`."""
+        if user is not None:
+            if (age, gender, job) != (None, None, None) or ratings:
+                raise UsageError("user has their own age, gender, job and ratings; leave these out")
+            profile = UserProfile.from_user(self._model, parse_number("user", user, 1), include_seen)
+        else:
+            gender = {"M": "male", "F": "female"}.get(str(gender).upper(), gender)
+            profile = UserProfile.from_demographics(
+                self._model,
+                None if gender is None else parse_label("gender", gender, GENDER_LABELS),
+                None if age is None else parse_age("age", age),
+                None if job is None else parse_label("job", job, OCCUPATIONS),
+            )
+        if ratings:
+            history = self._films.load_history([Path(path) for path in as_list(ratings)])
+            profile = profile.with_history(history)
+        liked, known = (
+            [find_title(text, self._collection.titles) for text in as_list(texts)] for texts in (like, seen)
+        )
+        both = {title.movie_id for title in liked} & {title.movie_id for title in known}
+        if both:
+            raise UsageError(f"like and seen both name id:{min(both)}; name it once")
+        for verb, titles in (("likes", liked), ("knows", known)):
+            if titles:
+                words = f"{verb} {', '.join(display_title(title.title) for title in titles)}"
+                profile = replace(profile, description=f"{profile.description}; {words}")
+        return profile.with_movies([title.movie_id for title in liked], [title.movie_id for title in known])
+
+    def users(
+        self, users: PathArg | Iterable[int], include_seen: bool
+    ) -> tuple[list[Any], Callable[[Any], UserProfile]]:
+        """Returns the users of `recommend_many`, by id or name, and a function that returns the profile of one."""
+        if isinstance(users, str) and users == "all":
+            users = self._model.user_ids.tolist()
+        elif isinstance(users, str | os.PathLike):
+            users = self._films.load_users(Path(users))
+        if isinstance(users, Mapping):
+            if include_seen:
+                raise UsageError("include_seen is for users of the training data")
+            histories, anyone = users, UserProfile.from_demographics(self._model)
+            return list(histories), lambda name: anyone.with_history(histories[name])
+        names = list(users)
+        for user_id in names:
+            self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
+        return names, lambda user_id: UserProfile.from_user(self._model, user_id, include_seen)
+
+    def query(
+        self,
+        profiles: Iterable[UserProfile],
+        *,
+        k: int = 5,
+        skip: int = 0,
+        by: str | None = None,
+        variety: float = 0,
+        novelty: float = 0,
+        why: bool = False,
+        genre: str | Sequence[str] = (),
+        not_genre: str | Sequence[str] = (),
+        year: int | str | Sequence[int | str] = (),
+        min_ratings: int | str | None = None,
+        max_ratings: int | str | None = None,
+        among: PathArg | Sequence[PathArg] = (),
+        not_among: PathArg | Sequence[PathArg] = (),
+    ) -> tuple[Query, MovieFilter]:
+        """Returns which movies to list, in which order.
+
+        Args:
+            profiles: The users; without `by`, the order suits what is known of all of them.
+            k: Number of movies.
+            skip: Number of movies at the top to leave out.
+            by: `stars`, `picks`, `both` or `similar`.
+            variety: 0 to 1; higher lists fewer movies of one kind.
+            novelty: 0 to 1; higher lists less of what everyone likes.
+            why: Whether to give reasons.
+            genre: Genres of which a movie has at least one.
+            not_genre: Genres of which a movie has none.
+            year: Spans of years, such as 1994, "1990-1999" or "2000-".
+            min_ratings: Lower bound on training ratings; a number, or a share of the movies such as "10%".
+            max_ratings: Upper bound on them.
+            among: Files of the films that alone may be listed.
+            not_among: Files of films that must not be listed.
+        """
+        ranking = parse_choice("by", by, RANKINGS) if by else _suitable_ranking(profiles)
+        percentiles = self._collection.rating_percentiles
+        lowest = None if min_ratings is None else parse_bound("min_ratings", min_ratings, percentiles)
+        highest = None if max_ratings is None else parse_bound("max_ratings", max_ratings, percentiles)
+        if lowest is None and highest is None and ranking == "stars":
+            lowest = DEFAULT_MIN_RATINGS
+        if None not in (lowest, highest) and lowest > highest:
+            raise UsageError("min_ratings is above max_ratings; no movie has both")
+        movie_filter = MovieFilter(
+            genres=tuple(as_list(genre)),
+            not_genres=tuple(as_list(not_genre)),
+            years=tuple(parse_years("year", span) for span in as_list(year)),
+            min_ratings=lowest,
+            max_ratings=highest,
+            among=self._films.load_ids([Path(path) for path in as_list(among)]) if among else None,
+            not_among=self._films.load_ids([Path(path) for path in as_list(not_among)]) if not_among else (),
+        )
+        return Query(
+            ranking,
+            parse_number("k", k, 1, MAX_TOP_K),
+            self._collection.build_filter(movie_filter),
+            why,
+            parse_number("variety", variety, 0, 1, whole=False),
+            parse_number("novelty", novelty, 0, 1, whole=False),
+            parse_number("skip", skip, 0, MAX_TOP_K),
+        ), movie_filter
+
+
+def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
+    """Returns the ranking that suits what is known of all users: the first of these that suits any of them."""
+    suitable = {profile.default_ranking for profile in profiles}
+    if len(suitable) > 1 and "similar" in suitable:
+        suitable = suitable - {"similar"} | {"picks"}
+    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable)
+
+
+def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, whole: bool = True) -> Any:
+    """Returns an int or, unless `whole`, a float from `minimum` to `maximum`.
+
+    Raises:
+        UsageError: The value is something else.
+    """
+    kind = int if whole else float
+    try:
+        number = kind(value) if isinstance(value, str) else value
+        is_number = isinstance(number, int | kind) and not isinstance(number, bool) and minimum <= number <= maximum
+    except ValueError:
+        is_number = False
+    if not is_number:
+        what = "a whole number" if whole else "a number"
+        raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
+    return number
+
+
+def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:
+    """Returns the index of a label from its index, its text, or the beginning of one of its words.
+
+    Raises:
+        UsageError: No label matches, or several do.
+    """
+    wanted = str(value).strip().casefold()
+    folded = [label.casefold() for label in labels]
+    exact = [index for index, label in enumerate(folded) if wanted in (str(index), label, *label.split("/"))]
+    beginning = [index for index, label in enumerate(folded) if label.startswith(wanted)]
+    word = [index for index, label in enumerate(folded) if re.search(rf"\b{re.escape(wanted)}", label)]
+    found = exact or ([] if wanted.lstrip("-").isdecimal() else beginning or word)
+    if wanted and len(found) == 1:
+        return found[0]
+    options = ", ".join(f"{index} {labels[index]}" for index in found or range(len(labels)))
+    problem = "several match" if wanted and found else "there is none such"
+    raise UsageError(f"{name}={value!r:.40}: {problem}; choose one of: {options}")
+
+
+def parse_age(name: str, value: Any) -> int:
+    """Returns the index of an age group from its index or label, or from an age in years that is no index."""
+    text = str(value).strip()
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) >= len(AGE_LABELS):
+        return bisect(AGE_CODES, parse_number(name, int(text), len(AGE_LABELS), 120)) - 1
+    return parse_label(name, value, AGE_LABELS)
+
+
+def parse_years(name: str, value: Any) -> Years:
+    """Returns a span of years from 1994, "1990-1999", "1990-" or "-1960".
+
+    Raises:
+        UsageError: The value is no span.
+    """
+    first, dash, last = str(value).strip().partition("-")
+    if not dash:
+        last = first
+    years = [year for year in (first, last) if year]
+    if not years or years != sorted(years) or not all(re.fullmatch("[0-9]{4}", year) for year in years):
+        raise UsageError(f"{name}={value!r:.40}: it must be a span of years: 1994, 1990-1999, 1990- or -1960")
+    return (int(first) if first else None, int(last) if last else None)
+
+
+def parse_bound(name: str, value: Any, percentiles: Sequence[int]) -> int:
+    """Returns a number of ratings from itself or from a share of the movies such as "10%", the least rated tenth.
+
+    Args:
+        name: The argument's name.
+        value: The argument.
+        percentiles: int[101], the percentiles of the movies' numbers of ratings.
+    """
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return int(percentiles[parse_number(name, value.strip().removesuffix("%"), 0, 100)])
+    return int(parse_number(name, value, 0))
+
+
+def parse_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Returns one of some words.
+
+    Raises:
+        UsageError: The value is none of them.
+    """
+    if value not in choices:
+        raise UsageError(f"{name}={value!r:.40}: choose one of: {', '.join(choices)}")
+    return str(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Returns a list of one value or of several; None is none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
