@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import inv
 from scipy.sparse import csr_array, diags_array, hstack
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from recommender.movielens.encoding import EMBEDDING_DIM
 from recommender.users import PRIOR_WEIGHT, history_scale
-from recommender.stars.svd_init import truncated_svd
 
 MAX_USERS = 20_000
 MAX_MOVIES = 4_000
@@ -18,6 +17,7 @@ MAX_MOVIES = 4_000
 MOVIES_PER_FACTOR = 8
 """Lower bound on movies per factor: a catalogue of a few hundred movies has fewer than 200 factors."""
 EPS = 1e-12
+NUM_ITERATIONS = 6
 
 
 class Dropout(NamedTuple):
@@ -120,3 +120,16 @@ def squared_norms(histories: csr_array) -> np.ndarray:
     """Returns float32[users], the sum of the squared weights of each history."""
     norms: np.ndarray = histories.power(2).sum(1)
     return norms
+
+
+def truncated_svd(matrix: csr_array | LinearOperator, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float[rows, factors] and float[columns, factors], U√S and V√S of a matrix, largest factors first.
+
+    Source: Halko, Martinsson, Tropp, Finding structure with randomness (2011), algorithm 4.4. Unlike ARPACK, which
+    `scipy.sparse.linalg.svds` calls, it accepts a matrix of zeros.
+    """
+    basis = np.random.default_rng(0).normal(size=(matrix.shape[1], num_factors)).astype(matrix.dtype)
+    for _ in range(NUM_ITERATIONS):
+        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
+    left, values, right = np.linalg.svd(matrix @ basis, full_matrices=False)
+    return left * np.sqrt(values), basis @ right.T * np.sqrt(values)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from recommender.paddle_setup import nn, paddle
+from recommender.stars.paddle_setup import nn, paddle
 
 
 class SparseMatmul(paddle.autograd.PyLayer):

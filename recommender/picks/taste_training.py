@@ -8,6 +8,7 @@ from scipy.sparse import csr_array, diags_array, vstack
 from scipy.sparse.linalg import LinearOperator, cg
 from tqdm import tqdm
 
+from recommender.errors import RecommenderError
 from recommender.movielens.split import Dataset
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
 from recommender.users import (
@@ -18,10 +19,9 @@ from recommender.users import (
     history_weights,
     shrinkage,
 )
-from recommender.paddle_setup import paddle
+from recommender.stars.paddle_setup import paddle
 from recommender.picks.taste_model import TasteModel
 from recommender.picks.closed_form import Dropout, edlae_init, scale_features, squared_norms
-from recommender.stars.processes import TrainingError
 
 MIN_VARIANCE = 1e-7
 """Variance of a principal axis, relative to the largest, below which it is rounding."""
@@ -120,7 +120,7 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
         config: The hyper-parameters.
 
     Raises:
-        TrainingError: The loss is not finite.
+        RecommenderError: The loss is not finite.
     """
     users = encode_users(dataset, vocabularies.movies.size)
     users = users.select(np.flatnonzero(np.diff(users.histories.indptr)))  # Others would train that one picks nothing.
@@ -142,7 +142,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
         variances float32[200], see `TasteParameters`.
 
     Raises:
-        TrainingError: The loss is not finite.
+        RecommenderError: The loss is not finite.
     """
     random = np.random.default_rng(config.seed)
     model = TasteModel(*edlae_init(*users, config.dropout, config.ridge))
@@ -154,7 +154,7 @@ def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.n
         batch = users.select(random.choice(num_users, batch_size, replace=False))
         loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
         if not np.isfinite(float(loss)):
-            raise TrainingError("got NaN loss, training the taste model failed")
+            raise RecommenderError("got NaN loss, training the taste model failed")
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
