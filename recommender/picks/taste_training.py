@@ -11,7 +11,7 @@ from tqdm import tqdm
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
 from recommender.movielens.split import Dataset
-from recommender.paddle_setup import nn, paddle
+from recommender.stars.paddle_setup import nn, paddle
 from recommender.picks.closed_form import Dropout, low_rank_autoencoder, scale_features, squared_norms
 from recommender.picks.taste import (
     DEMOGRAPHIC_OFFSETS,

