@@ -72,7 +72,10 @@ class FilmFiles:
         found = histories(matches)
         users = {match.row.user: found.get(match.row.user, FilmHistory()) for match in matches}
         sizes = {user: len(films.rated.keys() | films.liked | films.seen) for user, films in users.items()}
-        for least, most, problem in ((0, 0, "no film matched, so lists are for anyone"), (1, FEW_FILMS - 1, "few films matched")):
+        for least, most, problem in (
+            (0, 0, "no film matched, so lists are for anyone"),
+            (1, FEW_FILMS - 1, "few films matched"),
+        ):
             names = [user for user, size in sizes.items() if least <= size <= most]
             if names:
                 log.warning("note: %s: %s", problem, shorten(names))

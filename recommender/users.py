@@ -126,11 +126,7 @@ class UserProfile:
         """
         weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
         weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
-        return replace(
-            self,
-            history={**self.history, **weights},
-            exclude_ids=self.exclude_ids | weights.keys(),
-        )
+        return replace(self, history={**self.history, **weights}, exclude_ids=self.exclude_ids | weights.keys())
 
 
 class UserVectors(NamedTuple):

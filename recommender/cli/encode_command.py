@@ -1,0 +1,82 @@
+"""Step two: encodes a movie catalogue for the model and writes movies_data.txt."""
+
+import argparse
+from collections.abc import Sequence
+
+from recommender.cli.options import Parser, path_arg, refuse_overwriting
+from recommender.errors import DataError, Step, pluralize
+from recommender.files import read_bytes
+from recommender.films.titles import title_key
+from recommender.movielens.catalogue import Movie, parse_movies, write_movies_data
+from recommender.store import CATALOGUE, SavedModel
+
+MIN_KNOWN = 0.5
+"""Lower bound on the share of the training movies that the catalogue has under the same title."""
+
+EXAMPLES = """\
+examples:
+  python get_movies_data.py                              the catalogue that train.py wrote
+  python get_movies_data.py -f movies_origin.txt         the same, by name
+  python get_movies_data.py -f ~/ml-1m/movies.dat        UTF-8 and Latin-1 are both read
+
+a line of FILE:             2010::Metropolis (1926)::Sci-Fi
+a line of movies_data.txt:  2010::2913,(1926)::16::Metropolis (1926)::Sci-Fi
+(id, word indices and year, genre indices, title, genres)
+
+You may add films to FILE, with ids of their own: the model knows them by their titles and genres.
+
+next: python infer_milvus.py -i"""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the command line; exits with 2 where it is wrong."""
+    parser = Parser(__doc__, EXAMPLES)
+    catalogue = "catalogue, lines MovieID::Title::Genres (default: movies_origin.txt in the working folder)"
+    parser.add_argument("-f", "--file", type=path_arg, metavar="FILE", help=catalogue)
+    options = parser.parse_args(argv)
+    options.file = options.file or options.workdir.movies_origin
+    refuse_overwriting(parser, "-f", options.workdir.movies_data, [options.file])
+    return options
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Reads the catalogue, encodes it for the model and writes it."""
+    workdir = options.workdir
+    print("Start.")
+    model = SavedModel(workdir.model)
+    copy = f"the model folder has a copy of it: {model.folder / CATALOGUE}"
+    movies = parse_movies(read_bytes(options.file, copy), str(options.file))
+    report_changes(model, movies)
+    unknown = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
+    print(f"{pluralize(len(movies), 'movie')} written to {workdir.movies_data}")
+    if any(unknown):
+        words, genres = pluralize(unknown.words, "title word"), pluralize(unknown.genres, "genre")
+        print(f"Not in the training data: {words} and {genres} of them.")
+    print("Finish.")
+    example = " -a 0 -g 1 -j 10" if model.facts.has_demographics else " --like 'toy story'"
+    print(f"Next: {workdir.command(Step.INDEX)}{example}")
+
+
+def report_changes(model: SavedModel, movies: Sequence[Movie]) -> None:
+    """Prints which movies of the training data are missing or have another title.
+
+    Raises:
+        DataError: Most are: the catalogue belongs to another model.
+    """
+    titles = {movie.movie_id: movie.title for movie in movies}
+    missing = [movie for movie in model.movies.values() if movie.movie_id not in titles]
+    renamed = [
+        f"{movie.movie_id} {titles[movie.movie_id]}, was {movie.title}"
+        for movie in model.movies.values()
+        if movie.movie_id in titles and title_key(titles[movie.movie_id]) != title_key(movie.title)
+    ]
+    num_known = len(model.movies) - len(missing) - len(renamed)
+    if num_known < MIN_KNOWN * len(model.movies):
+        problem = f"{num_known:,} of the {pluralize(len(model.movies), 'movie')} that the model knows are in it"
+        copy = model.folder / CATALOGUE
+        raise DataError(f"this is not the catalogue of this model: {problem}; the model's own is {copy}")
+    if missing:
+        names = "; ".join(movie.title for movie in missing[:3])
+        print(f"{pluralize(len(missing), 'movie')} of the training data not in the catalogue: {names}")
+    if renamed:
+        print(f"{pluralize(len(renamed), 'movie')} renamed since training: {'; '.join(renamed[:3])}")
