@@ -96,5 +96,9 @@ class Workdir:
         return self.folder / "recommender_demo.db"
 
     def command(self, step: Step) -> str:
-        """Returns the shell command that runs a step in this folder."""
-        return step.value if self.folder == Path() else f"{step.value} --workdir {shlex.quote(str(self.folder))}"
+        """Returns the shell command that runs a step in this folder: of the scripts, or of the installed program."""
+        command = step.value
+        if sys.argv[0].startswith("movie-recommender"):
+            command = {Step.TRAIN: "train", Step.ENCODE: "encode", Step.INDEX: "recommend -i"}[step]
+            command = f"movie-recommender {command}"
+        return command if self.folder == Path() else f"{command} --workdir {shlex.quote(str(self.folder))}"

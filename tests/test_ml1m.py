@@ -30,14 +30,14 @@ from recommender.users import UserProfile
 from recommender.stars.embed import embed_movies, load_tower
 from recommender.scoring import exact_top_k
 
-pytestmark = pytest.mark.ml1m
+pytestmark = pytest.mark.movielens
 
 QUALITY = re.compile(r"^## Quality$(.*?)^## ", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def data_dir():
-    return Path(os.environ["ML1M_DIR"]).resolve()
+    return Path(os.environ["ML_DATA_DIR"]).resolve() / "ml-1m"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The three commands on real ml-100k and ml-latest-small, in folders beside the one that ML1M_DIR names."""
+"""The three commands on real ml-100k and ml-latest-small, in the folder that ML_DATA_DIR names."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from recommender.movielens.releases import read_movielens
 from recommender.store import load_model
 from recommender.films.matching import Title, TitleMatcher
 
-pytestmark = pytest.mark.ml1m
+pytestmark = pytest.mark.movielens
 
 FLOORS = {"ml-100k": (0.8985, 0.338), "ml-latest-small": (0.819, 0.263)}
 """Test RMSE at most, NDCG@10 by picks at least."""
@@ -24,7 +24,7 @@ FLOORS = {"ml-100k": (0.8985, 0.338), "ml-latest-small": (0.819, 0.263)}
 @pytest.fixture(scope="module", params=FLOORS)
 def release(request, tmp_path_factory):
     """A release's name, its data, and a folder after the three commands."""
-    data_dir = Path(os.environ["ML1M_DIR"]).resolve().parent / request.param
+    data_dir = Path(os.environ["ML_DATA_DIR"]).resolve() / request.param
     if not data_dir.is_dir():
         pytest.skip(f"there is no {data_dir}")
     folder = tmp_path_factory.mktemp(request.param)
