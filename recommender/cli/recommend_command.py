@@ -209,11 +209,11 @@ def print_list(movies: Recommender, options: argparse.Namespace, person: dict[st
     if options.together:
         people, names = group(options, person)
         frame = movies.together(people, names, **order)
-        users = [f"{name}: {description}" for name, description in frame.attrs["user"].items()]
         alike = frame.attrs["alike"]
         pairs = [f"{names[i]} and {names[j]} {alike[i][j]:.2f}" for i in range(len(names)) for j in range(i)]
         heading = [f"how alike tastes are, from -1 to 1: {', '.join(pairs)}"]
-        heading += [f"recommended for: {user.replace(f'{user.split(": ")[0]}: ', '', 1)}" for user in users]
+        for name, description in frame.attrs["user"].items():
+            heading.append(f"recommended for: {name}: {description.removeprefix(f'{name}: ')}")
     else:
         frame = movies.recommend(**person, **order)
         heading = [f"recommended for: {frame.attrs['user']}"]
