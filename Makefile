@@ -16,8 +16,8 @@ DOWNLOAD := import sys; sys.excepthook = lambda kind, error, trace: print("error
 .PHONY: demo test test-server test-server-faults test-server-rest test-movielens lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it is there or can be downloaded.
-	@if $(BIN)/python -c '$(DOWNLOAD)'; then data=data/ml-1m; catalogue=movies_origin.txt; \
-	else data=data/sample; workdir='--workdir sample-demo'; catalogue=sample-demo/movies_origin.txt; \
+	@if $(BIN)/python -c '$(DOWNLOAD)'; then data=data/ml-1m; workdir=; catalogue=movies_origin.txt; \
+	else data=data/sample; workdir=' --workdir sample-demo'; catalogue=sample-demo/movies_origin.txt; \
 	  printf '\n*** No MovieLens 1M: this demo runs on data/sample, whose ratings are INVENTED. ***\n\n'; fi; \
 	set -ex; \
 	$(BIN)/python train.py --data-dir $$data $$workdir; \
@@ -25,10 +25,10 @@ demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it is there o
 	$(BIN)/python infer_milvus.py -a 0 -g 1 -j 10 -i $$workdir; \
 	{ set +x; } 2>/dev/null; \
 	printf '%s\n' '' 'Try next, after: . $(BIN)/activate' \
-	  "  python infer_milvus.py $$workdir --like alien" \
-	  "  python infer_milvus.py $$workdir --ratings data/sample/my_ratings.csv --why" \
-	  "  python infer_milvus.py $$workdir --ratings data/sample/my_ratings.csv --among data/sample/watchlist.csv" \
-	  "  python infer_milvus.py $$workdir -a 30 -g F --genre comedy --by picks" \
+	  "  python infer_milvus.py$$workdir --like alien" \
+	  "  python infer_milvus.py$$workdir --ratings data/sample/my_ratings.csv --why" \
+	  "  python infer_milvus.py$$workdir --ratings data/sample/my_ratings.csv --among data/sample/watchlist.csv" \
+	  "  python infer_milvus.py$$workdir -a 30 -g F --genre comedy --by picks" \
 	  '  python infer_milvus.py --help'
 
 test: $(VENV)/installed-dev lint  ## Everything that needs no download.
@@ -59,12 +59,14 @@ lint: $(VENV)/installed-dev
 clean:
 	rm -rf $(VENV) build *.egg-info sample-demo
 
-$(VENV)/installed: requirements.txt pyproject.toml
+$(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "error: paddlepaddle needs Python 3.11, 3.12 or 3.13, on Linux x86-64, macOS ARM or Windows; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(call install,requirements.txt,370 MB to download, a minute or two)
+
+$(VENV)/installed: requirements.txt | $(VENV)/pyvenv.cfg
+	$(call install,requirements.txt,370 MB to download; a minute or two)
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(call install,requirements-dev.txt100 MB to download)
-	@touch $@
+$(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(VENV)/pyvenv.cfg
+	$(call install,requirements-dev.txt,470 MB to download; a minute or two)
+	@touch $(VENV)/installed $@
