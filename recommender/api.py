@@ -238,7 +238,7 @@ class Recommender:
         profile = self._questions.profile(**person)
         query = Query(profile.default_ranking, 1)
         [user] = encode_users(self.model, self.collection, [profile], query)
-        stored = self.collection.fetch_all({movie_id, *profile.new_ratings})
+        stored = self.collection.fetch({movie_id, *profile.new_ratings})
         ranking = query.ranking
         has_parts = has_reasons(self.model, profile, ranking)
         parts = split_question(self.model, self.collection, profile, ranking) if has_parts else None

@@ -7,10 +7,11 @@ import numpy as np
 
 from recommender.movielens.catalogue import Movie, read_movies_data
 from recommender.movielens.encoding import encode_movies
+from recommender.similarity import similarity_parts
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
 from recommender.users import UserProfile, rating_vector
-from recommender.vectors import join, similarity_parts
+from recommender.vectors import join
 
 
 def embed_catalogue(model: SavedModel, movies_data: Path) -> tuple[list[Movie], np.ndarray, np.ndarray]:
@@ -19,10 +20,9 @@ def embed_catalogue(model: SavedModel, movies_data: Path) -> tuple[list[Movie], 
 
     movies, features = read_movies_data(movies_data, model.fingerprint)
     num_ratings = model.count_ratings(np.array([movie.movie_id for movie in movies]))
-    num_genres = model.vocabularies.genres.size
     ratings = embed_movies(load_tower(model.folder / "movie_tower"), features)
-    tastes = model.taste.outputs.lookup(features, num_genres)
-    vectors = join(ratings, tastes, similarity_parts(tastes, features, num_genres, num_ratings))
+    tastes = model.taste.outputs.lookup(features, model.vocabularies.genres.size)
+    vectors = join(ratings, tastes, similarity_parts(movies, tastes, num_ratings))
     return movies, vectors, num_ratings
 
 

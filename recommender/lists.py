@@ -9,10 +9,11 @@ import numpy as np
 from recommender.milvus.collection import MovieCollection, StoredMovie
 from recommender.movielens.catalogue import Movie
 from recommender.reasons import Parts, Reason, split_question
+from recommender.similarity import normalize_rows
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
 from recommender.users import UserProfile, UserVectors, anyone, encode_user, load_history, unknown_movie_ids
-from recommender.vectors import normalize_rows, split
+from recommender.vectors import split
 
 USER_BATCH = 1000
 """Number of profiles that are searched for at once."""
@@ -172,16 +173,12 @@ def diversify(relevance: np.ndarray, vectors: np.ndarray, variety: float, k: int
 def encode_users(
     model: SavedModel, collection: MovieCollection, profiles: Collection[UserProfile], query: Query
 ) -> list[UserVectors]:
-    """Returns the vectors of some profiles for a query; all movies that they need are read at once.
-
-    Raises:
-        MilvusError: A movie that a user rated is not in the collection.
-    """
+    """Returns the vectors of some profiles for a query; all movies that they need are read at once."""
     needed = {movie_id for profile in profiles for movie_id in profile.new_ratings}
     if query.ranking == "similar":
         needed |= {movie_id for profile in profiles for movie_id in profile.liked}
     unknown = {key for profile in profiles for key in unknown_movie_ids(model, profile)}
-    stored = collection.fetch_all(needed | unknown)
+    stored = collection.fetch(needed | unknown)
     vectors = {movie_id: movie.vector for movie_id, movie in stored.items()}
     movies = {movie_id: movie.movie for movie_id, movie in stored.items()}
     histories = [load_history(model, profile, movies) for profile in profiles]

@@ -7,10 +7,11 @@ import numpy as np
 from recommender.films.titles import display_name
 from recommender.milvus.collection import MovieCollection
 from recommender.movielens.encoding import demographic_profile_row
+from recommender.similarity import similar_to
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
 from recommender.users import UserProfile, demographic_labels, load_history, new_stars
-from recommender.vectors import RANKINGS, join, similar_to, split
+from recommender.vectors import RANKINGS, join, split
 
 MAX_REASONS = 3
 
@@ -31,7 +32,7 @@ class Parts(NamedTuple):
     vectors: np.ndarray
     """float[parts, dim], in the layout of a question"""
     kin: np.ndarray | None
-    """float32[parts, 200 + genres], of movies of a history the question "like this one"; None for demographics."""
+    """float32[parts, similar], of movies of a history the question "like this one"; None for demographics."""
 
     def reasons(self, movie_vector: np.ndarray) -> list[Reason]:
         """Returns what contributes to a movie's place, given its joined vector; largest contribution first.

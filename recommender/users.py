@@ -18,8 +18,9 @@ from recommender.movielens.encoding import (
     encode_movies,
 )
 from recommender.picks.taste import LIKED_WEIGHT, SEEN_WEIGHT, History, history_weights, known_demographics
+from recommender.similarity import similar_to
 from recommender.store import SavedModel
-from recommender.vectors import RANKINGS, join, similar_to, split
+from recommender.vectors import RANKINGS, join, split
 
 DEMOGRAPHIC_LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
 """Labels of gender, age and occupation; the label of index i is at i - 1."""
@@ -137,7 +138,7 @@ class UserVectors(NamedTuple):
     taste: np.ndarray
     """float32[200], less a share of anyone's taste, see `anyone_share`"""
     similar: np.ndarray
-    """float32[200 + genres], the mean of the questions "like this one" of the liked movies"""
+    """float32[similar], the mean of the questions "like this one" of the liked movies"""
 
     def query(self, ranking: str) -> np.ndarray:
         """Returns float32[dim], the question whose inner product with a movie's joined vector ranks the movie."""
