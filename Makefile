@@ -11,7 +11,7 @@ endef
 .PHONY: demo test test-server test-server-faults test-server-rest test-ml1m lint clean
 
 demo: $(VENV)/installed  ## The three commands, on MovieLens 1M if it is there or can be downloaded.
-	@if $(BIN)/python -m recommender.movielens.download; then data=data/ml-1m; else data=data/sample; \
+	@if $(BIN)/python -m recommender.movielens.releases; then data=data/ml-1m; else data=data/sample; \
 	  printf '\n*** No MovieLens 1M: this demo runs on data/sample, whose ratings are INVENTED. ***\n\n'; fi; \
 	set -ex; \
 	$(BIN)/python train.py --data-dir $$data; \

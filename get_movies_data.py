@@ -22,7 +22,7 @@ from recommender.cli.arguments import (
 from recommender.cli.process import run_and_report, run_main
 from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, parse_movies
-from recommender.movielens.movies_data import write_movies_data
+from recommender.movielens.catalogue import write_movies_data
 from recommender.films.titles import title_key
 from recommender.errors import pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
@@ -83,7 +83,7 @@ def encode_catalogue(options: EncodeOptions) -> None:
     renamed = find_renamed(model, movies)
     if renamed:
         print(f"{pluralize(len(renamed), 'movie')} renamed since training: {'; '.join(renamed[:3])}", file=log)
-    unknown = write_movies_data(options.output, movies, model.vocabularies)
+    unknown = write_movies_data(options.output, movies, model.vocabularies, model.fingerprint)
     print(f"{pluralize(len(movies), 'movie')} written to {options.output}", file=log)
     if any(unknown):
         words, genres = pluralize(unknown.words, "title word"), pluralize(unknown.genres, "genre")

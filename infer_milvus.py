@@ -31,7 +31,7 @@ from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS, QueryOptions, parse_args
 from recommender.movielens.encoding import encode_movies
 from recommender.movielens.catalogue import ID_PREFIX
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
 from recommender.milvus.build import build_collection, embed_catalogue
@@ -277,7 +277,7 @@ def answer(options: QueryOptions) -> None:
     model = load_model(options.model)
     catalogue, towers = None, []
     if options.infer:
-        catalogue = embed_catalogue(model, read_movies_data(options.movies_data, model.vocabularies))
+        catalogue = embed_catalogue(model, read_movies_data(options.movies_data, model.fingerprint)[0])
         print("get infer vectors finished!", file=sys.stderr)
     if options.movie is not None:
         from recommender.stars.embed import load_tower

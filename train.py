@@ -26,8 +26,9 @@ from recommender.cli.arguments import (
 )
 from recommender.cli.process import run_and_report, run_main
 from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.movielens.download import RELEASES, ensure_downloaded
-from recommender.movielens.catalogue import MovieLens, format_movies
+from recommender.movielens.releases import RELEASES, ensure_downloaded
+from recommender.movielens.catalogue import format_movies
+from recommender.movielens.releases import MovieLens
 from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.errors import Step
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings

@@ -19,7 +19,7 @@ from recommender.movielens.encoding import (
     demographic_profile_row,
     encode_movies,
 )
-from recommender.movielens.catalogue import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.movielens.encoding import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.scoring import COSINE_SCALE
 
 if TYPE_CHECKING:

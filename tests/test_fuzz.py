@@ -26,7 +26,7 @@ from recommender.cli.arguments import MODEL_FOLDER
 from recommender.movielens.encoding import INDEX_DIM, UNKNOWN, encode_movies
 from recommender.errors import DataError
 from recommender.movielens.catalogue import format_movies, parse_movies
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.films.exports import FilmReference, parse_user_ids
 from recommender.movielens.ratings_table import DAT, parse_ratings
 from recommender.movielens.releases import parse_users_dat

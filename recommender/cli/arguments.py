@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recommender.movielens.catalogue import AGE_CODES, AGE_LABELS
+from recommender.movielens.encoding import AGE_CODES, AGE_LABELS
 from recommender.errors import Step
 from recommender.files import STANDARD_STREAM
 

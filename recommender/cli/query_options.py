@@ -23,7 +23,7 @@ from recommender.cli.arguments import (
     text_arg,
     years_arg,
 )
-from recommender.movielens.catalogue import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
+from recommender.movielens.encoding import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.files import STANDARD_STREAM
 from recommender.milvus.build import FLAT_MAX_ROWS, INDEX_PARAMS
 from recommender.milvus.collection import MAX_TOP_K
