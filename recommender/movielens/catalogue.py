@@ -5,8 +5,9 @@ A line of movies_data.txt is `id::word index,...,(YEAR)::genre index,...::title:
 whose readers drop the year. The last line, `# 3883 movies, encoded for model FINGERPRINT`, shows that it is whole.
 """
 
+import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,8 +44,7 @@ def parse_movies(raw: bytes, file: str) -> list[Movie]:
     Raises:
         DataError: A line is not `MovieID::Title::Genres`, perhaps with `::IMDb id::TMDB id`, or an id is there twice.
     """
-    lines = parse_lines(raw, file, "MovieID::Title::Genres", num_fields=(3, 5))
-    return unique_by_id(((number, parse_movie(file, number, *fields)) for number, fields in lines), file)
+    return parse_records(raw, file, "MovieID::Title::Genres", parse_movie, num_fields=(3, 5))
 
 
 def format_movies(movies: Sequence[Movie]) -> str:
@@ -83,11 +83,11 @@ def read_movies_data(path: Path, fingerprint: str) -> tuple[list[Movie], MovieFe
     for number, line in enumerate(lines[:-1], 1):
         try:
             movie_id, words, genres, *fields, index = line.decode().split("::")
-            movies.append(parse_movie(str(path), number, movie_id, *fields))
+            movies.append(parse_movie([movie_id, *fields]))
             word_idx.append([int(word) for word in words.split(",")[:-1]])
             genre_idx.append([int(genre) for genre in genres.split(",")])
             movie_idx.append(int(index))
-        except (TypeError, ValueError, DataError) as error:
+        except ValueError as error:
             raise DataError(f"{path}, line {number}: damaged", Step.ENCODE) from error
     return movies, MovieFeatures(np.array(movie_idx, np.int64), pad_rows(genre_idx), pad_rows(word_idx))
 
@@ -117,76 +117,71 @@ def decode_lines(raw: bytes) -> list[str]:
     return lines
 
 
-def parse_lines(
-    raw: bytes, file: str, layout: str, separator: str = "::", num_fields: Sequence[int] = ()
-) -> Iterator[tuple[int, list[str]]]:
-    """Yields the number of each line, from 1, and its fields.
+def parse_records(
+    raw: bytes,
+    file: str,
+    layout: str,
+    parse: Callable[[list[str]], Record],
+    separator: str = "::",
+    num_fields: Sequence[int] = (),
+) -> list[Record]:
+    """Returns a record for each line of a file.
 
     Args:
         raw: The file's content.
         file: The file's name, for messages.
-        layout: The expected fields, such as `MovieID::Title::Genres`.
-        separator: What separates the fields.
+        layout: The fields of a line, such as `MovieID::Title::Genres`; of a CSV file, its header.
+        parse: Turns the fields of a line into a record, whose first field is its id; raises ValueError.
+        separator: What separates the fields; a comma means CSV.
         num_fields: The permitted numbers of fields, by default that of `layout`.
 
     Raises:
-        DataError: A line has another number of fields, or the last one does not end: the file was cut in the middle.
+        DataError: A line is malformed, or has no end as the file was cut in the middle, or an id is there twice.
     """
+    records: dict[Any, Record] = {}
     lines = decode_lines(raw)
-    if not raw.endswith(b"\n"):
-        raise line_error(file, len(lines), "the end of the line is missing", "get the whole file, or end the line")
     for number, line in enumerate(lines, 1):
-        fields = line.split(separator)
-        if len(fields) not in (num_fields or [len(layout.split(separator))]):
-            problem = pluralize(len(fields), "field") if line.strip() else "a blank line"
-            raise line_error(file, number, problem, f"a line reads {layout}")
-        yield number, fields
+        try:
+            if number == len(lines) and not raw.endswith(b"\n"):
+                raise ValueError("it has no end: get the whole file, or end the line")
+            fields = line.split(separator)
+            if separator == ",":
+                fields = [field.strip() for field in next(csv.reader([line], strict=True))]
+                if number == 1 and fields == layout.split(separator):
+                    continue
+            if len(fields) not in (num_fields or [layout.count(separator) + 1]):
+                raise ValueError(pluralize(len(fields), "field") if line.strip() else "a blank line, delete it")
+            record = parse(fields)
+            if record[0] in records:
+                raise ValueError(f"id {record[0]} is there twice: delete a line, or give it another id")
+            records[record[0]] = record
+        except (csv.Error, ValueError) as error:
+            raise line_error(file, number, str(error), f"a line reads {layout}") from error
+    return list(records.values())
 
 
-def unique_by_id(records: Iterable[tuple[int, Record]], file: str) -> list[Record]:
-    """Returns records, whose first field is their id, given with their line numbers.
-
-    Raises:
-        DataError: An id is there twice.
-    """
-    first_line: dict[int, int] = {}
-    unique = []
-    for number, record in records:
-        if first_line.setdefault(record[0], number) != number:
-            problem = f"id {record[0]} is there twice, first on line {first_line[record[0]]}"
-            raise line_error(file, number, problem, "delete one of the two lines, or give it another id")
-        unique.append(record)
-    return unique
-
-
-def parse_movie(
-    file: str, number: int, movie_id: str, title: str, genres: str, imdb_id: str = "", tmdb_id: str = ""
-) -> Movie:
-    """Returns a movie from its fields, which are on line `number` of `file`.
+def parse_movie(fields: Sequence[str]) -> Movie:
+    """Returns a movie from its id, title and genres and, perhaps, IMDb id and TMDB id.
 
     Raises:
-        DataError: A field is malformed, or longer than Milvus stores.
+        ValueError: A field is malformed, or longer than Milvus stores.
     """
+    movie_id, title, genres, *links = fields
     labels = tuple(genres.split("|"))
-    remedy = f"a title has up to {MAX_TITLE_CHARACTERS} characters, no '::'; a movie up to {MAX_GENRES} genres, A|B|C"
+    imdb_id, tmdb_id = links or ("", "")
     if not title.strip() or len(title) > MAX_TITLE_CHARACTERS or "::" in title or CONTROL_CHARACTER.search(title):
-        raise line_error(file, number, f"title {title[:40]!r}", remedy)
+        raise ValueError(f"title {title[:40]!r} must have 1 to {MAX_TITLE_CHARACTERS} characters, no '::'")
     if len(labels) > MAX_GENRES or not all(map(_GENRE.fullmatch, labels)):
-        raise line_error(file, number, f"genres {genres[:60]!r}", remedy)
+        raise ValueError(f"genres {genres[:60]!r} must be up to {MAX_GENRES}, separated by |, of up to 30 letters")
     if imdb_id and not _IMDB_ID.fullmatch(imdb_id):
-        raise line_error(file, number, f"IMDb id {imdb_id[:40]!r}", "it reads tt0114709, or nothing")
-    tmdb = parse_id(tmdb_id, "TMDB id", file, number) if tmdb_id else 0
-    return Movie(parse_id(movie_id, "movie id", file, number), title, labels, imdb_id, tmdb)
+        raise ValueError(f"IMDb id {imdb_id[:40]!r} must read tt0114709")
+    return Movie(parse_id(movie_id), title, labels, imdb_id, parse_id(tmdb_id) if tmdb_id else 0)
 
 
-def parse_id(text: str, what: str, file: str, number: int) -> int:
-    """Returns an id from its digits.
-
-    Raises:
-        DataError: It is not a whole number from 1 to `MAX_ID`.
-    """
+def parse_id(text: str) -> int:
+    """Returns an id from its digits; raises ValueError where it is not a whole number from 1 to `MAX_ID`."""
     if not (re.fullmatch("[0-9]{1,10}", text) and 1 <= int(text) <= MAX_ID):
-        raise line_error(file, number, f"{what} {text[:40]!r}", f"it must be a whole number from 1 to {MAX_ID}")
+        raise ValueError(f"id {text[:40]!r} must be a whole number from 1 to {MAX_ID}")
     return int(text)
 
 

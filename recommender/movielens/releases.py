@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +22,14 @@ import pandas as pd
 from recommender.errors import DataError
 from recommender.movielens.catalogue import (
     Movie,
-    decode_lines,
+    Record,
     line_error,
     parse_id,
-    parse_lines,
     parse_movie,
     parse_movies,
-    unique_by_id,
+    parse_records,
 )
-from recommender.movielens.encoding import AGE_CODES, DEMOGRAPHICS, OCCUPATIONS
+from recommender.movielens.encoding import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS
 from recommender.movielens.encoding import User as User
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
@@ -151,19 +150,28 @@ def read_movielens(data_dir: Path) -> MovieLens:
 
 def _read_release(data_dir: Path) -> MovieLens:
     files = _find_files(data_dir)
+
+    def read(name: str, layout: str, parse: Callable[[list[str]], Record], separator: str) -> list[Record]:
+        return parse_records(files[name].read_bytes(), str(files[name]), layout, parse, separator)
+
     users: list[User] | None = None
     if files.keys() >= {"ratings.csv", "movies.csv"}:
-        movies = _read_movies_csv(files)
         ratings_file, separator, stars = files["ratings.csv"], ",", HALF_STARS
+        rows = read("links.csv", "movieId,imdbId,tmdbId", tuple, ",") if "links.csv" in files else []
+        links = {movie_id: (imdb and f"tt{imdb}", tmdb) for movie_id, imdb, tmdb in rows}
+        layout = "movieId,title,genres"
+        movies = read("movies.csv", layout, lambda fields: parse_movie([*fields, *links.get(fields[0], ())]), ",")
     elif files.keys() >= {"u.data", "u.item", "u.user"}:
-        movies = _read_movies_100k(files["u.item"])
-        users = _read_users(files["u.user"], "user id|age|gender|occupation|zip code", "|")
         ratings_file, separator, stars = files["u.data"], "\t", WHOLE_STARS
+        users = read("u.user", "user id|age|gender|occupation|zip code", _parse_user_100k, "|")
+        layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
+        movies = read("u.item", layout, _parse_movie_100k, "|")
     elif files.keys() >= {"ratings.dat", "movies.dat"} and files.keys() & {"users.dat", "tags.dat"}:
+        ratings_file, separator, stars = files["ratings.dat"], "::", HALF_STARS  # As in ml-10m, which has no users.
         movies = parse_movies(files["movies.dat"].read_bytes(), str(files["movies.dat"]))
         if "users.dat" in files:
-            users = _read_users(files["users.dat"], "UserID::Gender::Age::Occupation::Zip-code", "::")
-        ratings_file, separator, stars = files["ratings.dat"], "::", WHOLE_STARS if users else HALF_STARS  # ml-10m
+            stars = WHOLE_STARS
+            users = read("users.dat", "UserID::Gender::Age::Occupation::Zip-code", _parse_user, "::")
     else:
         expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
         raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
@@ -188,62 +196,29 @@ def _find_files(data_dir: Path) -> dict[str, DataFile]:
     return files
 
 
-def _read_users(file: DataFile, layout: str, separator: str) -> list[User]:
-    """Reads users.dat of ml-1m, or u.user of ml-100k, whose ages in years and occupations get ml-1m's groups."""
-    users = []
-    for number, fields in parse_lines(file.read_bytes(), str(file), layout, separator):
-        user_id = parse_id(fields[0], "user id", str(file), number)
-        try:
-            if separator == "::":
-                user = User(user_id, fields[1], int(fields[2]), int(fields[3]))
-            else:
-                age = AGE_CODES[max(0, bisect(AGE_CODES, int(fields[1])) - 1)]
-                is_pupil = fields[3] == "student" and age == AGE_CODES[0]
-                occupation = "K-12 student" if is_pupil else OCCUPATIONS_100K.get(fields[3], fields[3])
-                user = User(user_id, fields[2], age, OCCUPATIONS.index(occupation))
-            list(map(tuple.index, DEMOGRAPHICS, user[1:]))
-        except ValueError as error:
-            remedy = f"a line reads {layout}, with the values in the README of the release"
-            raise line_error(str(file), number, f"unknown gender, age or occupation in {fields}", remedy) from error
-        users.append((number, user))
-    return unique_by_id(users, str(file))
+def _parse_user(fields: list[str]) -> User:
+    """Returns the user of a line of users.dat."""
+    user_id, gender, age, occupation, _ = fields
+    if gender not in GENDERS or int(age) not in AGE_GROUPS or int(occupation) not in range(len(OCCUPATIONS)):
+        raise ValueError(f"unknown gender {gender!r}, age {age!r} or occupation {occupation!r}, see the README")
+    return User(parse_id(user_id), gender, int(age), int(occupation))
 
 
-def _read_movies_100k(file: DataFile) -> list[Movie]:
-    """Reads u.item of ml-100k, which has a flag for each genre."""
-    movies = []
-    layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
-    for number, (movie_id, title, _, _, _, *flags) in parse_lines(file.read_bytes(), str(file), layout, "|"):
-        if not set(flags) <= {"0", "1"}:
-            raise line_error(str(file), number, f"genre flags {'|'.join(flags)!r}", "each is 0 or 1")
-        genres = [genre for genre, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"] or ["unknown"]
-        movies.append((number, parse_movie(str(file), number, movie_id, title, "|".join(genres))))
-    return unique_by_id(movies, str(file))
+def _parse_user_100k(fields: list[str]) -> User:
+    """Returns the user of a line of u.user of ml-100k, with the groups of ml-1m for age in years and occupation."""
+    user_id, years, gender, label, zip_code = fields
+    age = AGE_CODES[max(0, bisect(AGE_CODES, int(years)) - 1)]
+    name = "K-12 student" if label == "student" and age == AGE_CODES[0] else OCCUPATIONS_100K.get(label, label)
+    if name not in OCCUPATIONS:
+        raise ValueError(f"unknown occupation {label!r}")
+    return _parse_user([user_id, gender, str(age), str(OCCUPATIONS.index(name)), zip_code])
 
 
-def _read_movies_csv(files: dict[str, DataFile]) -> list[Movie]:
-    """Reads movies.csv and, where it is there, links.csv."""
-    links: dict[str, tuple[str, str]] = {}
-    if "links.csv" in files:
-        for _, (movie_id, imdb, tmdb) in _read_csv(files["links.csv"], "movieId,imdbId,tmdbId"):
-            links[movie_id] = (f"tt{imdb}" if imdb else "", tmdb)
-    name = str(files["movies.csv"])
-    lines = _read_csv(files["movies.csv"], "movieId,title,genres")
-    movies = ((number, parse_movie(name, number, *fields, *links.get(fields[0], ()))) for number, fields in lines)
-    return unique_by_id(movies, name)
-
-
-def _read_csv(file: DataFile, header: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields line numbers and fields of the lines below the header."""
-    reader = csv.reader(decode_lines(file.read_bytes()), strict=True)
-    try:
-        for fields in reader:
-            if len(fields) != header.count(",") + 1 or (reader.line_num == 1 and ",".join(fields) != header):
-                raise csv.Error(",".join(fields)[:60])
-            if reader.line_num > 1:
-                yield reader.line_num, [field.strip() for field in fields]
-    except csv.Error as error:
-        raise line_error(str(file), reader.line_num, str(error), f"the fields of a line are {header}") from error
+def _parse_movie_100k(fields: list[str]) -> Movie:
+    """Returns the movie of a line of u.item of ml-100k, which has a flag for each genre."""
+    movie_id, title, _, _, _, *flags = fields
+    genres = [genre for genre, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]
+    return parse_movie([movie_id, title, "|".join(genres) or "unknown"])
 
 
 def _read_ratings(
