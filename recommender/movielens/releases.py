@@ -111,11 +111,11 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
     Raises:
         DataError: The download failed. The message explains the download by hand.
     """
-    import pooch  # type: ignore[import-untyped]  # Only here: queries do without it.
-
     name = data_dir.name
     if name not in RELEASES or data_dir.is_file() or (data_dir.is_dir() and any(data_dir.iterdir())):
         return
+    import pooch  # type: ignore[import-untyped]  # Only here: queries do without it.
+
     release, archive = RELEASES[name], data_dir / f"{name}.zip"
     print(f"Downloading {name}, {release.megabytes} MB. {LICENCE}.", file=sys.stderr)
     pooch.get_logger().setLevel("ERROR")
@@ -130,8 +130,8 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
         except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
             failures.append(str(error))
     by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
-    sample = f"train on the invented ratings of the sample: --data-dir {os.path.relpath(SAMPLE)}"
-    raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}, or {sample}")
+    sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
+    raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
 
 
 def read_movielens(data_dir: Path) -> MovieLens:
@@ -167,11 +167,10 @@ def _read_release(data_dir: Path) -> MovieLens:
         layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
         movies = read("u.item", layout, _parse_movie_100k, "|")
     elif files.keys() >= {"ratings.dat", "movies.dat"} and files.keys() & {"users.dat", "tags.dat"}:
-        ratings_file, separator, stars = files["ratings.dat"], "::", HALF_STARS  # As in ml-10m, which has no users.
         movies = parse_movies(files["movies.dat"].read_bytes(), str(files["movies.dat"]))
-        if "users.dat" in files:
-            stars = WHOLE_STARS
+        if "users.dat" in files:  # Not in ml-10m, which alone has half stars in this layout.
             users = read("users.dat", "UserID::Gender::Age::Occupation::Zip-code", _parse_user, "::")
+        ratings_file, separator, stars = files["ratings.dat"], "::", WHOLE_STARS if users else HALF_STARS
     else:
         expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
         raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
@@ -247,12 +246,15 @@ def _read_ratings(
         raise _malformed_rating(file, separator, error) from error
     is_user = ratings.user_id > 0 if users is None else ratings.user_id.isin([user.user_id for user in users])
     is_movie = ratings.movie_id.isin([movie.movie_id for movie in movies])
-    pairs = ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id.to_numpy()
+    pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id.to_numpy())
+    is_first = pd.Series(True, ratings.index)
+    if (pairs[1:] == pairs[:-1]).any():  # Sorting takes a fraction of the time and memory of `duplicated`.
+        is_first = ~ratings.duplicated(["user_id", "movie_id"])
     for valid, problem in (
         (ratings.rating.isin(stars), f"rating {{2:g}}; a rating is one of {', '.join(f'{star:g}' for star in stars)}"),
         (is_user, "unknown user {0:.0f}; add the user, or delete the line"),
         (is_movie, "unknown movie {1:.0f}; add the movie, or delete the line"),
-        (~pd.Series(pairs).duplicated(), "user {0:.0f} rates movie {1:.0f} again; delete one of the two lines"),
+        (is_first, "user {0:.0f} rates movie {1:.0f} again; delete one of the two lines"),
     ):
         if not valid.all():
             row = int(valid.to_numpy().argmin())
