@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import re
 import shutil
 import subprocess
 import sys
@@ -210,11 +211,38 @@ def test_malformed_line_is_named(tmp_path, files, name, text, message):
     assert ";" in str(caught.value), "the remedy is missing"
 
 
+LINES = [b"1::1::5::978300760", b"1::7::3::0", b"2::1::1::1", b"2::7::4::5"]
+FRAGMENTS = [b"", b":", b"::", b"\n", b"\r", b",", b".", b" ", b"0", b"9" * 30, b"-1", b"e1", b'"', b"\xff", b"nan"]
+
+
+@st.composite
+def damaged_ratings(draw):
+    """Bytes: some lines with a few bytes replaced, deleted or inserted."""
+    content = bytearray(b"\n".join([*draw(st.lists(st.sampled_from(LINES), max_size=5)), b""]))
+    for _ in range(draw(st.integers(0, 3))):
+        start, length = draw(st.integers(0, len(content))), draw(st.integers(0, 3))
+        content[start : start + length] = draw(st.sampled_from(FRAGMENTS) | st.binary(max_size=3))
+    return bytes(content)
+
+
+@given(damaged_ratings())
+def test_each_line_is_the_rating_that_it_states_or_is_refused(tmp_path_factory, content):
+    folder = write(tmp_path_factory.getbasetemp() / "damaged", ML_1M)
+    (folder / "ratings.dat").write_bytes(content)
+    try:
+        ratings = read_movielens(folder).ratings
+    except DataError as error:
+        assert str(error).startswith(f"{folder}/ratings.dat")  # noqa: PT017
+    else:
+        lines = [line.split(":") for line in re.split(r"[\r\n]", content.decode("latin-1")) if line]
+        assert ratings.to_numpy().tolist() == [[float(text) for text in line[:5:2]] for line in lines]
+
+
 @given(
-    st.binary(max_size=60), st.sampled_from(sorted({(layout, name) for layout in LAYOUTS for name in LAYOUTS[layout]}))
+    st.binary(max_size=60), st.sampled_from(["users.dat", "movies.dat", "movies.csv", "links.csv", "u.user", "u.item"])
 )
-def test_any_bytes_are_read_or_refused(tmp_path_factory, content, place):
-    layout, name = place
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
+    layout = next(layout for layout in LAYOUTS if name in LAYOUTS[layout])
     folder = write(tmp_path_factory.getbasetemp() / f"any-{layout}", LAYOUTS[layout])
     (folder / name).write_bytes(content)
     with contextlib.suppress(DataError):

@@ -242,7 +242,7 @@ def _read_ratings(
                 quoting=csv.QUOTE_NONE,
                 skip_blank_lines=False,
             )[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
-    except ValueError as error:
+    except (ValueError, OverflowError, KeyError) as error:  # KeyError: a first line of fewer fields.
         raise _malformed_rating(file, separator, error) from error
     is_user = ratings.user_id > 0 if users is None else ratings.user_id.isin([user.user_id for user in users])
     is_movie = ratings.movie_id.isin([movie.movie_id for movie in movies])
@@ -262,7 +262,7 @@ def _read_ratings(
     return ratings
 
 
-def _malformed_rating(file: DataFile, separator: str, error: ValueError) -> DataError:
+def _malformed_rating(file: DataFile, separator: str, error: Exception) -> DataError:
     """Returns an error for the first line that is not two ids, a rating and a timestamp."""
     layout = separator.join(RATING_FIELDS)
     pattern = re.compile(separator.join(["[0-9]{1,9}", "[0-9]{1,9}", "[0-9.]{1,9}", "[0-9]+"]))
