@@ -60,9 +60,9 @@ def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabul
     """
     features = encode_movies(movies, vocabularies)
     with atomic_write(path) as file:
-        for movie, movie_idx, genre_idx, word_idx in zip(movies, *features, strict=True):
-            words = [*word_idx[word_idx != PADDING].astype(str), f"({movie.year or ''})"]
-            genres = genre_idx[genre_idx != PADDING].astype(str)
+        for movie, movie_idx, genre_idx, word_idx in zip(movies, *(array.tolist() for array in features), strict=True):
+            words = [*(str(index) for index in word_idx if index != PADDING), f"({movie.year or ''})"]
+            genres = [str(index) for index in genre_idx if index != PADDING]
             fields = [str(movie.movie_id), ",".join(words), ",".join(genres), *_fields(movie), str(movie_idx)]
             file.write("::".join(fields) + "\n")
         file.write(_last_line(len(movies), fingerprint) + "\n")
