@@ -33,7 +33,7 @@ from tables import Table
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Split, split_and_encode
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.movielens.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
 

@@ -40,7 +40,7 @@ from recommender.cli.arguments import MODEL_FOLDER, PipelinePaths, number_arg, p
 from recommender.cli.process import run_and_report, run_main
 from recommender.cli.query_options import DEFAULT_MIN_RATINGS
 from recommender.movielens.split import Split
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.evaluation.evaluate import evaluate_ratings, weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics

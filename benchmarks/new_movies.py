@@ -7,7 +7,7 @@ from tables import Table
 
 from recommender.movielens.split import held_out_rows, split_and_encode
 from recommender.movielens.encoding import UNKNOWN
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.evaluation.metrics import USER_BATCH, interaction_mask
 
 SHARE = 0.05

@@ -18,7 +18,7 @@ from tables import Table
 
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Dataset, Ratings, Split
 from recommender.movielens.encoding import demographic_profile_row
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.errors import pluralize
 from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, RatingMetrics, rating_metrics

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recommender.movielens.split import Ratings, Split, held_out_rows, split_and_encode
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.evaluation.evaluate import weighted_sum
 from recommender.evaluation.metrics import Ranking, rating_metrics
 from recommender.users import RANKING_WEIGHTS, TasteParameters

@@ -26,7 +26,7 @@ from tables import Table
 
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, MOVIES_ORIGIN, PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.errors import RecommenderError
 from recommender.milvus.build import INDEX_PARAMS, embed_catalogue
 from recommender.milvus.collection import MovieCollection
@@ -92,7 +92,7 @@ def measure_search(args: argparse.Namespace) -> None:
     if not args.keep:
         insert_movies(args, folder, uri)
     model = load_model(folder / args.model)
-    movies = read_movies_data(folder / MOVIES_DATA, model.vocabularies)
+    movies = read_movies_data(folder / MOVIES_DATA, model.fingerprint)[0]
     vectors = embed_catalogue(model, movies).vectors
     num_queries = min(NUM_QUERIES, len(model.user_ids))
     user_ids = np.random.default_rng(0).choice(model.user_ids, num_queries, replace=False).tolist()

@@ -34,7 +34,7 @@ from tables import Table
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER, MOVIES_DATA, PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.movielens.catalogue import Movie
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.movielens.releases import DEFAULT_DATA_DIR
 from recommender.errors import RecommenderError
 from recommender.milvus.collection import ALIAS, SEARCH_BATCH, MovieCollection, search_collection
@@ -194,7 +194,7 @@ def measure(args: argparse.Namespace) -> None:
     """Prints the tables."""
     print_machine("paddlepaddle", "pymilvus", "milvus-lite")
     model = load_model(MODEL_FOLDER)
-    movies = read_movies_data(MOVIES_DATA, model.vocabularies)
+    movies = read_movies_data(MOVIES_DATA, model.fingerprint)[0]
     if "://" not in args.uri:
         with tempfile.TemporaryDirectory() as place:
             folders = {PROJECT: Path.cwd()}

@@ -41,7 +41,7 @@ from tables import Table
 from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.movielens.split import Split, held_out_rows
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.picks.taste_training import TasteConfig, train_taste
 from recommender.stars.fusion_training import Epoch, TrainConfig, train_model

@@ -34,7 +34,7 @@ from tables import Table
 from recommender.cli.arguments import PipelinePaths, path_arg
 from recommender.cli.process import run_and_report, run_main
 from recommender.movielens.split import Dataset, Split
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 from recommender.movielens.releases import read_movielens
 from recommender.evaluation.metrics import rating_metrics
 from recommender import users as user_vectors

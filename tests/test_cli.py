@@ -12,7 +12,7 @@ import train
 from recommender import files
 from recommender.cli.arguments import MODEL_FOLDER
 from recommender.movielens.encoding import demographic_profile_row
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.milvus.build import embed_catalogue
 from recommender.store import load_model
 from recommender.scoring import exact_top_k
@@ -37,7 +37,7 @@ def parse_original_table(stdout):
 def test_three_commands_recommend_what_exact_search_finds(served, age, gender, job, k):
     folder, environment = served
     model = load_model(folder / MODEL_FOLDER)
-    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
+    movies = read_movies_data(folder / "movies_data.txt", model.fingerprint)[0]
     vectors = embed_catalogue(model, movies).vectors[:, :200]
     options = ("-a", age, "-g", gender, "-j", job, "-k", k, "--min-ratings", 0)
     done = succeed("infer_milvus.py", *options, cwd=folder, **environment)

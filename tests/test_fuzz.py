@@ -25,11 +25,7 @@ import train
 from recommender.cli.arguments import MODEL_FOLDER
 from recommender.movielens.encoding import INDEX_DIM, UNKNOWN, encode_movies
 from recommender.errors import DataError
-from recommender.movielens.catalogue import format_movies, parse_movies
-from recommender.movielens.movies_data import read_movies_data
 from recommender.films.exports import FilmReference, parse_user_ids
-from recommender.movielens.ratings_table import DAT, parse_ratings
-from recommender.movielens.releases import parse_users_dat
 from recommender.films.titles import split_title, title_key
 from recommender.milvus.collection import MovieCollection
 from recommender.milvus.connection import MilvusConnection, MilvusError
@@ -39,10 +35,6 @@ from recommender.films.matching import MatchKind, Title, TitleMatcher
 
 pytestmark = pytest.mark.fuzz
 
-FILES = {name: (SAMPLE / f"{name}.dat").read_bytes().splitlines()[:4] for name in ("users", "movies", "ratings")}
-USERS, MOVIES = (
-    parse(b"\n".join(FILES[name]), name) for parse, name in ((parse_users_dat, "users"), (parse_movies, "movies"))
-)
 FRAGMENTS = [b"", b":", b"::", b"|", b"\n", b"\r", b",", b"0", b"9" * 30, b"-1", b"(", b'"', b"\xff"]
 
 
@@ -54,46 +46,6 @@ def damaged_files(draw, lines):
         start, length = draw(st.integers(0, len(content))), draw(st.integers(0, 3))
         content[start : start + length] = draw(st.sampled_from(FRAGMENTS) | st.binary(max_size=4))
     return bytes(content) if draw(st.integers(0, 9)) else draw(st.binary(max_size=60))
-
-
-def num_lines(raw):
-    return len(raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n"))
-
-
-@given(damaged_files(FILES["users"]))
-def test_users(raw):
-    """Each line is a user, or an error names the file."""
-    try:
-        users = parse_users_dat(raw, "users.dat")
-    except DataError as error:
-        assert str(error).startswith("users.dat")
-    else:
-        assert len({user.user_id for user in users}) == num_lines(raw)
-
-
-@given(damaged_files(FILES["movies"]))
-def test_movies(raw):
-    """Each line is a movie that can be written and read again, or an error names the file."""
-    try:
-        movies = parse_movies(raw, "movies.dat")
-    except DataError as error:
-        assert str(error).startswith("movies.dat")
-    else:
-        assert len({movie.movie_id for movie in movies}) == num_lines(raw)
-        assert parse_movies(format_movies(movies).encode(), "again") == movies
-
-
-@given(damaged_files(FILES["ratings"]))
-def test_ratings(raw):
-    """Each line is the rating that it states, or an error names the file."""
-    try:
-        user_ids, movie_ids = [user.user_id for user in USERS], [movie.movie_id for movie in MOVIES]
-        ratings = parse_ratings(raw, "ratings.dat", DAT, user_ids, movie_ids)
-    except DataError as error:
-        assert str(error).startswith("ratings.dat")
-    else:
-        lines = raw.removeprefix(b"\xef\xbb\xbf").split()
-        assert ratings.to_numpy().tolist() == [list(map(int, line.split(b"::")[:3])) for line in lines]
 
 
 @given(damaged_files([b"1", b"2", b"300", b" 7 ", b""]))
@@ -403,15 +355,3 @@ def test_flipped_bits_of_milvus_lite(trained, tmp_path, times):
         lite_servers.release_server(str(uri))
         shutil.rmtree(uri)
     assert refused
-
-
-@FLIPS
-def test_flipped_bits_of_movies_data(trained, tmp_path, times):
-    vocabularies = load_model(trained / MODEL_FOLDER).vocabularies
-    path = tmp_path / "movies_data.txt"
-    random = np.random.default_rng(times)
-    for _ in range(times):
-        shutil.copy(trained / "movies_data.txt", path)
-        flip(path, random)
-        with pytest.raises(DataError, match="run: python get_movies_data"):
-            read_movies_data(path, vocabularies)

@@ -18,7 +18,7 @@ from options import Lists, pair_gains
 from recommender.cli.arguments import LITE_URI, MODEL_FOLDER
 from recommender.movielens.split import held_out_rows
 from recommender.movielens.encoding import demographic_profile_row, encode_movies
-from recommender.movielens.movies_data import read_movies_data
+from recommender.movielens.catalogue import read_movies_data
 from recommender.movielens.releases import read_movielens
 from recommender.films.titles import split_title
 from recommender.milvus.collection import MovieCollection
@@ -129,7 +129,7 @@ def test_two_processes_train_as_good_a_model(data_dir, tmp_path):
 
 
 def test_milvus_finds_what_exact_search_finds(folder, model):
-    movies = read_movies_data(folder / "movies_data.txt", model.vocabularies)
+    movies = read_movies_data(folder / "movies_data.txt", model.fingerprint)[0]
     assert len(movies) == 3883
     features = encode_movies(movies, model.vocabularies)
     vectors = embed_movies(load_tower(model.tower_path("movie_tower")), features)

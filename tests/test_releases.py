@@ -1,197 +1,344 @@
 """Every layout of a MovieLens release, on small files written from the releases' READMEs."""
 
+import contextlib
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import fail, succeed
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recommender.movielens.split import held_out_rows, split_and_encode
-from recommender.movielens.download import RELEASES
 from recommender.errors import DataError
-from recommender.movielens.catalogue import Movie, User, format_movies, parse_movies
-from recommender.movielens.releases import GENRES_100K, OCCUPATIONS_100K, parse_users_100k, read_movielens
+from recommender.movielens.catalogue import Movie, format_movies, parse_movies
+from recommender.movielens.releases import RELEASES, SAMPLE, User, ensure_downloaded, read_movielens
 
-FLAGS = {"Drama": "0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0", "unknown": "1" + "|0" * 18}
+DRAMA, UNKNOWN = "0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0", "1" + "|0" * 18
 ML_100K = {
-    "u.user": "1|24|M|technician|85711\n2|13|F|student|T8H1N\n3|60|F|none|0\n",
-    "u.item": f"1|L\xe9on (1994)|01-Jan-1994||http://x|{FLAGS['Drama']}\n267|unknown||||{FLAGS['unknown']}\n",
+    "u.user": "1|24|M|technician|85711\n2|13|F|student|T8H1N\n3|60|F|none|0\n4|18|M|student|0\n",
+    "u.item": f"1|L\xe9on (1994)|01-Jan-1994||http://x|{DRAMA}\n267|unknown||||{UNKNOWN}\n",
     "u.data": "1\t267\t3\t881250949\n2\t1\t5\t881250949\n3\t1\t1\t0\n",
+}
+ML_1M = {
+    "users.dat": "1::M::25::12::00000\n2::F::56::0::00000-1\n",
+    "movies.dat": "1::Star Wars: Episode IV (1977)::Drama|Sci-Fi\n7::L\xe9on (1994)::Crime\n",
+    "ratings.dat": "1::7::5::10\n2::1::3::0\n",
 }
 ML_10M = {
     "movies.dat": "1::Toy Story (1995)::Adventure|Animation\n2::Hyena Road::(no genres listed)\n",
     "ratings.dat": "1::2::3.5::838985046\n7::1::5::838983525\n",
     "tags.dat": "1::2::dull::1215184630\n",
 }
+HEADER = "userId,movieId,rating,timestamp\n"
 ML_CSV = {
     "movies.csv": 'movieId,title,genres\r\n1,"Professional, The (Léon) (1994)",Crime|IMAX\r\n'
-    "2,Death Note: Desu nôto (2006–2007),(no genres listed)\r\n3,Moonlight,Drama\r\n",
+    "2,Death Note: Desu nôto (2006-2007),(no genres listed)\r\n3,Moonlight,Drama\r\n",
     "ratings.csv": "userId,movieId,rating,timestamp\r\n1,1,0.5,1\r\n1,2,4.0,1\r\n9,3,4.5,1\r\n",
-    "links.csv": "movieId,imdbId,tmdbId\r\n1,0110413,101\r\n2,0877057,\r\n3,4975722,376867\r\n",
+    "links.csv": "movieId,imdbId,tmdbId\r\n1,0110413,101\r\n2,0877057,\r\n3,4975722,101\r\n",
 }
+LAYOUTS = {"100k": ML_100K, "1m": ML_1M, "10m": ML_10M, "csv": ML_CSV}
 
 
-def write(folder, files, encoding="utf-8"):
+def write(folder, files):
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_bytes(text.encode(encoding))
+        (folder / name).write_bytes(text.encode("utf-8" if name.endswith("csv") else "latin-1"))
     return folder
 
 
 def test_ml_100k(tmp_path):
-    data = read_movielens(write(tmp_path / "d", ML_100K, "latin-1"))
-    assert data.users == [User(1, "M", 18, 17), User(2, "F", 1, 10), User(3, "F", 56, 19)]
+    data = read_movielens(write(tmp_path / "d", ML_100K))
+    assert data.users == [User(1, "M", 18, 17), User(2, "F", 1, 10), User(3, "F", 56, 19), User(4, "M", 18, 4)]
     assert data.movies == [Movie(1, "Léon (1994)", ("Drama",)), Movie(267, "unknown", ("unknown",))]
     assert data.ratings.to_numpy().tolist() == [[1, 267, 3], [2, 1, 5], [3, 1, 1]]
     assert (data.has_demographics, data.has_links) == (True, False)
 
 
-def test_every_occupation_of_ml_100k_is_mapped():
-    lines = "".join(f"{row}|30|M|{name}|0\n" for row, name in enumerate([*OCCUPATIONS_100K, "student"], 1))
-    assert len(parse_users_100k(lines.encode(), "u.user")) == 21
-    assert len(GENRES_100K) == 19
+def test_ages_of_ml_100k_at_the_borders_of_the_groups(tmp_path):
+    borders = {
+        7: 1,
+        17: 1,
+        18: 18,
+        24: 18,
+        25: 25,
+        34: 25,
+        35: 35,
+        44: 35,
+        45: 45,
+        49: 45,
+        50: 50,
+        55: 50,
+        56: 56,
+        73: 56,
+    }
+    users = "".join(f"{row}|{age}|M|writer|0\n" for row, age in enumerate(borders, 1))
+    data = read_movielens(write(tmp_path / "d", {**ML_100K, "u.user": users}))
+    assert [user.age for user in data.users] == list(borders.values())
+
+
+def test_occupations_of_ml_100k_have_those_of_ml_1m(tmp_path):
+    names = "administrator artist doctor educator engineer entertainment executive healthcare homemaker lawyer "
+    names += "librarian marketing none other programmer retired salesman scientist technician writer"
+    users = "".join(f"{row}|30|M|{name}|0\n" for row, name in enumerate(names.split(), 1))
+    data = read_movielens(write(tmp_path / "d", {**ML_100K, "u.user": users}))
+    expected = [3, 2, 6, 1, 17, 2, 7, 6, 9, 11, 1, 14, 19, 0, 12, 13, 14, 15, 17, 20]
+    assert [user.occupation for user in data.users] == expected
+
+
+def test_ml_1m(tmp_path):
+    data = read_movielens(write(tmp_path / "d", ML_1M))
+    assert data.users == [User(1, "M", 25, 12), User(2, "F", 56, 0)]
+    assert [movie.title for movie in data.movies] == ["Star Wars: Episode IV (1977)", "Léon (1994)"]
+    assert data.ratings.to_numpy().tolist() == [[1, 7, 5], [2, 1, 3]]
+    assert data.ratings.dtypes.tolist() == [np.int32, np.int32, np.float32]
 
 
 def test_ml_10m_has_half_stars_and_no_demographics(tmp_path):
     data = read_movielens(write(tmp_path / "d", ML_10M))
     assert data.users == [User(1), User(7)]
-    assert data.ratings.rating.tolist() == [3.5, 5.0]
+    assert data.ratings.to_numpy().tolist() == [[1, 2, 3.5], [7, 1, 5]]
     assert (data.has_demographics, data.has_links) == (False, False)
 
 
-def test_csv_releases(tmp_path):
+def test_csv_releases_keep_two_movies_with_the_same_tmdb_id(tmp_path):
     data = read_movielens(write(tmp_path / "d", ML_CSV))
     assert data.movies == [
         Movie(1, "Professional, The (Léon) (1994)", ("Crime", "IMAX"), "tt0110413", 101),
-        Movie(2, "Death Note: Desu nôto (2006–2007)", ("(no genres listed)",), "tt0877057", 0),
-        Movie(3, "Moonlight", ("Drama",), "tt4975722", 376867),
+        Movie(2, "Death Note: Desu nôto (2006-2007)", ("(no genres listed)",), "tt0877057", 0),
+        Movie(3, "Moonlight", ("Drama",), "tt4975722", 101),
     ]
-    assert [movie.year for movie in data.movies] == [1994, 2006, None]
     assert data.users == [User(1), User(9)]
-    assert data.ratings.rating.tolist() == [0.5, 4.0, 4.5]
+    assert data.ratings.to_numpy().tolist() == [[1, 1, 0.5], [1, 2, 4], [9, 3, 4.5]]
     assert (data.has_demographics, data.has_links) == (False, True)
     assert parse_movies(format_movies(data.movies).encode(), "again") == data.movies
 
 
-@pytest.mark.parametrize("files", [ML_100K, ML_10M, ML_CSV], ids=["100k", "10m", "csv"])
-def test_archive_reads_like_its_folder(tmp_path, files):
-    folder = write(tmp_path / "d", files)
+def test_sample_with_its_notice():
+    data = read_movielens(SAMPLE)
+    assert (len(data.users), len(data.movies) > 190, len(data.ratings) > 15_000) == (300, True, True)
+    assert data.notice.startswith("The ratings of data/sample are invented")
+
+
+def test_sample_comes_from_its_generator(tmp_path):
+    for name in ("generate.py", "movies.dat"):
+        shutil.copy(SAMPLE / name, tmp_path)
+    subprocess.run([sys.executable, tmp_path / "generate.py"], check=True)
+    for name in ("users.dat", "ratings.dat"):
+        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
+
+
+@pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
+def test_zip_reads_like_its_folder_and_is_not_unpacked(tmp_path, files):
+    whole = read_movielens(write(tmp_path / "d", files))
     inside = tmp_path / "ml-x"
     inside.mkdir()
-    for archive in (tmp_path / "any.zip", inside / "ml-x.zip"):
-        with zipfile.ZipFile(archive, "w") as opened:
-            for name in files:
-                opened.write(folder / name, f"some-folder/{name}")
-    whole = read_movielens(folder)
-    for data_dir in (tmp_path / "any.zip", inside):
+    with zipfile.ZipFile(inside / "ml-x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in files:
+            archive.write(tmp_path / "d" / name, f"../some-folder/{name}")
+    for data_dir in (inside, inside / "ml-x.zip"):
         data = read_movielens(data_dir)
         assert (data.users, data.movies) == (whole.users, whole.movies)
         assert data.ratings.equals(whole.ratings)
+    assert sorted(tmp_path.rglob("*.*")) == sorted([inside / "ml-x.zip", *(tmp_path / "d" / name for name in files)])
 
 
 MALFORMED = {
-    "user: age": (ML_100K, "u.user", "1|old|M|writer|0", "u.user, line 1: age 'old'"),
-    "user: occupation": (ML_100K, "u.user", "1|24|M|astronaut|0", "u.user, line 1: unknown occupation 'astronaut'"),
-    "user: fields": (ML_100K, "u.user", "1|24|M|writer", "u.user, line 1: 4 fields instead of 5"),
-    "item: flags": (ML_100K, "u.item", "1|A (1990)|||" + "|2" * 19, "u.item, line 1: genre flags"),
-    "item: fields": (ML_100K, "u.item", "1|A (1990)|0|1", "u.item, line 1: 4 fields instead of 24"),
-    "data: rating": (ML_100K, "u.data", "1\t1\t3.5\t0", "u.data, line 1: rating 3.5; a rating is one of 1, 2, 3, 4, 5"),
-    "data: blanks": (ML_100K, "u.data", "1 1 3 0", "u.data, line 1: 1 field instead of 4"),
-    "data: user": (ML_100K, "u.data", "9\t1\t3\t0", "u.data, line 1: unknown user 9"),
-    "10m: a third": (ML_10M, "ratings.dat", "1::1::3.3::0", "ratings.dat, line 1: rating 3.3; a rating is one of 0.5,"),
-    "10m: movie": (ML_10M, "ratings.dat", "1::9::3.5::0", "ratings.dat, line 1: unknown movie 9"),
-    "csv: header": (ML_CSV, "ratings.csv", "user,movie,rating,timestamp", "ratings.csv, line 1: another header"),
-    "csv: movies header": (ML_CSV, "movies.csv", "id,title,genres", "movies.csv, line 1: another header"),
-    "csv: rating": (ML_CSV, "ratings.csv", "userId,movieId,rating,timestamp\n1,1,good,0", "line 2: rating 'good'"),
-    "csv: zero": (ML_CSV, "ratings.csv", "userId,movieId,rating,timestamp\n1,1,4,0\n1,2,0,0", "line 3: rating 0;"),
-    "csv: id": (ML_CSV, "ratings.csv", "userId,movieId,rating,timestamp\n1.5,1,4,0", "line 2: userId '1.5'"),
-    "csv: twice": (ML_CSV, "ratings.csv", "userId,movieId,rating,timestamp\n1,1,4,0\n1,1,3,0", "line 3: user 1 rates"),
-    "csv: fields": (ML_CSV, "movies.csv", "movieId,title,genres\n1,A, B (1990),Drama", "movies.csv, line 2: 4 fields"),
-    "csv: link": (ML_CSV, "links.csv", "movieId,imdbId,tmdbId\n1,x,5", "movies.csv, line 2: IMDb id 'ttx'"),
+    "user: fields": (ML_1M, "users.dat", "1::M::25::12\n", "users.dat, line 1: 4 fields; a line reads UserID"),
+    "user: gender": (ML_1M, "users.dat", "1::X::25::12::0\n", "users.dat, line 1: unknown gender"),
+    "user: age": (ML_1M, "users.dat", "1::M::26::12::0\n", "users.dat, line 1: unknown gender"),
+    "user: occupation": (ML_1M, "users.dat", "1::M::25::21::0\n", "users.dat, line 1: unknown gender"),
+    "user: id": (ML_1M, "users.dat", "0::M::25::1::0\n", "users.dat, line 1: id '0'"),
+    "user: twice": (ML_1M, "users.dat", ML_1M["users.dat"] * 2, "users.dat, line 3: id 1 is there twice"),
+    "100k: age": (
+        ML_100K,
+        "u.user",
+        "1|old|M|writer|0\n",
+        "u.user, line 1: invalid literal for int() with base 10: 'old'",
+    ),
+    "100k: occupation": (ML_100K, "u.user", "1|24|M|astronaut|0\n", "u.user, line 1: unknown occupation"),
+    "100k: flags": (ML_100K, "u.item", "1|A (1990)|||" + "|0" * 18 + "\n", "u.item, line 1: 23 fields; a line reads"),
+    "100k: half": (ML_100K, "u.data", "1\t1\t3.5\t0\n", "u.data, line 1: rating 3.5; a rating is one of 1, 2, 3, 4, 5"),
+    "100k: blanks": (ML_100K, "u.data", "1 1 3 0\n", "u.data, line 1: '1 1 3 0'; a line reads"),
+    "fields": (ML_1M, "ratings.dat", "1::7::5::0\n1::1:5::1\n", "ratings.dat, line 2: rating nan; a rating is one of"),
+    "word": (ML_1M, "ratings.dat", "1::7::5::0\n1::1::good::0\n", "ratings.dat, line 2: '1::1::good::0'"),
+    "six": (ML_1M, "ratings.dat", "1::7::5::0\n1::1::6::0\n", "ratings.dat, line 2: rating 6; a rating is one of 1,"),
+    "user": (ML_1M, "ratings.dat", "1::7::5::0\n3::1::5::0\n", "ratings.dat, line 2: unknown user 3; add the user"),
+    "movie": (ML_1M, "ratings.dat", "1::3::5::0\n", "ratings.dat, line 1: unknown movie 3; add the movie"),
+    "twice": (ML_1M, "ratings.dat", "1::7::5::0\n1::1::5::0\n1::7::4::9\n", "line 3: user 1 rates movie 7 again"),
+    "huge": (ML_1M, "ratings.dat", "1::7::5::0\n9999999999::1::5::1\n", "ratings.dat, line 2: '9999999999::1::5"),
+    "blank": (ML_1M, "ratings.dat", "1::1::5::0\n\n1::7::5::0\n", "ratings.dat, line 2: ''"),
+    "empty": (ML_1M, "ratings.dat", "", "ratings.dat: cannot read the ratings"),
+    "10m: a third": (
+        ML_10M,
+        "ratings.dat",
+        "1::1::3.3::0\n",
+        "ratings.dat, line 1: rating 3.3; a rating is one of 0.5,",
+    ),
+    "csv: header": (ML_CSV, "ratings.csv", "user,movie,rating,timestamp\n", "ratings.csv, line 1: 'user,movie"),
+    "csv: rating": (ML_CSV, "ratings.csv", HEADER + "1,1,good,0\n", "ratings.csv, line 2: '1,1,good,0'"),
+    "csv: zero": (ML_CSV, "ratings.csv", HEADER + "1,1,4,0\n1,2,0,0\n", "ratings.csv, line 3: rating 0;"),
+    "csv: id": (ML_CSV, "ratings.csv", HEADER + "1.5,1,4,0\n", "ratings.csv, line 2: '1.5,1,4,0'"),
+    "csv: user": (ML_CSV, "ratings.csv", HEADER + "0,1,4,0\n", "ratings.csv, line 2: unknown user 0"),
+    "csv: movies header": (ML_CSV, "movies.csv", "id,title,genres\n", "movies.csv, line 1: id 'id'"),
+    "csv: fields": (
+        ML_CSV,
+        "movies.csv",
+        "movieId,title,genres\n1,A, B (1990),Drama\n",
+        "movies.csv, line 2: 4 fields; a line reads",
+    ),
+    "csv: quote": (ML_CSV, "movies.csv", 'movieId,title,genres\n1,"A,Drama\n', "movies.csv, line 2: unexpected end"),
+    "csv: long": (ML_CSV, "movies.csv", f"movieId,title,genres\n1,{'A' * 140_000},War\n", "line 2: field larger than"),
+    "csv: twice": (
+        ML_CSV,
+        "movies.csv",
+        "movieId,title,genres\n1,A,War\n1,B,War\n",
+        "movies.csv, line 3: id 1 is there twice",
+    ),
+    "csv: link": (ML_CSV, "links.csv", "movieId,imdbId,tmdbId\n1,x,5\n", "movies.csv, line 2: IMDb id 'ttx'"),
 }
 
 
 @pytest.mark.parametrize(("files", "name", "text", "message"), MALFORMED.values(), ids=MALFORMED)
 def test_malformed_line_is_named(tmp_path, files, name, text, message):
     with pytest.raises(DataError) as caught:
-        read_movielens(write(tmp_path / "d", {**files, name: text + "\n"}))
+        read_movielens(write(tmp_path / "d", {**files, name: text}))
     assert message in str(caught.value)
     assert ";" in str(caught.value), "the remedy is missing"
 
 
-def test_users_without_demographics_have_unknown_ones(tmp_path):
-    data = read_movielens(write(tmp_path / "d", ML_10M))
-    split = split_and_encode(data, np.zeros(2, bool))
-    assert split.train.profiles[-2:, 1:].tolist() == [[0, 0, 0]] * 2
+LINES = [b"1::1::5::978300760", b"1::7::3::0", b"2::1::1::1", b"2::7::4::5"]
+FRAGMENTS = [b"", b":", b"::", b"\n", b"\r", b",", b".", b" ", b"0", b"9" * 30, b"-1", b"e1", b'"', b"\xff", b"nan"]
 
 
-def invented_release(folder):
-    """An invented release in ml-latest's layout: 150 users with half stars, 60 movies with ids of IMDb and TMDB."""
-    rng = np.random.default_rng(0)
-    quality, taste, kind = rng.normal(3.5, 0.6, 60), rng.normal(size=(150, 2)), rng.normal(size=(60, 2))
-    stars = quality + 0.6 * taste @ kind.T + rng.normal(0, 0.4, (150, 60))
-    stars = np.clip(np.rint(stars * 2) / 2, 0.5, 5)
-    pairs = np.argwhere(rng.random((150, 60)) < 0.5)
-    ratings = "".join(f"{u + 1},{m + 1},{stars[u, m]},0\n" for u, m in pairs)
-    genres = ["Drama", "IMAX", "(no genres listed)"]
-    movies = "".join(f'{m + 1},"Film {m}, The ({2000 + m % 20})",{genres[m % 3]}\n' for m in range(60))
-    links = "".join(f"{m + 1},{m + 1:07},{1000 + m}\n" for m in range(60))
-    headers = "userId,movieId,rating,timestamp\n", "movieId,title,genres\n", "movieId,imdbId,tmdbId\n"
-    names = "ratings.csv", "movies.csv", "links.csv"
-    texts = (header + text for header, text in zip(headers, (ratings, movies, links), strict=True))
-    return write(folder, dict(zip(names, texts, strict=True)))
+@st.composite
+def damaged_ratings(draw):
+    """Bytes: some lines with a few bytes replaced, deleted or inserted."""
+    content = bytearray(b"\n".join([*draw(st.lists(st.sampled_from(LINES), max_size=5)), b""]))
+    for _ in range(draw(st.integers(0, 3))):
+        start, length = draw(st.integers(0, len(content))), draw(st.integers(0, 3))
+        content[start : start + length] = draw(st.sampled_from(FRAGMENTS) | st.binary(max_size=3))
+    return bytes(content)
 
 
-@pytest.fixture(scope="module")
-def modern(tmp_path_factory, new_place):
-    """A folder after the three commands on an invented release without demographics, and its environment."""
-    folder = tmp_path_factory.mktemp("modern")
-    environment = {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in new_place().items()}
-    release = invented_release(folder / "ml-invented")
-    assert held_out_rows(10).shape == (10,)
-    succeed("train.py", "--data-dir", release, "--epochs", 1, cwd=folder)
-    succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
-    succeed("infer_milvus.py", "-i", cwd=folder, **environment)
-    return folder, environment
+@given(damaged_ratings())
+def test_each_line_is_the_rating_that_it_states_or_is_refused(tmp_path_factory, content):
+    folder = write(tmp_path_factory.getbasetemp() / "damaged", ML_1M)
+    (folder / "ratings.dat").write_bytes(content)
+    try:
+        ratings = read_movielens(folder).ratings
+    except DataError as error:
+        assert str(error).startswith(f"{folder}/ratings.dat")  # noqa: PT017
+    else:
+        lines = [line.split(":") for line in re.split(r"[\r\n]", content.decode("latin-1")) if line]
+        assert ratings.to_numpy().tolist() == [[float(text) for text in line[:5:2]] for line in lines]
 
 
-def test_demographics_are_refused_where_the_model_has_none(modern):
-    folder, environment = modern
-    for option, value in (("-a", 0), ("-g", "F"), ("-j", 10)):
-        error = fail("infer_milvus.py", option, value, cwd=folder, **environment)
-        assert "trained on data without age, gender and job; leave out -a, -g and -j" in error
+@given(
+    st.binary(max_size=60), st.sampled_from(["users.dat", "movies.dat", "movies.csv", "links.csv", "u.user", "u.item"])
+)
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, name):
+    layout = next(layout for layout in LAYOUTS if name in LAYOUTS[layout])
+    folder = write(tmp_path_factory.getbasetemp() / f"any-{layout}", LAYOUTS[layout])
+    (folder / name).write_bytes(content)
+    with contextlib.suppress(DataError):
+        read_movielens(folder)
 
 
-QUERIES = ["--user 5 --why", "--user 5 --by stars --why", "--like id:1 --seen id:2 --why", "--year 2005- --by picks"]
+def test_folder_without_a_release(tmp_path):
+    write(tmp_path, {**ML_1M, "readme.zip": "not opened, as ratings.dat lies beside it"})
+    (tmp_path / "movies.dat").unlink()
+    with pytest.raises(
+        DataError, match=r"no MovieLens release, which has ratings.csv and movies.csv; .*--data-dir takes"
+    ):
+        read_movielens(tmp_path)
+    with pytest.raises(DataError, match=r"nowhere: cannot read it: .*No such file or directory.*; --data-dir takes"):
+        read_movielens(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("query", [*QUERIES, "--genre imax --min-ratings 0", "--user 1 --movie 3", "--user 9 -k 60"])
-def test_every_query_works_without_demographics(modern, query):
-    folder, environment = modern
-    stdout = succeed("infer_milvus.py", *query.split(), cwd=folder, **environment).stdout
-    assert "any age" not in stdout
-    assert "any job" not in stdout
+def test_zip_that_cannot_be_read(tmp_path):
+    path = tmp_path / "ml-1m.zip"
+    path.write_bytes(b"a login page")
+    with pytest.raises(DataError, match="the zip is damaged: File is not a zip file; delete it and get it again"):
+        read_movielens(tmp_path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in ML_1M.items():
+            archive.writestr(name, text.encode("latin-1"))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"2::1::3::0", b"2::1::4::0"))
+    with pytest.raises(DataError, match=r"the zip is damaged: Bad CRC-32 for file 'ratings\.dat'"):
+        read_movielens(path)
+    central = content.index(b"PK\x01\x02")
+    path.write_bytes(content[: central + 8] + b"\x01" + content[central + 9 :])  # The flag of an encrypted file.
+    with pytest.raises(DataError, match="the zip needs a password; unpack it"):
+        read_movielens(path)
 
 
-def test_export_is_matched_by_imdb_and_tmdb_ids(modern, tmp_path):
-    folder, environment = modern
-    (tmp_path / "imdb.csv").write_text("Const,Your Rating,Title,Year\ntt0000007,9,Another name,1950\ntt0000008,3,X,\n")
-    (tmp_path / "tmdb.csv").write_text("tmdbId,rating\n1010,4.5\n99,1\n")
-    query = ("infer_milvus.py", "--ratings", tmp_path / "imdb.csv", "--ratings", tmp_path / "tmdb.csv")
-    done = succeed(*query, "-k", 60, "--format", "csv", cwd=folder, **environment)
-    assert "3 of 4 films matched" in done.stderr
-    assert "not in the catalogue: TMDB 99" in done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == "top,movie_id,title,year,genres,imdb_id,tmdb_id,num_ratings,score,pick"
-    shown = {int(line.split(",")[1]) for line in lines[1:]}
-    assert shown == set(range(1, 61)) - {7, 8, 11}
-    assert any("tt0000001,1000" in line for line in lines)
+@pytest.fixture
+def web_server(tmp_path):
+    """A web server on loopback; yields its address and its folder."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+
+    class QuietHandler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", folder
+        httpd.shutdown()
 
 
-def test_help_lists_every_release(capsys):
-    import train
+def test_download_falls_back_to_the_second_address(tmp_path, web_server):
+    address, folder = web_server
+    with zipfile.ZipFile(folder / "good.zip", "w") as archive:
+        for name, text in ML_CSV.items():
+            archive.writestr(f"ml-latest-small/{name}", text)
+    data_dir = tmp_path / "data" / "ml-latest-small"
+    for _ in range(2):  # The second time it is there.
+        ensure_downloaded(data_dir, [f"{address}/missing.zip", f"{address}/good.zip"])
+    assert [path.name for path in data_dir.iterdir()] == ["ml-latest-small.zip"]
+    assert len(read_movielens(data_dir).movies) == 3
 
-    with pytest.raises(SystemExit, match="0"):
-        train.main(["--help"])
-    text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in RELEASES)
+
+def test_failed_download_leaves_nothing_and_names_the_remedy(tmp_path, web_server):
+    address, folder = web_server
+    (folder / "bad.zip").write_bytes(b"bad")
+    with pytest.raises(DataError) as caught:
+        ensure_downloaded(tmp_path / "data" / "ml-1m", [f"{address}/bad.zip", "http://127.0.0.1:1/"])
+    for part in ("does not match", "Connection refused", "another way and put it at", "ml-1m.zip", "data/sample"):
+        assert part in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_only_a_missing_folder_called_like_a_release_is_downloaded(tmp_path):
+    unreachable = ["http://127.0.0.1:1/"]
+    for name in RELEASES:
+        with pytest.raises(DataError, match=f"cannot download {name} "):
+            ensure_downloaded(tmp_path / name, unreachable)
+    write(tmp_path / "ml-1m", ML_1M)
+    for name in ("ml-1m", "my-films"):
+        ensure_downloaded(tmp_path / name, unreachable)
+
+
+def test_module_says_in_one_line_that_the_data_is_missing(tmp_path):
+    environment = {
+        **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1"),
+        "PYTHONPATH": str(SAMPLE.parents[1]),
+    }
+    command = [sys.executable, "-m", "recommender.movielens.releases"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "MovieLens 1M is not here: cannot download ml-1m" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "data", {})
+    write(tmp_path / "data" / "ml-1m", ML_1M)
+    assert subprocess.run(command, cwd=tmp_path, env=environment, timeout=60).returncode == 0

@@ -15,7 +15,7 @@ from recommender.movielens.encoding import (
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.catalogue import Movie, User
+from recommender.movielens.encoding import Movie, User
 from recommender.picks.closed_form import Dropout, scale_features
 from recommender.stars.processes import TrainingError
 from recommender.picks.taste_training import (

@@ -21,7 +21,7 @@ from recommender.movielens.encoding import (
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.catalogue import Movie, User
+from recommender.movielens.encoding import Movie, User
 from recommender.stars.embed import embed_movies, embed_profiles
 from recommender.stars.fusion import FusionModel
 from recommender.scoring import predict_ratings

@@ -14,7 +14,7 @@ from recommender.movielens.encoding import (
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.catalogue import Movie, User
+from recommender.movielens.encoding import Movie, User
 from recommender.movielens.releases import read_movielens
 from recommender.milvus.build import build_collection, embed_catalogue
 from recommender.milvus.collection import MovieCollection

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from recommender.movielens.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
+from recommender.errors import DataError
+from recommender.movielens.catalogue import CONTROL_CHARACTER, decode_lines, line_error
 from recommender.movielens.catalogue import ID_PREFIX, MAX_TITLE_CHARACTERS, parse_id
 from recommender.films.titles import split_title
 from recommender.errors import pluralize
@@ -135,7 +136,7 @@ def parse_user_ids(raw: bytes, file: str) -> list[int]:
         DataError: A line is something else, or there is no id.
     """
     user_ids = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
+    for number, line in enumerate(decode_lines(raw), 1):
         text = line.strip()
         if text and not (text.isascii() and text.isdigit() and len(text) <= 10):
             raise line_error(file, number, f"{text[:40]!r} is not a user id", "write one id per line")

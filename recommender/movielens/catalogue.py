@@ -1,89 +1,41 @@
-"""Records of the MovieLens data sets, and the catalogue format of this program."""
+"""The catalogue: movies_origin.txt, as in ml-1m's movies.dat, and movies_data.txt, the same movies encoded for a model.
 
+A line of movies_data.txt is `id::word index,...,(YEAR)::genre index,...::title::genres::movie index`, with
+`::IMDb id::TMDB id` before the last field for releases with links. The first three fields are the original demo's,
+whose readers drop the year. The last line, `# 3883 movies, encoded for model FINGERPRINT`, shows that it is whole.
+"""
+
+import csv
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
-import pandas as pd
+import numpy as np
 
-from recommender.movielens.lines import decode_lines, line_error
-from recommender.films.titles import split_title
-from recommender.errors import pluralize
+from recommender.errors import DataError, Step, pluralize
+from recommender.files import atomic_write, read_bytes
+from recommender.movielens.encoding import PADDING, UNKNOWN, MovieFeatures, Vocabularies, encode_movies, pad_rows
+from recommender.movielens.encoding import Movie as Movie
 
-GENDERS = {"M": "male", "F": "female"}
-AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56+"}
-AGE_CODES = tuple(AGE_GROUPS)
-GENDER_LABELS, AGE_LABELS = tuple(GENDERS.values()), tuple(AGE_GROUPS.values())
-OCCUPATIONS = tuple(
-    "other|academic/educator|artist|clerical/admin|college/grad student|customer service|doctor/health care|"
-    "executive/managerial|farmer|homemaker|K-12 student|lawyer|programmer|retired|sales/marketing|scientist|"
-    "self-employed|technician/engineer|tradesman/craftsman|unemployed|writer".split("|")
-)
-MAX_TITLE_CHARACTERS = 1000
 ID_PREFIX = "id:"
 """Begins a movie id where a title may stand, as in `id:1214`."""
-MAX_GENRE_CHARACTERS = 30
 MAX_ID = 2**31 - 1
+MAX_TITLE_CHARACTERS = 1000
+MAX_GENRES = 30
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-_GENRE_PUNCTUATION = "'&+.()-"
-_GENRE = re.compile(rf"(?! )(?:[^\W_]|[ {re.escape(_GENRE_PUNCTUATION)}]){{1,{MAX_GENRE_CHARACTERS}}}(?<! )")
+_GENRE = re.compile(r"(?! )(?:[^\W_]|[ '&+.()-]){1,30}(?<! )")
 _IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
-
-class Movie(NamedTuple):
-    """One movie of a catalogue."""
-
-    movie_id: int
-    title: str
-    """As in the file, with the year: `Toy Story (1995)`."""
-    genres: tuple[str, ...]
-    imdb_id: str = ""
-    """Such as `tt0114709`; "" where the data set has none."""
-    tmdb_id: int = 0
-    """0 where the data set has none."""
-
-    @property
-    def name(self) -> str:
-        """The title without its year."""
-        return split_title(self.title)[0]
-
-    @property
-    def year(self) -> int | None:
-        """The year of release, or None where the title has none."""
-        return split_title(self.title)[1]
+Record = TypeVar("Record", bound=tuple[Any, ...])
 
 
-class User(NamedTuple):
-    """One user; None stands for demographics that the data set does not have."""
+class OovCounts(NamedTuple):
+    """Numbers of words and genres of a catalogue that are out of vocabulary."""
 
-    user_id: int
-    gender: str | None = None
-    """A key of `GENDERS`."""
-    age: int | None = None
-    """A key of `AGE_GROUPS`: the lowest age of the group."""
-    occupation: int | None = None
-    """An index into `OCCUPATIONS`, 0..20."""
-
-
-class MovieLens(NamedTuple):
-    """A whole data set; each rating refers to one of its users and movies."""
-
-    users: list[User]
-    movies: list[Movie]
-    ratings: pd.DataFrame
-    """Columns `user_id` and `movie_id`, int32, and `rating`, float32 (stars, 0.5..5), in file order."""
-    notice: str = ""
-    """What to tell with every answer, from the file notice.txt of the data set."""
-
-    @property
-    def has_demographics(self) -> bool:
-        """Whether gender, age and occupation of the users are known."""
-        return any(user.gender is not None for user in self.users)
-
-    @property
-    def has_links(self) -> bool:
-        """Whether IMDb ids of the movies are known."""
-        return any(movie.imdb_id for movie in self.movies)
+    words: int
+    genres: int
 
 
 def parse_movies(raw: bytes, file: str) -> list[Movie]:
@@ -92,67 +44,147 @@ def parse_movies(raw: bytes, file: str) -> list[Movie]:
     Raises:
         DataError: A line is not `MovieID::Title::Genres`, perhaps with `::IMDb id::TMDB id`, or an id is there twice.
     """
-    movies = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
-        fields = line.split("::")
-        if not line.strip():
-            raise line_error(file, number, "a blank line", "delete it")
-        if len(fields) not in (3, 5):
-            problem = f"{pluralize(len(fields), 'field')} instead of 3"
-            raise line_error(file, number, problem, "a line reads MovieID::Title::Genres")
-        movies.append(parse_movie(*fields, file=file, number=number))
-    require_unique([movie.movie_id for movie in movies], "movie id", file)
-    return movies
+    return parse_records(raw, file, "MovieID::Title::Genres", parse_movie, num_fields=(3, 5))
 
 
 def format_movies(movies: Sequence[Movie]) -> str:
     """Returns movies in the format that `parse_movies` reads, one per line."""
-    return "".join("::".join([str(movie.movie_id), *catalogue_fields(movie)]) + "\n" for movie in movies)
+    return "".join("::".join([str(movie.movie_id), *_fields(movie)]) + "\n" for movie in movies)
 
 
-def catalogue_fields(movie: Movie) -> list[str]:
+def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabularies, fingerprint: str) -> OovCounts:
+    """Writes movies_data.txt atomically, encoded for the model with this fingerprint.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    features = encode_movies(movies, vocabularies)
+    with atomic_write(path) as file:
+        for movie, movie_idx, genre_idx, word_idx in zip(movies, *(array.tolist() for array in features), strict=True):
+            words = [*(str(index) for index in word_idx if index != PADDING), f"({movie.year or ''})"]
+            genres = [str(index) for index in genre_idx if index != PADDING]
+            fields = [str(movie.movie_id), ",".join(words), ",".join(genres), *_fields(movie), str(movie_idx)]
+            file.write("::".join(fields) + "\n")
+        file.write(_last_line(len(movies), fingerprint) + "\n")
+    return OovCounts(int((features.word_idx == UNKNOWN).sum()), int((features.genre_idx == UNKNOWN).sum()))
+
+
+def read_movies_data(path: Path, fingerprint: str) -> tuple[list[Movie], MovieFeatures]:
+    """Reads what `write_movies_data` wrote for the same model: the movies and the indices in the file.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: The file is incomplete, damaged, or encoded for another model.
+    """
+    *lines, rest = read_bytes(path, fix_step=Step.ENCODE).split(b"\n")
+    if rest or lines[-1:] != [_last_line(len(lines) - 1, fingerprint).encode()]:
+        raise DataError(f"{path}: incomplete, or encoded for another model", Step.ENCODE)
+    movies, movie_idx, genre_idx, word_idx = [], [], [], []
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            movie_id, words, genres, *fields, index = line.decode().split("::")
+            movies.append(parse_movie([movie_id, *fields]))
+            word_idx.append([int(word) for word in words.split(",")[:-1]])
+            genre_idx.append([int(genre) for genre in genres.split(",")])
+            movie_idx.append(int(index))
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: damaged", Step.ENCODE) from error
+    return movies, MovieFeatures(np.array(movie_idx, np.int64), pad_rows(genre_idx), pad_rows(word_idx))
+
+
+def _last_line(num_movies: int, fingerprint: str) -> str:
+    return f"# {num_movies} movies, encoded for model {fingerprint}"
+
+
+def _fields(movie: Movie) -> list[str]:
     """Returns title, genres and, where the movie has one, IMDb id and TMDB id."""
     links = [movie.imdb_id, str(movie.tmdb_id or "")]
     return [movie.title, "|".join(movie.genres), *(links if any(links) else [])]
 
 
-def parse_movie(
-    movie_id: str, title: str, genres: str, imdb_id: str = "", tmdb_id: str = "", *, file: str, number: int
-) -> Movie:
-    """Returns a movie from its fields, which are on line `number` of `file`.
+def decode_lines(raw: bytes) -> list[str]:
+    """Decodes a text file line by line: UTF-8, and Latin-1 where a line is not UTF-8.
+
+    ml-1m is Latin-1, its re-encodings are UTF-8, and a file to which somebody added lines may hold both. Lines end with
+    LF or CR LF.
+    """
+    lines = []
+    for line in raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n"):
+        try:
+            lines.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            lines.append(line.decode("latin-1"))
+    return lines
+
+
+def parse_records(
+    raw: bytes,
+    file: str,
+    layout: str,
+    parse: Callable[[list[str]], Record],
+    separator: str = "::",
+    num_fields: Sequence[int] = (),
+) -> list[Record]:
+    """Returns a record for each line of a file.
+
+    Args:
+        raw: The file's content.
+        file: The file's name, for messages.
+        layout: The fields of a line, such as `MovieID::Title::Genres`; of a CSV file, its header.
+        parse: Turns the fields of a line into a record, whose first field is its id; raises ValueError.
+        separator: What separates the fields; a comma means CSV.
+        num_fields: The permitted numbers of fields, by default that of `layout`.
 
     Raises:
-        DataError: A field is malformed.
+        DataError: A line is malformed, or has no end as the file was cut in the middle, or an id is there twice.
     """
-    if not title.strip() or len(title) > MAX_TITLE_CHARACTERS or "::" in title:
-        problem = f"a title of {len(title)} characters" if title.strip() else "an empty title"
-        remedy = f"a title has 1 to {MAX_TITLE_CHARACTERS} characters, and no '::'"
-        raise line_error(file, number, problem, remedy)
+    records: dict[Any, Record] = {}
+    lines = decode_lines(raw)
+    for number, line in enumerate(lines, 1):
+        try:
+            if number == len(lines) and not raw.endswith(b"\n"):
+                raise ValueError("it has no end: get the whole file, or end the line")
+            fields = line.split(separator)
+            if separator == ",":
+                fields = [field.strip() for field in next(csv.reader([line], strict=True))]
+                if number == 1 and fields == layout.split(separator):
+                    continue
+            if len(fields) not in (num_fields or [layout.count(separator) + 1]):
+                raise ValueError(pluralize(len(fields), "field") if line.strip() else "a blank line, delete it")
+            record = parse(fields)
+            if record[0] in records:
+                raise ValueError(f"id {record[0]} is there twice: delete a line, or give it another id")
+            records[record[0]] = record
+        except (csv.Error, ValueError) as error:
+            raise line_error(file, number, str(error), f"a line reads {layout}") from error
+    return list(records.values())
+
+
+def parse_movie(fields: Sequence[str]) -> Movie:
+    """Returns a movie from its id, title and genres and, perhaps, IMDb id and TMDB id.
+
+    Raises:
+        ValueError: A field is malformed, or longer than Milvus stores.
+    """
+    movie_id, title, genres, *links = fields
     labels = tuple(genres.split("|"))
-    if not all(_GENRE.fullmatch(label) for label in labels):
-        remedy = f"genres are separated by a single |; one has letters, digits, inner blanks and {_GENRE_PUNCTUATION}"
-        raise line_error(file, number, f"genres {genres!r}", remedy)
+    imdb_id, tmdb_id = links or ("", "")
+    if not title.strip() or len(title) > MAX_TITLE_CHARACTERS or "::" in title or CONTROL_CHARACTER.search(title):
+        raise ValueError(f"title {title[:40]!r} must have 1 to {MAX_TITLE_CHARACTERS} characters, no '::'")
+    if len(labels) > MAX_GENRES or not all(map(_GENRE.fullmatch, labels)):
+        raise ValueError(f"genres {genres[:60]!r} must be up to {MAX_GENRES}, separated by |, of up to 30 letters")
     if imdb_id and not _IMDB_ID.fullmatch(imdb_id):
-        raise line_error(file, number, f"IMDb id {imdb_id[:40]!r}", "it reads tt0114709, or nothing")
-    tmdb = parse_id(tmdb_id, "TMDB id", file, number) if tmdb_id else 0
-    return Movie(parse_id(movie_id, "movie id", file, number), title, labels, imdb_id, tmdb)
+        raise ValueError(f"IMDb id {imdb_id[:40]!r} must read tt0114709")
+    return Movie(parse_id(movie_id), title, labels, imdb_id, parse_id(tmdb_id) if tmdb_id else 0)
 
 
-def parse_id(text: str, what: str, file: str, number: int) -> int:
-    """Returns an id from its digits.
-
-    Raises:
-        DataError: It is not a whole number from 1 to `MAX_ID`.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= MAX_ID):
-        raise line_error(file, number, f"{what} {text[:40]!r}", f"it must be a whole number from 1 to {MAX_ID}")
+def parse_id(text: str) -> int:
+    """Returns an id from its digits; raises ValueError where it is not a whole number from 1 to `MAX_ID`."""
+    if not (re.fullmatch("[0-9]{1,10}", text) and 1 <= int(text) <= MAX_ID):
+        raise ValueError(f"id {text[:40]!r} must be a whole number from 1 to {MAX_ID}")
     return int(text)
 
 
-def require_unique(ids: Sequence[int], what: str, file: str) -> None:
-    """Raises a DataError for the first id that is there twice; the ids are those of lines 1, 2, ..."""
-    first_line: dict[int, int] = {}
-    for number, item_id in enumerate(ids, 1):
-        if first_line.setdefault(item_id, number) != number:
-            problem = f"{what} {item_id} is there twice, first on line {first_line[item_id]}"
-            raise line_error(file, number, problem, "delete one of the two lines")
+def line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
+    """Returns the error for one line of a file."""
+    return DataError(f"{file}, line {number}: {problem}; {remedy}")

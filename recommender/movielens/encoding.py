@@ -1,4 +1,4 @@
-"""Vocabularies and encoders: profiles and movies as integer arrays.
+"""Movies and users, their vocabularies, and their encoding as integer arrays.
 
 A vocabulary index of 0 pads lists of words and genres; 1 is "unknown"; tokens follow in sorted order. Gender, age and
 occupation have no padding: their index 0 is "unknown".
@@ -9,8 +9,17 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender.movielens.catalogue import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS, Movie, User
+from recommender.films.titles import split_title
 
+GENDERS = {"M": "male", "F": "female"}
+AGE_GROUPS = {1: "under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56+"}
+AGE_CODES = tuple(AGE_GROUPS)
+GENDER_LABELS, AGE_LABELS = tuple(GENDERS.values()), tuple(AGE_GROUPS.values())
+OCCUPATIONS = tuple(
+    "other|academic/educator|artist|clerical/admin|college/grad student|customer service|doctor/health care|"
+    "executive/managerial|farmer|homemaker|K-12 student|lawyer|programmer|retired|sales/marketing|scientist|"
+    "self-employed|technician/engineer|tradesman/craftsman|unemployed|writer".split("|")
+)
 EMBEDDING_DIM = 200
 """Length of a rating vector and of a taste vector."""
 INDEX_DIM = 2 * EMBEDDING_DIM
@@ -18,12 +27,49 @@ INDEX_DIM = 2 * EMBEDDING_DIM
 PADDING = 0
 UNKNOWN = 1
 NUM_RESERVED = 2
-DEMOGRAPHIC_SIZES = (1 + len(GENDERS), 1 + len(AGE_GROUPS), 1 + len(OCCUPATIONS))
+DEMOGRAPHICS: list[tuple[object, ...]] = [(None, *GENDERS), (None, *AGE_CODES), (None, *range(len(OCCUPATIONS)))]
+"""Values of gender, age and occupation in a `User`, in the order of their indices."""
+DEMOGRAPHIC_SIZES = tuple(map(len, DEMOGRAPHICS))
 """Number of indices of gender, age and occupation, "unknown" included."""
 NUM_DEMOGRAPHIC_PROFILES = int(np.prod(DEMOGRAPHIC_SIZES))
 """Number of combinations of gender, age and occupation: 3 x 8 x 22."""
 
 Token = TypeVar("Token", bound=Hashable)
+
+
+class Movie(NamedTuple):
+    """One movie of a catalogue."""
+
+    movie_id: int
+    title: str
+    """As in the file, with the year: `Toy Story (1995)`."""
+    genres: tuple[str, ...]
+    imdb_id: str = ""
+    """Such as `tt0114709`; "" where the data set has none."""
+    tmdb_id: int = 0
+    """0 where the data set has none. Two movies may share an id, as twins in ml-latest do."""
+
+    @property
+    def name(self) -> str:
+        """The title without its year."""
+        return split_title(self.title)[0]
+
+    @property
+    def year(self) -> int | None:
+        """The year of release, or None where the title has none."""
+        return split_title(self.title)[1]
+
+
+class User(NamedTuple):
+    """One user; None stands for demographics that the data set does not have."""
+
+    user_id: int
+    gender: str | None = None
+    """A key of `GENDERS`."""
+    age: int | None = None
+    """A key of `AGE_GROUPS`: the lowest age of the group."""
+    occupation: int | None = None
+    """An index into `OCCUPATIONS`, 0..20."""
 
 
 class Vocabulary(Generic[Token]):
@@ -99,22 +145,13 @@ def encode_movies(movies: Sequence[Movie], vocabularies: Vocabularies) -> MovieF
     """Encodes movies, in the order given."""
     return MovieFeatures(
         np.array([vocabularies.movies.index(movie.movie_id) for movie in movies], np.int64),
-        _pad([encode_genres(movie, vocabularies) for movie in movies]),
-        _pad([encode_title(movie, vocabularies) for movie in movies]),
+        pad_rows([[vocabularies.genres.index(genre_key(genre)) for genre in movie.genres] for movie in movies]),
+        pad_rows([[vocabularies.words.index(word) for word in title_tokens(movie)] for movie in movies]),
     )
 
 
-def encode_genres(movie: Movie, vocabularies: Vocabularies) -> list[int]:
-    """Returns the genre indices of a movie."""
-    return [vocabularies.genres.index(genre_key(genre)) for genre in movie.genres]
-
-
-def encode_title(movie: Movie, vocabularies: Vocabularies) -> list[int]:
-    """Returns the word indices of a movie's name."""
-    return [vocabularies.words.index(word) for word in title_tokens(movie)]
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> np.ndarray:
+def pad_rows(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Returns int64[rows, longest row], the rows padded with `PADDING`."""
     padded = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
     for row, indices in zip(padded, rows, strict=True):
         row[: len(indices)] = indices
@@ -139,13 +176,7 @@ def encode_profiles(users: Sequence[User], has_ratings: np.ndarray) -> np.ndarra
     """
     demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_DEMOGRAPHIC_PROFILES).T
     anonymous = np.column_stack([np.full(NUM_DEMOGRAPHIC_PROFILES, UNKNOWN), demographics])
-    known = [(NUM_RESERVED + row, *_encode_demographics(user)) for row, user in enumerate(users)]
-    registered = np.array(known).reshape(-1, anonymous.shape[1])
+    known = [[NUM_RESERVED + row, *map(tuple.index, DEMOGRAPHICS, user[1:])] for row, user in enumerate(users)]
+    registered = np.array(known, np.int64).reshape(-1, anonymous.shape[1])
     registered[~has_ratings, 0] = UNKNOWN
     return np.concatenate([anonymous, registered]).astype(np.int64)
-
-
-def _encode_demographics(user: User) -> tuple[int, int, int]:
-    if user.gender is None or user.age is None or user.occupation is None:
-        return (0, 0, 0)
-    return (1 + tuple(GENDERS).index(user.gender), 1 + AGE_CODES.index(user.age), 1 + user.occupation)

@@ -1,249 +1,281 @@
-"""Reads every MovieLens release, recognized by its files, from a folder or from the archive.
+"""MovieLens releases: downloaded, recognized by their files, read from a folder or from the zip.
 
 Formats: the README of each release, such as https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
 """
 
 import csv
-import io
+import os
+import re
+import shutil
+import sys
+import tempfile
 import zipfile
+import zlib
 from bisect import bisect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from recommender.movielens.lines import DataError, decode_lines, line_error, split_fields
+from recommender.errors import DataError
 from recommender.movielens.catalogue import (
-    AGE_CODES,
-    GENDERS,
-    OCCUPATIONS,
     Movie,
-    MovieLens,
-    User,
+    Record,
+    line_error,
     parse_id,
     parse_movie,
     parse_movies,
-    require_unique,
+    parse_records,
 )
-from recommender.movielens.ratings_table import CSV, DAT, DAT_HALF_STARS, TABS, parse_ratings
-from recommender.files import read_bytes
+from recommender.movielens.encoding import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS
+from recommender.movielens.encoding import User as User
 
 DEFAULT_DATA_DIR = Path("data/ml-1m")
-NOTICE = "notice.txt"
-RELEASE_FILES = (
-    "ratings.csv and movies.csv, or ratings.dat and movies.dat with users.dat or tags.dat, or u.data, u.item and u.user"
-)
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+"""The invented data set that comes with the project."""
 EXPECTED = "--data-dir takes the folder or the zip of a MovieLens release, see --help"
-
+GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
+MIRROR_URLS = {"ml-1m": ["https://dataset.bj.bcebos.com/movielens%2Fml-1m.zip"]}
+LICENCE = "MovieLens data are for research, and must not be redistributed; the README in the archive has the licence"
+WHOLE_STARS, HALF_STARS = np.arange(1, 5.5), np.arange(0.5, 5.5, 0.5)
+"""The ratings that exist in older and in newer releases."""
+RATING_FIELDS = ("userId", "movieId", "rating", "timestamp")
 GENRES_100K = (
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
     "Mystery|Romance|Sci-Fi|Thriller|War|Western".split("|")
 )
 """Genres of ml-100k, in the order of its flags."""
-STUDENT, COLLEGE_STUDENT, K12_STUDENT = "student", "college/grad student", "K-12 student"
-OCCUPATIONS_100K = {
-    "administrator": "clerical/admin",
-    "artist": "artist",
-    "doctor": "doctor/health care",
-    "educator": "academic/educator",
-    "engineer": "technician/engineer",
-    "entertainment": "artist",
-    "executive": "executive/managerial",
-    "healthcare": "doctor/health care",
-    "homemaker": "homemaker",
-    "lawyer": "lawyer",
-    "librarian": "academic/educator",
-    "marketing": "sales/marketing",
-    "none": "unemployed",
-    "other": "other",
-    "programmer": "programmer",
-    "retired": "retired",
-    "salesman": "sales/marketing",
-    "scientist": "scientist",
-    "technician": "technician/engineer",
-    "writer": "writer",
+OCCUPATIONS_100K = dict(
+    pair.split("=")
+    for pair in "administrator=clerical/admin|doctor=doctor/health care|educator=academic/educator|none=unemployed|"
+    "engineer=technician/engineer|entertainment=artist|executive=executive/managerial|healthcare=doctor/health care|"
+    "librarian=academic/educator|marketing=sales/marketing|salesman=sales/marketing|student=college/grad student|"
+    "technician=technician/engineer".split("|")
+)
+"""ml-1m's occupation for those of ml-100k with another name; a `student` under 18 is a K-12 student."""
+
+DataFile = Path | zipfile.Path
+
+
+class Release(NamedTuple):
+    """A MovieLens release."""
+
+    md5: str | None
+    """Of the archive; None for releases that GroupLens replaces from time to time."""
+    megabytes: int
+    num_movies: int
+    num_ratings: int
+    last_year: int
+
+
+RELEASES = {
+    "ml-100k": Release("0e33842e24a9c977be4e0107933c0723", 5, 1_682, 100_000, 1998),
+    "ml-1m": Release("c4d9eecfca2ab87c1945afe126590906", 6, 3_883, 1_000_209, 2000),
+    "ml-10m": Release("ce571fd55effeba0271552578f2648bd", 66, 10_681, 10_000_054, 2008),
+    "ml-20m": Release("cd245b17a1ae2cc31bb14903e1204af3", 199, 27_278, 20_000_263, 2015),
+    "ml-25m": Release("6b51fb2759a8657d3bfcbfc42b592ada", 262, 62_423, 25_000_095, 2019),
+    "ml-32m": Release("d472be332d4daa821edc399621853b57", 239, 87_585, 32_000_204, 2023),
+    "ml-latest-small": Release(None, 1, 9_742, 100_836, 2018),
+    "ml-latest": Release(None, 351, 86_537, 33_832_162, 2023),
 }
-"""ml-1m's occupation for each of ml-100k's but `student`, of which age decides."""
 
 
-class DataFiles:
-    """The files of a data set, in a folder or a zip archive, which is read without being unpacked.
+class MovieLens(NamedTuple):
+    """A whole data set; each rating refers to one of its users and movies."""
 
-    Args:
-        data_dir: A folder with the files, a folder with the archive of the same name, or the archive.
+    users: list[User]
+    movies: list[Movie]
+    ratings: pd.DataFrame
+    """Columns `user_id` and `movie_id`, int32, and `rating`, float32 (stars, 0.5..5), in file order."""
+    notice: str = ""
+    """What to tell with every answer, from the file notice.txt of the data set."""
+
+    @property
+    def has_demographics(self) -> bool:
+        """Whether gender, age and occupation of the users are known."""
+        return any(user.gender is not None for user in self.users)
+
+    @property
+    def has_links(self) -> bool:
+        """Whether IMDb ids of the movies are known."""
+        return any(movie.imdb_id for movie in self.movies)
+
+
+def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
+    """Downloads the release that a missing or empty folder is called like, such as `data/ml-32m`.
+
+    The folder appears when the download is complete; `urls` are by default those of GroupLens and its mirror.
 
     Raises:
-        DataError: There is no such folder or archive.
+        DataError: The download failed. The message explains the download by hand.
     """
+    name = data_dir.name
+    if name not in RELEASES or data_dir.is_file() or (data_dir.is_dir() and any(data_dir.iterdir())):
+        return
+    import pooch  # type: ignore[import-untyped]  # Only here: queries do without it.
 
-    def __init__(self, data_dir: Path) -> None:
-        self.folder = data_dir
-        self.archive: Path | None = None
-        self.members: dict[str, str] = {}
-        if not data_dir.exists():
-            raise DataError(f"{data_dir}: there is no such file or folder; {EXPECTED}")
-        self.archive = find_archive(data_dir)
-        if self.archive is None:
-            self.names = {path.name for path in data_dir.iterdir()}
-            return
-        with _archive_errors(self.archive, "its list of files"), zipfile.ZipFile(self.archive) as opened:
-            self.members = {member.split("/")[-1]: member for member in reversed(opened.namelist())}
-        self.names = set(self.members)
-
-    def read(self, name: str) -> tuple[bytes, str]:
-        """Returns a file's content, and its name for messages."""
-        if self.archive is None:
-            return read_bytes(self.folder / name), str(self.folder / name)
-        with _archive_errors(self.archive, name), zipfile.ZipFile(self.archive) as opened:
-            return opened.read(self.members[name]), f"{self.archive}/{self.members[name]}"
-
-
-@contextmanager
-def _archive_errors(archive: Path | None, name: str) -> Iterator[None]:
-    """Turns whatever zipfile raises for a damaged archive, such as zlib.error or struct.error, into a DataError."""
-    try:
-        yield
-    except Exception as error:
-        raise DataError(f"{archive}: damaged, cannot read {name}: {error}; get the file again") from error
-
-
-def find_archive(data_dir: Path) -> Path | None:
-    """Returns the zip that `data_dir` is, or holds without its unpacked files, if any."""
-    if data_dir.is_file():
-        return data_dir
-    has_files = any((data_dir / name).is_file() for name in ("ratings.dat", "ratings.csv", "u.data"))
-    archives = [] if has_files else sorted(data_dir.glob("ml-*.zip"))
-    return archives[0] if len(archives) == 1 else None
+    release, archive = RELEASES[name], data_dir / f"{name}.zip"
+    print(f"Downloading {name}, {release.megabytes} MB. {LICENCE}.", file=sys.stderr)
+    pooch.get_logger().setLevel("ERROR")
+    checksum, failures = release.md5 and f"md5:{release.md5}", []
+    for url in urls or [GROUPLENS_URL.format(name), *MIRROR_URLS.get(name, [])]:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = pooch.retrieve(url, checksum, archive.name, folder, progressbar=sys.stderr.isatty())
+                data_dir.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, archive)
+                return
+        except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
+            failures.append(str(error))
+    by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
+    sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
+    raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
 
 
 def read_movielens(data_dir: Path) -> MovieLens:
-    """Reads a MovieLens release: ml-100k, ml-1m, ml-10m, or one of those with CSV files.
-
-    Args:
-        data_dir: A folder with the release's files or its archive, or the archive.
+    """Reads any MovieLens release: a folder with its files or its zip, or the zip, which is not unpacked.
 
     Raises:
-        DataError: A file is missing, or one of its lines is malformed.
+        DataError: A file is missing or damaged, or one of its lines is malformed.
     """
-    files = DataFiles(data_dir)
-    if {"ratings.csv", "movies.csv"} <= files.names:
-        movies = parse_movies_csv(files)
-        users, layout, ratings_file = None, CSV, "ratings.csv"
-    elif {"u.data", "u.item", "u.user"} <= files.names:
-        movies = parse_movies_100k(*files.read("u.item"))
-        users, layout, ratings_file = parse_users_100k(*files.read("u.user")), TABS, "u.data"
-    elif {"ratings.dat", "movies.dat", "users.dat"} <= files.names:
-        movies = parse_movies(*files.read("movies.dat"))
-        users, layout, ratings_file = parse_users_dat(*files.read("users.dat")), DAT, "ratings.dat"
-    elif {"ratings.dat", "movies.dat", "tags.dat"} <= files.names:  # Only ml-10m has tags and no users.
-        movies = parse_movies(*files.read("movies.dat"))
-        users, layout, ratings_file = None, DAT_HALF_STARS, "ratings.dat"
+    try:
+        return _read_release(data_dir)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{data_dir}: the zip is damaged: {error}; delete it and get it again") from error
+    except OSError as error:
+        raise DataError(f"{data_dir}: cannot read it: {error}; {EXPECTED}") from error
+
+
+def _read_release(data_dir: Path) -> MovieLens:
+    files = _find_files(data_dir)
+
+    def read(name: str, layout: str, parse: Callable[[list[str]], Record], separator: str) -> list[Record]:
+        return parse_records(files[name].read_bytes(), str(files[name]), layout, parse, separator)
+
+    users: list[User] | None = None
+    if files.keys() >= {"ratings.csv", "movies.csv"}:
+        ratings_file, separator, stars = files["ratings.csv"], ",", HALF_STARS
+        rows = read("links.csv", "movieId,imdbId,tmdbId", tuple, ",") if "links.csv" in files else []
+        links = {movie_id: (imdb and f"tt{imdb}", tmdb) for movie_id, imdb, tmdb in rows}
+        layout = "movieId,title,genres"
+        movies = read("movies.csv", layout, lambda fields: parse_movie([*fields, *links.get(fields[0], ())]), ",")
+    elif files.keys() >= {"u.data", "u.item", "u.user"}:
+        ratings_file, separator, stars = files["u.data"], "\t", WHOLE_STARS
+        users = read("u.user", "user id|age|gender|occupation|zip code", _parse_user_100k, "|")
+        layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
+        movies = read("u.item", layout, _parse_movie_100k, "|")
+    elif files.keys() >= {"ratings.dat", "movies.dat"} and files.keys() & {"users.dat", "tags.dat"}:
+        movies = parse_movies(files["movies.dat"].read_bytes(), str(files["movies.dat"]))
+        if "users.dat" in files:  # Not in ml-10m, which alone has half stars in this layout.
+            users = read("users.dat", "UserID::Gender::Age::Occupation::Zip-code", _parse_user, "::")
+        ratings_file, separator, stars = files["ratings.dat"], "::", WHOLE_STARS if users else HALF_STARS
     else:
-        raise DataError(f"{data_dir}: no MovieLens release here, which has {RELEASE_FILES}; {EXPECTED}")
-    raw, name = files.read(ratings_file)
-    user_ids = None if users is None else [user.user_id for user in users]
-    ratings = parse_ratings(raw, name, layout, user_ids, [movie.movie_id for movie in movies])
-    notice = decode_lines(*files.read(NOTICE))[0] if NOTICE in files.names else ""
-    return MovieLens(users or _users_of(ratings), movies, ratings, notice)
+        expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
+        raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
+    ratings = _read_ratings(ratings_file, separator, stars, users, movies)
+    if users is None:
+        users = [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
+    notice = files["notice.txt"].read_text("utf-8").partition("\n")[0] if "notice.txt" in files else ""
+    return MovieLens(users, movies, ratings, notice)
 
 
-def _users_of(ratings: pd.DataFrame) -> list[User]:
-    return [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
+def _find_files(data_dir: Path) -> dict[str, DataFile]:
+    """Returns the files of a folder, or those of the zip that `data_dir` is or that alone lies there, by name."""
+    if data_dir.is_file():
+        archives, files = [data_dir], dict[str, DataFile]()
+    else:
+        archives, files = list(data_dir.glob("*.zip")), {path.name: path for path in data_dir.iterdir()}
+    if len(archives) == 1 and not files.keys() & {"ratings.csv", "ratings.dat", "u.data"}:
+        archive = zipfile.ZipFile(archives[0])
+        if any(member.flag_bits & 1 for member in archive.infolist()):
+            raise DataError(f"{archives[0]}: the zip needs a password; unpack it and name the folder: --data-dir")
+        files = {name.split("/")[-1]: zipfile.Path(archive, name) for name in archive.namelist()}
+    return files
 
 
-def parse_users_dat(raw: bytes, file: str) -> list[User]:
-    """Parses users.dat of ml-1m; `file` names it in messages.
-
-    Raises:
-        DataError: A line is not `UserID::Gender::Age::Occupation::Zip-code`, or an id is there twice.
-    """
-    users = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
-        fields = split_fields(line, "UserID::Gender::Age::Occupation::Zip-code", file, number)
-        user_id, gender, age, occupation = fields[:4]
-        if gender not in GENDERS:
-            raise line_error(file, number, f"unknown gender {gender!r}", f"it must be one of {', '.join(GENDERS)}")
-        if age not in map(str, AGE_CODES):
-            codes = ", ".join(map(str, AGE_CODES))
-            raise line_error(file, number, f"unknown age code {age!r}", f"it must be one of {codes}")
-        if occupation not in map(str, range(len(OCCUPATIONS))):
-            remedy = f"it must be a whole number from 0 to {len(OCCUPATIONS) - 1}"
-            raise line_error(file, number, f"unknown occupation {occupation!r}", remedy)
-        users.append(User(parse_id(user_id, "user id", file, number), gender, int(age), int(occupation)))
-    require_unique([user.user_id for user in users], "user id", file)
-    return users
+def _parse_user(fields: list[str]) -> User:
+    """Returns the user of a line of users.dat."""
+    user_id, gender, age, occupation, _ = fields
+    if gender not in GENDERS or int(age) not in AGE_GROUPS or int(occupation) not in range(len(OCCUPATIONS)):
+        raise ValueError(f"unknown gender {gender!r}, age {age!r} or occupation {occupation!r}, see the README")
+    return User(parse_id(user_id), gender, int(age), int(occupation))
 
 
-def parse_users_100k(raw: bytes, file: str) -> list[User]:
-    """Parses u.user of ml-100k, and maps ages in years and occupations to the groups of ml-1m.
-
-    Raises:
-        DataError: A line is not `user id|age|gender|occupation|zip code`, or an id is there twice.
-    """
-    users = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
-        fields = split_fields(line, "user id|age|gender|occupation|zip code", file, number, "|")
-        user_id, age, gender, occupation = fields[:4]
-        if gender not in GENDERS:
-            raise line_error(file, number, f"unknown gender {gender!r}", f"it must be one of {', '.join(GENDERS)}")
-        years = parse_id(age, "age", file, number)
-        if occupation != STUDENT and occupation not in OCCUPATIONS_100K:
-            names = ", ".join([*OCCUPATIONS_100K, STUDENT])
-            raise line_error(file, number, f"unknown occupation {occupation[:40]!r}", f"it must be one of {names}")
-        age_code = AGE_CODES[max(0, bisect(AGE_CODES, years) - 1)]
-        student = K12_STUDENT if age_code == AGE_CODES[0] else COLLEGE_STUDENT
-        label = OCCUPATIONS_100K.get(occupation, student)
-        user = User(parse_id(user_id, "user id", file, number), gender, age_code, OCCUPATIONS.index(label))
-        users.append(user)
-    require_unique([user.user_id for user in users], "user id", file)
-    return users
+def _parse_user_100k(fields: list[str]) -> User:
+    """Returns the user of a line of u.user of ml-100k, with the groups of ml-1m for age in years and occupation."""
+    user_id, years, gender, label, zip_code = fields
+    age = AGE_CODES[max(0, bisect(AGE_CODES, int(years)) - 1)]
+    name = "K-12 student" if label == "student" and age == AGE_CODES[0] else OCCUPATIONS_100K.get(label, label)
+    if name not in OCCUPATIONS:
+        raise ValueError(f"unknown occupation {label!r}")
+    return _parse_user([user_id, gender, str(age), str(OCCUPATIONS.index(name)), zip_code])
 
 
-def parse_movies_100k(raw: bytes, file: str) -> list[Movie]:
-    """Parses u.item of ml-100k.
+def _parse_movie_100k(fields: list[str]) -> Movie:
+    """Returns the movie of a line of u.item of ml-100k, which has a flag for each genre."""
+    movie_id, title, _, _, _, *flags = fields
+    genres = [genre for genre, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]
+    return parse_movie([movie_id, title, "|".join(genres) or "unknown"])
+
+
+def _read_ratings(
+    file: DataFile, separator: str, stars: np.ndarray, users: list[User] | None, movies: list[Movie]
+) -> pd.DataFrame:
+    """Reads a file of ratings, with a header where the separator is a comma; `users` None admits all.
 
     Raises:
-        DataError: A line is not id, title, three other fields and a flag per genre, or an id is there twice.
+        DataError: A line is malformed, a rating does not exist, is of an unknown user or movie, or is there twice.
     """
-    layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
-    movies = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
-        movie_id, title, _, _, _, *flags = split_fields(line, layout, file, number, "|")
-        if not set(flags) <= {"0", "1"}:
-            raise line_error(file, number, f"genre flags {'|'.join(flags)!r}", "each is 0 or 1")
-        genres = [genre for genre, flag in zip(GENRES_100K, flags, strict=True) if flag == "1"]
-        text = "|".join(genres or GENRES_100K[:1])
-        movies.append(parse_movie(movie_id, title, text, file=file, number=number))
-    require_unique([movie.movie_id for movie in movies], "movie id", file)
-    return movies
+    is_csv = separator == ","
+    positions = [0, 2, 4] if separator == "::" else [0, 1, 2]  # `::` is two separators around an empty field.
+    columns = list(RATING_FIELDS[:3]) if is_csv else positions
+    try:
+        with file.open("rb") as stream:
+            ratings: pd.DataFrame = pd.read_csv(
+                stream,
+                sep=separator[0],
+                header=0 if is_csv else None,
+                usecols=columns,
+                dtype=dict(zip(columns, (np.int32, np.int32, np.float32), strict=True)),
+                quoting=csv.QUOTE_NONE,
+                skip_blank_lines=False,
+            )[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
+    except (ValueError, OverflowError, KeyError) as error:  # KeyError: a first line of fewer fields.
+        raise _malformed_rating(file, separator, error) from error
+    is_user = ratings.user_id > 0 if users is None else ratings.user_id.isin([user.user_id for user in users])
+    is_movie = ratings.movie_id.isin([movie.movie_id for movie in movies])
+    pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id.to_numpy())
+    is_first = pd.Series(True, ratings.index)
+    if (pairs[1:] == pairs[:-1]).any():  # Sorting takes a fraction of the time and memory of `duplicated`.
+        is_first = ~ratings.duplicated(["user_id", "movie_id"])
+    for valid, problem in (
+        (ratings.rating.isin(stars), f"rating {{2:g}}; a rating is one of {', '.join(f'{star:g}' for star in stars)}"),
+        (is_user, "unknown user {0:.0f}; add the user, or delete the line"),
+        (is_movie, "unknown movie {1:.0f}; add the movie, or delete the line"),
+        (is_first, "user {0:.0f} rates movie {1:.0f} again; delete one of the two lines"),
+    ):
+        if not valid.all():
+            row = int(valid.to_numpy().argmin())
+            raise DataError(f"{file}, line {1 + is_csv + row}: {problem.format(*ratings.iloc[row])}")
+    return ratings
 
 
-def parse_movies_csv(files: DataFiles) -> list[Movie]:
-    """Parses movies.csv and, where it is there, links.csv.
-
-    Raises:
-        DataError: A line is malformed, or an id is there twice.
-    """
-    links: dict[str, tuple[str, str]] = {}
-    if "links.csv" in files.names:
-        for _, _, (movie_id, imdb, tmdb) in _read_csv(*files.read("links.csv"), "movieId,imdbId,tmdbId"):
-            links[movie_id] = (f"tt{imdb}" if imdb else "", tmdb)
-    movies = []
-    for file, number, (movie_id, title, genres) in _read_csv(*files.read("movies.csv"), "movieId,title,genres"):
-        movies.append(parse_movie(movie_id, title, genres, *links.get(movie_id, ()), file=file, number=number))
-    require_unique([movie.movie_id for movie in movies], "movie id", str(files.folder / "movies.csv"))
-    return movies
+def _malformed_rating(file: DataFile, separator: str, error: Exception) -> DataError:
+    """Returns an error for the first line that is not two ids, a rating and a timestamp."""
+    layout = separator.join(RATING_FIELDS)
+    pattern = re.compile(separator.join(["[0-9]{1,9}", "[0-9]{1,9}", "[0-9.]{1,9}", "[0-9]+"]))
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            text = line.decode("utf-8-sig", "replace").strip()
+            if not pattern.fullmatch(text) and (text != layout or number > 1):
+                return line_error(str(file), number, f"{text[:60]!r}", f"a line reads {layout!r}, in digits")
+    return DataError(f"{file}: cannot read the ratings: {error}; a line reads {layout!r}")
 
 
-def _read_csv(raw: bytes, file: str, header: str) -> Iterator[tuple[str, int, list[str]]]:
-    """Yields the file, line and fields of each line of a CSV file below its header."""
-    lines = decode_lines(raw, file)
-    columns = header.split(",")
-    if lines[0].strip() != header:
-        raise line_error(file, 1, "another header", f"the first line reads {header}")
-    for number, line in enumerate(lines[1:], 2):
-        fields = next(csv.reader(io.StringIO(line)), [])
-        if len(fields) != len(columns):
-            raise line_error(file, number, f"{len(fields)} fields instead of {len(columns)}", f"a line reads {header}")
-        yield file, number, [field.strip() for field in fields]
+if __name__ == "__main__":  # Downloads ml-1m if it is missing.
+    try:
+        ensure_downloaded(DEFAULT_DATA_DIR)
+    except DataError as error:
+        sys.exit(f"MovieLens 1M is not here: {error}")

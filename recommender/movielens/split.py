@@ -14,7 +14,7 @@ from recommender.movielens.encoding import (
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.catalogue import MovieLens
+from recommender.movielens.releases import MovieLens
 
 RELEVANCE_THRESHOLD = 4
 """Stars from which a movie counts as liked, and as relevant in a ranking."""
