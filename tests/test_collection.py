@@ -98,7 +98,7 @@ def admits(movie_filter, movie, num_ratings):
     )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_search_and_count_equal_a_naive_loop(films, seed):
     """With random filters, and exclusions that differ between the queries: any movies, or just the nearest."""
     random, (collection, movies, vectors, num_ratings) = np.random.default_rng(seed), films
@@ -107,18 +107,22 @@ def test_search_and_count_equal_a_naive_loop(films, seed):
     admitted = {row for row, movie in enumerate(movies) if admits(movie_filter, movie, num_ratings[row])}
     assert collection.count(condition) == len(admitted)
 
-    k, queries = int(random.choice([1, 10, 300])), random_vectors(random.choice([1, 3, 60]), seed)
+    k, queries = int(random.choice([1, 10, 100])), random_vectors(random.choice([1, 3, 53]), seed)
     rankings = np.argsort(-(queries @ vectors.T))
     excluded = [
         {movies[row].movie_id for row in random.permutation(ranking)[:50]} if number % 2 else
-        {movies[row].movie_id for row in ranking[: random.choice([0, 7, 250, 1195])]}
+        {movies[row].movie_id for row in ranking[: random.choice([0, 7, 100]) if number else 1195]}
         for number, ranking in enumerate(rankings)
     ]  # fmt: skip
     found = collection.search(queries, k, condition, excluded)
     for query, ranking, hits, ids in zip(queries, rankings, found, excluded, strict=True):
-        expected = [row for row in ranking if row in admitted and movies[row].movie_id not in ids][:k]
-        assert [hit.movie_id for hit in hits] == [movies[row].movie_id for row in expected]
-        np.testing.assert_allclose([hit.product for hit in hits], vectors[expected] @ query, rtol=1e-4, atol=1e-4)
+        allowed = [row for row in ranking if row in admitted and movies[row].movie_id not in ids]
+        rows = [(hit.movie_id - 1) // 3 for hit in hits]
+        assert len(set(rows)) == len(rows) == min(k, len(allowed))
+        assert set(rows) <= set(allowed)
+        products = vectors[rows] @ query  # Not the ids, as two products may differ less than Milvus' rounding.
+        np.testing.assert_allclose(products, vectors[allowed[:k]] @ query, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose([hit.product for hit in hits], products, rtol=1e-4, atol=1e-4)
 
 
 def test_search_refuses_wrong_arguments(films):
@@ -232,7 +236,9 @@ def test_searches_that_miss_movies_are_noticed(films):
     check_searches(connection, name, films.movies, films.vectors, 1.0)
     check_searches(connection, name, films.movies, one_wrong, 0.5)
     for vectors, min_recall in ((one_wrong, 1.0), (np.roll(films.vectors, 1, axis=0), 0.5)):
-        with pytest.raises(MilvusError, match=r": searches miss [\d,]+ movies? of 1,200; run: python infer_milvus.py -i$"):
+        with pytest.raises(
+            MilvusError, match=r": searches miss [\d,]+ movies? of 1,200; run: python infer_milvus.py -i$"
+        ):
             check_searches(connection, name, films.movies, vectors, min_recall)
     with pytest.raises(MilvusError, match=": 1,200 of 1,199 movies arrived"):
         check_searches(connection, name, films.movies[1:], films.vectors[1:], 1.0)

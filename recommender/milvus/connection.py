@@ -154,9 +154,11 @@ class MilvusConnection:
             reason = " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())
             for secret in filter(None, (self._token, self._token.partition(":")[2])):
                 reason = reason.replace(secret, "***")
+            problem = f"{problem}: {reason[:500]}"
             # To build the collection again helps against damaged files, not against a full disk or a wrong address.
-            can_rebuild = self._folder and not re.search(r"\[Errno|Read-only|No space left", details)
-            raise MilvusError(f"{problem}: {reason[:500]}", Step.INDEX if can_rebuild else None) from error
+            if not self._folder or re.search(r"\[Errno|Read-only|No space left", details):
+                raise MilvusError(problem) from error
+            raise MilvusError(f"{problem}; if its files are damaged, delete that folder", Step.INDEX) from error
 
 
 def without_password(uri: str) -> str:
