@@ -1,63 +1,38 @@
-"""A real Milvus server for the tests: the embedded one from PyPI, with TLS and a password, on a folder of its own."""
+"""Places for collections: Milvus Lite, and a real server with TLS and a password, the embedded one from PyPI."""
 
 import itertools
 import socket
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from milvus import MilvusServer, MilvusServerConfig
-from pymilvus import MilvusClient
+import pytest
 
 PASSWORD = "Milvus"
 
 
-class Config(MilvusServerConfig):
-    """Reuses the port of a killed server, which the original considers occupied for another minute."""
-
-    def try_bind_port(self, port: int) -> socket.socket | None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen()
-        except OSError:
-            listener.close()
-            return None
-        return listener
-
-
 class Server:
-    """Starts the server when entered, stops it when left.
-
-    It listens on all interfaces, so it refuses to start where there are others than loopback.
-    """
+    """A running server. It listens on all interfaces, so it refuses to start where there are others than loopback."""
 
     def __init__(self, folder: Path) -> None:
+        from milvus import MilvusServer, MilvusServerConfig
+
         interfaces = {name for _, name in socket.if_nameindex()}
         assert interfaces == {"lo"}, f"the server would be open to the network; run: make test-server ({interfaces})"
-        self.folder = folder
         self.certificate = folder / "server.pem"
         self._numbers = itertools.count()
-        config = Config(data_dir=str(folder))
-        key = folder / "server.key"
-        make_certificate(self.certificate, key)
+        make_certificate(self.certificate, folder / "server.key")
+        config = MilvusServerConfig(data_dir=str(folder))
         config.set("authorization_enabled", True)
         config.set("tls_mode", 1)
         config.set("server_pem_path", str(self.certificate))
-        config.set("server_key_path", str(key))
+        config.set("server_key_path", str(folder / "server.key"))
+        # The original considers the port of a killed server occupied for another minute.
+        config.try_bind_port = lambda port: socket.create_server(("127.0.0.1", port))
         self._server = MilvusServer(config)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def start(self) -> None:
-        """Starts the server and returns when it is healthy."""
-        self._server.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        self.start = self._server.start
+        self.stop = self._server.stop
 
     def kill(self) -> None:
         """Kills the server with SIGKILL."""
@@ -70,22 +45,18 @@ class Server:
         return f"127.0.0.1:{self._server.listen_port}"
 
     @property
-    def uri(self) -> str:
-        """The address as `--uri` takes it."""
-        return f"https://{self.address}"
-
-    @property
     def options(self) -> dict[str, Any]:
         """Arguments of `MilvusConnection`."""
-        return {"uri": self.uri, "token": f"root:{PASSWORD}", "tls_ca": self.certificate}
+        return {"uri": f"https://{self.address}", "token": f"root:{PASSWORD}", "tls_ca": self.certificate}
 
     def new_place(self) -> dict[str, Any]:
         """Creates a database and returns arguments of `MilvusConnection` for it."""
+        from recommender.milvus.connection import MilvusConnection
+
         name = f"db{next(self._numbers)}"
-        client = MilvusClient(self.uri, token=f"root:{PASSWORD}", server_pem_path=str(self.certificate))
-        client.create_database(name)
-        client.close()
-        return {**self.options, "uri": f"{self.uri}/{name}"}
+        with MilvusConnection(**self.options) as connection:
+            connection.client.create_database(name)
+        return {**self.options, "uri": f"{self.options['uri']}/{name}"}
 
 
 def make_certificate(certificate: Path, key: Path) -> None:
@@ -94,3 +65,20 @@ def make_certificate(certificate: Path, key: Path) -> None:
     files = ["-keyout", key, "-out", certificate]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
     subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Milvus server with a password and TLS."""
+    server = Server(tmp_path_factory.mktemp("milvus"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[str, Any]]:
+    """Returns a function that makes room for a collection, on Lite and on a server: `MilvusConnection` arguments."""
+    if request.param == "lite":
+        return lambda: {"uri": str(tmp_path_factory.mktemp("lite") / "movies.db"), "create": True}
+    return request.getfixturevalue("server").new_place

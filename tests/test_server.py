@@ -1,173 +1,137 @@
-"""On a real Milvus server: how its faults are told apart, and that nothing is lost when it or a client is killed."""
+"""On a real Milvus server: how its faults are told apart, builds beside searches, a server that dies."""
 
+import os
+import subprocess
+import sys
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TRIALS, fail, milvus_environment, run_process, start_script, succeed
 from milvus_server import PASSWORD, make_certificate
-from test_collection import build, collection_names, connect, open_collection, unit_vectors
-from test_connection import PASSWORDS as SPECIAL_PASSWORDS
-from test_connection import assert_hidden
+from test_collection import build, random_vectors
+from test_connection import PASSWORDS, connection_error
 
+from recommender.milvus.build import build_collection
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection, MilvusError, MilvusUnavailable
 from recommender.movielens.catalogue import Movie
-from recommender.milvus.connection import MilvusConnection
-from recommender.milvus.metadata import METADATA_PROPERTY, CollectionMetadata
 
 pytestmark = pytest.mark.server
 
 
-@pytest.mark.parametrize("token", ["root:wrong-one", "nobody:wrong-one", "wrong-one", ""])
-def test_wrong_password(server, trained, token):
-    error = fail("infer_milvus.py", cwd=trained, **milvus_environment({**server.options, "token": token}))
-    assert "wrong user or password; give --token user:password" in error
+@pytest.mark.parametrize("token", ["", "wrong-one", "nobody:wrong-one", *(f"root:{word}" for word in PASSWORDS)])
+def test_wrong_password(server, token):
+    """As a token and in the address; the message does not show it."""
+    uri = server.options["uri"]
+    expected = f"{uri}: cannot connect: wrong user or password; give --token user:password"
+    assert connection_error(uri, token, tls_ca=server.certificate) == expected
+    assert connection_error(uri.replace("//", f"//{token}@"), tls_ca=server.certificate) == expected
 
 
-def test_password_in_the_address_works(server, trained):
-    right = f"https://root:{PASSWORD}@{server.address}"
-    error = fail("infer_milvus.py", "--uri", right, cwd=trained, **milvus_environment({"tls_ca": server.certificate}))
-    assert f"https://{server.address}: there are no movies here yet" in error
-    assert PASSWORD not in error
+def test_password_in_the_address_works(server):
+    uri = server.options["uri"]
+    with MilvusConnection(uri.replace("//", f"//root:{PASSWORD}@"), tls_ca=server.certificate) as connection:
+        assert connection.uri == uri
 
 
-@pytest.mark.parametrize("password", SPECIAL_PASSWORDS)
-def test_wrong_passwords_are_not_shown(server, trained, password):
-    """In the address, as a token, and both from the environment."""
-    certificate = milvus_environment({"tls_ca": server.certificate})
-    address = f"https://root:{password}@{server.address}"
-    for options, environment in (
-        (("--uri", address), {}),
-        (("--uri", server.uri, "--token", f"root:{password}"), {}),
-        ((), milvus_environment({"uri": address})),
-        ((), milvus_environment({"uri": server.uri, "token": f"root:{password}"})),
-    ):
-        error = fail("infer_milvus.py", *options, cwd=trained, **certificate, **environment)
-        assert f"{server.uri}: cannot connect: wrong user or password" in error
-        assert_hidden(password, error)
-
-
-def test_tls_that_does_not_match(server, trained, tmp_path):
-    plain, other = server.uri.replace("https", "http"), tmp_path / "other.pem"
+def test_addresses_of_something_else(server, tmp_path):
+    uri, other = server.options["uri"], tmp_path / "other.pem"
     make_certificate(other, tmp_path / "other.key")
-    health = server.address.replace("19530", "9091")
-    for uri, tls_ca, message in (
-        (plain, "", "if the server uses TLS, begin --uri with https://"),
-        (server.uri, "", "its certificate is not trusted; name the file of its authority: --tls-ca FILE"),
-        (server.uri, other, "its certificate is not trusted"),
-        (server.uri, __file__, "--tls-ca is not a file of certificates"),
-        (f"https://{health}", server.certificate, "the server does not use TLS; begin --uri with http://"),
-        (f"http://{health}", "", "that port is not Milvus'"),
+    plain, health = uri.replace("https", "http"), uri.replace("19530", "9091")
+    for address, tls_ca, problem in (
+        (f"{uri}/nosuch", server.certificate, "the server has no database of that name"),
+        (plain, None, "TLS failed"),
+        (uri, None, "TLS failed"),
+        (uri, other, "TLS failed"),
+        (health, server.certificate, "TLS failed"),
+        (health.replace("https", "http"), None, "that port is not Milvus'"),
     ):
-        assert message in fail("infer_milvus.py", cwd=trained, **milvus_environment({"uri": uri, "tls_ca": tls_ca}))
+        error = connection_error(address, server.options["token"], tls_ca=tls_ca)
+        assert error.startswith(f"{address}: cannot connect: {problem}")
+        assert "run: " not in error
 
 
-def test_no_such_host(trained):
-    assert "there is no host of that name" in fail("infer_milvus.py", "--uri", "http://no.such.host", cwd=trained)
-
-
-def test_proxy_is_not_asked_for_this_machine(server, trained):
+def test_proxy_is_not_asked_for_this_machine(server):
+    program = "import sys; from recommender.milvus.connection import *; MilvusConnection(sys.argv[1], sys.argv[2])"
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
-    environment = milvus_environment(server.new_place())
-    succeed("infer_milvus.py", "-i", cwd=trained, run=run_process, **environment, **proxies)
+    environment = {**os.environ, **proxies, "PYTHONPATH": os.pathsep.join(sys.path), "MILVUS_URI": "movies.db"}
+    environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(server.certificate)
+    command = [sys.executable, "-c", program, server.options["uri"], server.options["token"]]
+    subprocess.run(command, env=environment, check=True)
 
 
-def catalogue(number):
-    return [Movie(1 + row, f"Build {number}", ("Drama",)) for row in range(300)]
+def numbered_build(connection, number, count=300):
+    movies = [Movie(1 + row, f"Build {number}", ("Drama",)) for row in range(count)]
+    build_collection(connection, movies, random_vectors(count, seed=number), [1] * count, "f1")
 
 
-def test_searches_beside_rebuilds(server):
-    """Rebuilds with other titles each time: every search succeeds, and its hits all come from one catalogue."""
+def test_searches_beside_builds(server):
+    """Every search succeeds, and its hits all come from one build."""
     place = server.new_place()
-    vectors, queries = unit_vectors(300), unit_vectors(3, seed=1)
-    with connect(place) as builder, connect(place) as searcher:
-
-        def rebuild_often():
-            for number in range(1, 21):
-                build(builder, catalogue(number), vectors, "f1")
-
-        build(builder, catalogue(0), vectors, "f1")
-        collection = open_collection(searcher)
-        found = []
-        rebuilding = threading.Thread(target=rebuild_often)
-        rebuilding.start()
-        while len(found) < 1000 or rebuilding.is_alive():
-            hits = collection.search(queries, 10, 'genres in ["Drama"]')
-            assert [len(query_hits) for query_hits in hits] == [10] * 3
-            assert len(collection.fetch(range(1, 301))) == 300
-            found.append({title.title for title in collection.titles()})
-            time.sleep(0.03)
-        rebuilding.join()
-        assert all(len(titles) == 1 for titles in found), "mixed results"
-        assert {title for titles in found for title in titles} > {f"Build {number}" for number in range(1, 20)}
-        assert len(collection_names(builder)) == 1
+    queries = random_vectors(60, seed=99)
+    products = [queries @ random_vectors(300, seed=number).T for number in range(9)]
+    with MilvusConnection(**place) as builder, MilvusConnection(**place) as searcher:
+        numbered_build(builder, 0)
+        collection = MovieCollection(searcher, "f1")
+        building = threading.Thread(target=lambda: [numbered_build(builder, number) for number in range(1, 9)])
+        building.start()
+        seen = set()
+        while building.is_alive():
+            found = collection.search(queries, 10, 'genres in ["Drama"]')
+            rows = np.array([[hit.movie_id - 1 for hit in hits] for hits in found])
+            [number] = [n for n in range(9) if np.array_equal(rows, np.argsort(-products[n])[:, :10])]
+            titles = {title.title for title in collection.titles()}
+            fetched = {stored.movie.title for stored in collection.fetch(range(1, 301)).values()}
+            assert len(titles) == len(fetched) == 1
+            seen |= {f"Build {number}", *titles}
+        building.join()
+        assert len(seen) >= 5
+        assert len(builder.client.list_collections()) == 1
+        assert {title.title for title in collection.titles()} == {"Build 8"}
+        build(builder, 8, "f2")
+        with pytest.raises(MilvusError, match="a different model"):
+            collection.search(queries, 10)
 
 
 def test_two_builds_at_once(server):
     """Both succeed, and one of the two is served, whole."""
     place = server.new_place()
-    vectors = unit_vectors(300)
-    with connect(place) as first, connect(place) as second:
-        for _ in range(TRIALS):
+    with MilvusConnection(**place) as first, MilvusConnection(**place) as second:
+        for _ in range(3):
             failures = []
 
-            def rebuild(connection, number, failures=failures):
+            def build_and_report(connection, number, failures=failures):
                 try:
-                    build(connection, catalogue(number), vectors, "f1")
-                except Exception as error:
+                    numbered_build(connection, number)
+                except MilvusError as error:
                     failures.append(error)
 
-            builds = [threading.Thread(target=rebuild, args=one) for one in ((first, 1), (second, 2))]
-            for one in builds:
-                one.start()
-            for one in builds:
-                one.join()
+            builds = [threading.Thread(target=build_and_report, args=args) for args in ((first, 1), (second, 2))]
+            for thread in builds:
+                thread.start()
+            for thread in builds:
+                thread.join()
             assert not failures
-            titles = open_collection(first).titles()
+            titles = MovieCollection(first, "f1").titles()
             assert (len(titles), len({title.title for title in titles})) == (300, 1)
 
 
-def test_kill_while_inserting(served):
-    """kill -9 at random moments of `-i`: the collection before it answers as before, and none is left over."""
-    folder, environment = served
-    expected = succeed("infer_milvus.py", cwd=folder, **environment).stdout
-    started = time.monotonic()
-    succeed("infer_milvus.py", "-i", cwd=folder, run=run_process, **environment)
-    seconds = time.monotonic() - started
-    for share in np.random.default_rng(0).uniform(0.1, 1, TRIALS):
-        inserting = start_script("infer_milvus.py", "-i", cwd=folder, **environment)
-        time.sleep(share * seconds)
-        inserting.kill()
-        inserting.communicate()
-        assert succeed("infer_milvus.py", cwd=folder, **environment).stdout == expected
-    if "http" not in environment["RECOMMENDER_MILVUS_URI"]:  # Milvus Lite has dropped what was left behind.
-        return
-    uri, token, tls_ca = (environment[f"RECOMMENDER_MILVUS_{name}"] for name in ("URI", "TOKEN", "TLS_CA"))
-    with MilvusConnection(uri, token, Path(tls_ca)) as connection:
-        for name in collection_names(connection):  # A day later nobody can be building them any more.
-            metadata = CollectionMetadata.from_properties(connection.client.describe_collection(name)["properties"])
-            old = metadata._replace(created=0.0).to_property()
-            connection.client.alter_collection_properties(name, {METADATA_PROPERTY: old})
-        succeed("infer_milvus.py", "-i", cwd=folder, **environment)
-        assert len(collection_names(connection)) == 1
-
-
-def test_server_killed_and_started_again(server, trained):
-    """It dies during a search and during `-i`; once it is back, the collection answers as before."""
-    environment = milvus_environment(server.new_place())
-    succeed("infer_milvus.py", "-i", cwd=trained, **environment)
-    expected = succeed("infer_milvus.py", cwd=trained, **environment).stdout
-    for args in (("-i",), ("--users", "all", "--output", "x.csv")):
-        client = start_script("infer_milvus.py", *args, cwd=trained, **environment)
-        assert any(line.startswith("Server connected.") for line in client.stderr)
-        server.kill()
-        _, errors = client.communicate(timeout=120)
-        assert client.returncode == 1
-        assert errors.count("error: ") == 1
-        assert "nothing answers there; start it: docker compose up -d" in errors
-        assert not (trained / "x.csv").exists()
-        waiting = start_script("infer_milvus.py", "--wait", 180, cwd=trained, **environment)
-        server.start()
-        stdout, errors = waiting.communicate(timeout=180)
-        assert stdout == expected, errors
+def test_server_killed_and_started_again(server):
+    """It dies during a search and during a build; once it is back, the collection answers as before."""
+    place = server.new_place()
+    with MilvusConnection(**place) as connection:
+        numbered_build(connection, 1)
+        collection = MovieCollection(connection, "f1")
+        expected = collection.search(random_vectors(3), 10)
+        for action in (lambda: collection.search(random_vectors(3000), 300), lambda: numbered_build(connection, 2)):
+            timer = threading.Timer(0.2, server.kill)
+            timer.start()
+            with pytest.raises(MilvusUnavailable, match="no server answers there; start it: docker compose up -d"):
+                while True:
+                    action()
+            timer.join()
+            starting = threading.Thread(target=server.start)
+            starting.start()
+            with MilvusConnection(**place, wait=180) as later:
+                assert MovieCollection(later, "f1").search(random_vectors(3), 10) == expected
+            starting.join()

@@ -57,6 +57,8 @@ class Title(NamedTuple):
     title: str
     num_ratings: int
     """Number of training ratings; the better known of two matches is offered first."""
+    imdb_id: str = ""
+    tmdb_id: int = 0
     names: tuple[str, ...] = ()
     """The names that the title gives, main name first, as normalized words; "" where they are still to be computed."""
 

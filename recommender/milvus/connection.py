@@ -1,22 +1,24 @@
 """Connects to a Milvus server or Milvus Lite, and translates their errors.
 
-pymilvus is imported only in this package, after the environment has been prepared for it.
+Only this package imports pymilvus, and this module prepares the environment for it first.
 """
 
 import logging
+import logging.handlers
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from tqdm import tqdm
 
 from recommender.errors import RecommenderError, Step
 
-# Milvus Lite and gRPC log what is raised as an exception anyway.
+# Milvus Lite and gRPC log what they raise as an exception anyway.
 logging.getLogger().addHandler(logging.NullHandler())
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # pymilvus reads these when it is imported, and fails on a value that is not an http address.
@@ -29,12 +31,32 @@ from pymilvus import DataType, MilvusClient, MilvusException
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # It logs tracebacks of what it raises.
 
-__all__ = ["DataType", "MilvusConnection", "MilvusError", "MilvusException", "MilvusUnavailable", "without_password"]
+__all__ = ["DataType", "MilvusClient", "MilvusConnection", "MilvusError", "MilvusUnavailable", "without_password"]
 
-SERVER_COMMAND = "docker compose up -d"
-RETRY_SECONDS = 0.5
-HIDDEN = "***"
-_LOGIN = re.compile(r"^(\w*://|)(.*)@", re.DOTALL)
+MILVUS_FAILURES = (MilvusException, RpcError)
+"""What pymilvus raises."""
+LITE_WAIT = 10.0
+"""Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
+RETRY_SECONDS = 0.2
+_NOT_MILVUS = "that port is not Milvus'; Milvus listens on 19530 by default"
+_NOT_THERE = "no server answers there; start it: docker compose up -d"
+_SERVER_HINTS = {
+    "UNAUTHENTICATED": "wrong user or password; give --token user:password",
+    "database not found": "the server has no database of that name; correct the end of the address or leave it out",
+    "resolving": "there is no host of that name; correct the address",
+    "SSL": "TLS failed; http:// is for a server without TLS, https:// with TLS, --tls-ca FILE for your own authority",
+    "UNIMPLEMENTED": _NOT_MILVUS,
+    "HTTP": _NOT_MILVUS,
+    "UNAVAILABLE": _NOT_THERE,
+    "Fail connecting": _NOT_THERE,
+    "not ready": _NOT_THERE,
+}
+"""Remedies by a part of a server's error; the first part that occurs counts."""
+
+# Milvus Lite logs why it does not open, and raises something else.
+_lite_log = logging.handlers.BufferingHandler(1000)
+logging.getLogger("milvus_lite.server_manager").addHandler(_lite_log)
+_open_lite_folders: Counter[Path] = Counter()
 
 
 class MilvusError(RecommenderError):
@@ -42,65 +64,17 @@ class MilvusError(RecommenderError):
 
 
 class MilvusUnavailable(MilvusError):
-    """Milvus does not answer yet: a server is starting, or a Lite folder is in use."""
-
-
-_OTHER_PORT = "that port is not Milvus'; Milvus listens on 19530 by default"
-_ERROR_HINTS = {
-    "UNAUTHENTICATED": "wrong user or password; give --token user:password",
-    "PERMISSION_DENIED": "this user lacks the permission; give another --token",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; name the file of its authority: --tls-ca FILE",
-    "WRONG_VERSION_NUMBER": "the server does not use TLS; begin --uri with http://",
-    "security handshaker": "--tls-ca is not a file of certificates in PEM format",
-    "Socket closed": "connection closed; if the server uses TLS, begin --uri with https://",
-    "http1.x server": _OTHER_PORT,
-    "HTTP/2": _OTHER_PORT,
-    "UNIMPLEMENTED": _OTHER_PORT,
-    "resolving": "there is no host of that name",
-}
-"""Remedies by a part of the error; the first part that occurs counts."""
-_UNAVAILABLE_HINTS = {
-    "holds the lock": f"another process has it open; wait for it to end, or run a server: {SERVER_COMMAND}",
-    "not ready": "the server is still starting",
-    "UNAVAILABLE": f"nothing answers there; start it: {SERVER_COMMAND}",
-    "Fail connecting": f"nothing answers there; start it: {SERVER_COMMAND}",
-}
-"""The same for errors that may pass."""
-_SYSTEM_ERROR = re.compile(
-    r"\[Errno \d+\] ?([^:'\")]+)|(Read-only file system|No space left on device|Too many open files)"
-)
-"""Errors of the operating system, which rebuilding the collection does not fix."""
-
-
-class _LiteLog(logging.Handler):
-    """Keeps the reason why Milvus Lite does not open, which it logs and does not raise."""
-
-    reason = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
-            self.reason = str(record.exc_info[1])
-
-
-_lite_log = _LiteLog()
-logging.getLogger("milvus_lite.server_manager").addHandler(_lite_log)
-
-
-class _Address(NamedTuple):
-    """An address without its login, and the login."""
-
-    uri: str
-    login: str
+    """Milvus does not answer yet: a server is starting, or another process has the Lite folder open."""
 
 
 class MilvusConnection:
-    """A connection to a Milvus server, or to Milvus Lite, which one process at a time can open.
+    """A connection to a Milvus server, or to Milvus Lite, whose folder only one process at a time can open.
 
     Args:
         uri: A path that ends in `.db` for Milvus Lite; `http://host:port` or `https://host:port` for a server.
         token: `user:password` or an API key for a server. Messages never contain it.
         tls_ca: The PEM file of the authority that signed the server's certificate, if not a public one.
-        wait: The number of seconds to retry while Milvus does not answer.
+        wait: Seconds to retry while Milvus does not answer; by default `LITE_WAIT` for Lite, 0 for a server.
         create: Whether to create a missing Lite folder.
 
     Raises:
@@ -109,51 +83,56 @@ class MilvusConnection:
     """
 
     def __init__(
-        self, uri: str, token: str = "", tls_ca: Path | None = None, wait: float = 0, create: bool = False
+        self, uri: str, token: str = "", tls_ca: Path | None = None, wait: float | None = None, create: bool = False
     ) -> None:
         self.uri, login = _split_login(uri)
         self.is_server = "://" in self.uri
-        self.lite_folder = None if self.is_server else _lite_folder(self.uri, create)
-        logins = [token, login]
-        self._secrets = sorted({part for text in logins for part in (text, text.partition(":")[2]) if part}, key=len)
-        options = {"server_pem_path": str(tls_ca.expanduser())} if tls_ca else {}
-        self.client = self._connect(str(self.lite_folder or self.uri), wait, token=token or login, **options)
+        self._folder = None if self.is_server else Path(os.path.abspath(Path(self.uri).expanduser()))
+        self._token = token or login
+        if wait is None:
+            wait = 0 if self.is_server else LITE_WAIT
+        with self.translate_errors("cannot connect"):
+            if self._folder:
+                _prepare_lite_folder(self.uri, self._folder, create)
+        self.client = self._connect(wait, server_pem_path=str(tls_ca.expanduser()) if tls_ca else "")
+        _open_lite_folders.update([self._folder] if self._folder else [])
+
+    def _connect(self, wait: float, **options: str) -> MilvusClient:
+        deadline = time.monotonic() + wait
+        with tqdm(desc=f"waiting for {self.uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
+            while True:
+                _lite_log.buffer.clear()
+                try:
+                    with self.translate_errors("cannot connect"):
+                        client = MilvusClient(str(self._folder or self.uri), token=self._token, **options)
+                        client.list_collections()  # A starting server accepts connections before it answers.
+                        return client
+                except MilvusUnavailable as error:
+                    if time.monotonic() >= deadline:
+                        longer = "longer " if wait else ""
+                        raise MilvusUnavailable(f"{error}, or wait {longer}for it: --wait SECONDS") from error
+                    bar.update()
+                    time.sleep(RETRY_SECONDS)
+
+    def close(self) -> None:
+        """Closes the connection; the last one to a Lite folder lets other processes open it."""
+        self.client.close()
+        if self._folder:
+            from milvus_lite.server_manager import server_manager_instance  # A server needs no Milvus Lite.
+
+            _open_lite_folders[self._folder] -= 1
+            if not _open_lite_folders[self._folder]:
+                server_manager_instance.release_server(str(self._folder))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.client.close()
-
-    def _connect(self, address: str, wait: float, **options: str) -> MilvusClient:
-        started = time.monotonic()
-        layout = "{desc}: {n:.0f} of at most {total:.0f} s"
-        no_bar = None if wait else True
-        with tqdm(desc=f"waiting for {self.uri}", total=wait, bar_format=layout, disable=no_bar, leave=False) as bar:
-            while True:
-                _lite_log.reason = ""
-                try:
-                    with self.translate_errors("cannot connect", (MilvusException, RpcError, ValueError, OSError)):
-                        client = MilvusClient(address, **options)
-                        client.list_collections()  # A starting server accepts connections before it answers.
-                        return client
-                except MilvusUnavailable as error:
-                    waited = time.monotonic() - started
-                    if waited > wait:
-                        hint = f" (tried for {waited:.0f} s)" if wait else ", or wait for it: --wait SECONDS"
-                        raise MilvusUnavailable(f"{error}{hint}") from error
-                    bar.update(waited - bar.n)
-                    time.sleep(RETRY_SECONDS)
+        self.close()
 
     @contextmanager
-    def translate_errors(
-        self, problem: str, kinds: tuple[type[Exception], ...] = (MilvusException, RpcError)
-    ) -> Iterator[None]:
-        """Turns exceptions of Milvus into one-line errors with a remedy.
-
-        Args:
-            problem: The failed operation, for the message.
-            kinds: The types of exceptions that are translated.
+    def translate_errors(self, problem: str) -> Iterator[None]:
+        """Turns exceptions of Milvus into one-line errors with a remedy; `problem` names what failed.
 
         Raises:
             MilvusError: Milvus raised an error.
@@ -161,55 +140,59 @@ class MilvusConnection:
         """
         try:
             yield
-        except kinds as error:
-            details = f"{error} {error.__cause__} {_lite_log.reason}"
-            for kind, hints in ((MilvusError, _ERROR_HINTS), (MilvusUnavailable, _UNAVAILABLE_HINTS)):
-                matching = [hint for part, hint in hints.items() if part in details]
-                if matching:
-                    raise kind(f"{self.uri}: {problem}: {matching[0]}") from error
-            system_error = _SYSTEM_ERROR.search(details)
-            if system_error:
-                raise MilvusError(f"{self.uri}: {problem}: {(system_error[1] or system_error[2]).strip()}") from error
-            reason = " ".join(str(_lite_log.reason or getattr(error, "message", "") or error).split())
-            for secret in reversed(self._secrets):
-                reason = reason.replace(secret, HIDDEN)
-            raise self.rebuild_error(f"{problem}: {reason[:500]}") from error
-
-    def rebuild_error(self, problem: str) -> MilvusError:
-        """Returns an error whose remedy is to build the collection again."""
-        if self.lite_folder:
-            return MilvusError(f"{self.uri}: {problem}; if its files are damaged, delete that folder", Step.INDEX)
-        return MilvusError(f"{self.uri}: {problem}", Step.INDEX)
+        except (*MILVUS_FAILURES, OSError, ValueError) as error:
+            logged = [str(record.exc_info[1]) for record in _lite_log.buffer if record.exc_info]
+            details, problem = f"{error} {error.__cause__} {logged}", f"{self.uri}: {problem}"
+            if self._folder and "holds the lock" in details:
+                holder = _lock_holder(self._folder)
+                raise MilvusUnavailable(f"{problem}: {holder} has it open; close that program") from error
+            hints = [hint for part, hint in _SERVER_HINTS.items() if part in details and self.is_server]
+            if hints:
+                raise (MilvusUnavailable if hints[0] == _NOT_THERE else MilvusError)(
+                    f"{problem}: {hints[0]}"
+                ) from error
+            reason = " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())
+            for secret in filter(None, (self._token, self._token.partition(":")[2])):
+                reason = reason.replace(secret, "***")
+            problem = f"{problem}: {reason[:500]}"
+            # To build the collection again helps against damaged files, not against a full disk or a wrong address.
+            if not self._folder or re.search(r"\[Errno|Read-only|No space left", details):
+                raise MilvusError(problem) from error
+            raise MilvusError(f"{problem}; if its files are damaged, delete that folder", Step.INDEX) from error
 
 
 def without_password(uri: str) -> str:
     """Returns an address without its user and password."""
-    return _split_login(uri).uri
+    return _split_login(uri)[0]
 
 
-def _split_login(uri: str) -> _Address:
+def _split_login(uri: str) -> tuple[str, str]:
     """Splits an address at its last @, as a password may hold any character; a Lite path may hold an @ too."""
-    match = _LOGIN.match(uri)
+    match = re.match(r"(\w*://|)(.*)@", uri, re.DOTALL)
     is_lite = "://" not in uri and uri.endswith(".db")
-    return _Address(uri, "") if is_lite or match is None else _Address(match[1] + uri[match.end() :], match[2])
+    return (uri, "") if is_lite or match is None else (match[1] + uri[match.end() :], match[2])
 
 
-def _lite_folder(uri: str, create: bool) -> Path:
-    """Returns the path of a Milvus Lite folder.
+def _prepare_lite_folder(uri: str, folder: Path, create: bool) -> None:
+    """Creates the folder above a Milvus Lite folder.
 
     Raises:
-        MilvusError: The path cannot be one, or the folder is missing and `create` is false.
+        MilvusError: The path cannot be a Lite folder, or the folder is missing and `create` is false.
+        OSError: The folder cannot be created.
     """
-    folder = Path(uri).expanduser()
-    if folder.suffix != ".db":
-        server = "a server's address begins with http:// or https://"
-        raise MilvusError(f"{uri!r}: a Milvus Lite path ends in .db, {server}")
-    if folder.is_file():
-        raise MilvusError(f"{uri}: this is a file, Milvus Lite needs a folder of its own; choose another --uri")
+    if folder.suffix != ".db" or folder.is_file():
+        problem = "is a file, not a folder of Milvus Lite" if folder.is_file() else "does not end in .db"
+        raise MilvusError(f"{uri}: this {problem}; give --uri FOLDER.db, or http://host:19530 for a server")
     if not create and not folder.is_dir():
         raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MilvusError(f"{uri}: cannot create its folder: {error.strerror}; choose another --uri") from error
-    return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _lock_holder(folder: Path) -> str:
+    """Returns which process has a Lite folder open, as far as Linux says."""
+    with suppress(OSError):
+        inode = (folder / "LOCK").stat().st_ino
+        match = re.search(rf"FLOCK .* (\d+) \S+:{inode} ", Path("/proc/locks").read_text())
+        if match:
+            return f"process {match[1]}"
+    return "another process"

@@ -7,7 +7,7 @@ UNKNOWN_YEAR = 0
 """The stored year of a movie whose title has none."""
 NO_MOVIE = "id < 0"
 """The condition that no movie meets."""
-_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,16 @@ class MovieFilter:
     """Genres of which a movie has at least one."""
     not_genres: tuple[str, ...] = ()
     """Genres of which a movie has none."""
-    first_year: int | None = None
-    last_year: int | None = None
+    years: tuple[tuple[int | None, int | None], ...] = ()
+    """Spans of years, first and last included, None for an open end. A movie is in at least one of them."""
     min_ratings: int | None = None
     """Lower bound on training ratings."""
     max_ratings: int | None = None
     """Upper bound on training ratings."""
     among: tuple[int, ...] | None = None
     """The ids of the movies that are admitted; None for all."""
+    not_among: tuple[int, ...] = ()
+    """The ids of movies that are not admitted."""
 
 
 def string_literal(text: str) -> str:
@@ -33,17 +35,17 @@ def string_literal(text: str) -> str:
 
     Milvus and Milvus Lite (3.2.2) know the escapes `\" \\ \n \r \t`; Lite refuses others, such as JSON's `\u00e6`.
     """
-    return '"' + "".join(_ESCAPES.get(char, char) for char in text) + '"'
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def is_in(field: str, values: Iterable[str | int]) -> str:
-    """Returns the condition that a field has one of some values."""
+    """Returns the condition that a field has one of these values."""
     literals = _literals(values)
     return f"{field} in [{literals}]" if literals else NO_MOVIE
 
 
 def is_not_in(field: str, values: Iterable[str | int]) -> str:
-    """Returns the condition that a field has none of some values; "" admits all."""
+    """Returns the condition that a field has none of these values; "" admits all."""
     literals = _literals(values)
     return f"{field} not in [{literals}]" if literals else ""
 
@@ -53,20 +55,17 @@ def _literals(values: Iterable[str | int]) -> str:
 
 
 def all_of(*conditions: str) -> str:
-    """Returns the conjunction of some conditions; "" admits all."""
+    """Returns the conjunction of the conditions; "" admits all."""
     return " and ".join(filter(None, conditions))
 
 
-def range_conditions(movie_filter: MovieFilter) -> list[str]:
-    """Returns the conditions on year and number of ratings; a movie without a year is in no span of years."""
-    first, last = movie_filter.first_year, movie_filter.last_year
-    conditions = []
-    if first is not None or last is not None:
-        conditions.append(f"year >= {max(first or 0, UNKNOWN_YEAR + 1)}")
-    if last is not None:
-        conditions.append(f"year <= {last}")
-    if movie_filter.min_ratings is not None:
-        conditions.append(f"num_ratings >= {movie_filter.min_ratings}")
-    if movie_filter.max_ratings is not None:
-        conditions.append(f"num_ratings <= {movie_filter.max_ratings}")
-    return conditions
+def in_range(field: str, first: int | None, last: int | None) -> str:
+    """Returns the condition that a field lies within two bounds, None for no bound; Lite cannot chain `a <= x <= b`."""
+    bounds = ((">=", first), ("<=", last))
+    return all_of(*(f"{field} {sign} {int(bound)}" for sign, bound in bounds if bound is not None))
+
+
+def in_years(spans: Iterable[tuple[int | None, int | None]]) -> str:
+    """Returns the condition that the year is in one of these spans; a movie without a year is in none."""
+    conditions = [in_range("year", max(first or 0, UNKNOWN_YEAR + 1), last) for first, last in spans]
+    return f"({' or '.join(f'({condition})' for condition in conditions)})" if conditions else ""
