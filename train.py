@@ -29,19 +29,24 @@ from recommender.movielens.split import Split, group_ratings_by_user, held_out_r
 from recommender.movielens.download import RELEASES, ensure_downloaded
 from recommender.movielens.catalogue import MovieLens, format_movies
 from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
-from recommender.errors import Step
+from recommender.errors import RecommenderError, Step
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings
 from recommender.evaluation.metrics import RankingMetrics, RatingMetrics
 from recommender.files import FileError, check_writable, read_bytes
 from recommender.store import saved_catalogues
-from recommender.users import fit_user_prior
-from recommender.stars.embed import embed_movies, embed_profiles, save_towers
-from recommender.paddle_setup import paddle
-from recommender.stars.curve import plot_training_curve
-from recommender.stars.processes import TrainingError, barrier, init_device
+from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
+from recommender.stars.fusion_training import (
+    FusionConfig,
+    TrainResult,
+    barrier,
+    init_device,
+    plot_training_curve,
+    train_fusion,
+)
+from recommender.stars.paddle_setup import paddle
+from recommender.stars.predict import fit_user_prior
 from recommender.save import ModelData, ServingArrays, check_output, save_model
 from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
-from recommender.stars.fusion_training import Epoch, TrainConfig, TrainResult, train_model
 
 
 def _releases() -> str:
@@ -79,7 +84,7 @@ class TrainOptions:
     output: Path
     movies_origin: Path
     settings: dict[str, Any]
-    """Fields of `TrainConfig` that are set in place of its rules."""
+    """Fields of `FusionConfig` that are set in place of its rules."""
     device: str
 
     @property
@@ -97,7 +102,9 @@ def parse_args(argv: list[str] | None) -> TrainOptions:
     add("--output", type=path_arg, default=MODEL_FOLDER, help="model folder (default: %(default)s)")
     origin = "catalogue for step two (default: %(default)s)"
     add("--movies-origin", type=path_arg, default=MOVIES_ORIGIN, metavar="FILE", help=origin)
-    epochs = "at most (default: 8, on more than 2 million ratings fewer)"
+    targets = "what the towers learn: the posterior mean, or the ratings as in the original (default: %(default)s)"
+    add("--targets", choices=["posterior", "ratings"], default="posterior", help=targets)
+    epochs = "passes over the ratings (default: by their number)"
     add("--epochs", "--num_epochs", type=number_arg(int, 1), help=epochs)
     batch_size = "ratings per step (default: by their number, 8,120 for ml-1m)"
     add("--batch-size", type=number_arg(int, 1), help=batch_size)
@@ -109,7 +116,7 @@ def parse_args(argv: list[str] | None) -> TrainOptions:
     args = parser.parse_args(argv)
     refuse_overwriting(parser, args.output, [Path(LITE_URI)])
     refuse_overwriting(parser, args.movies_origin, [args.output, Path(LITE_URI)], "--movies-origin")
-    names = ("epochs", "batch_size", "learning_rate", "seed")
+    names = ("targets", "epochs", "batch_size", "learning_rate", "seed")
     settings = {name: vars(args)[name] for name in names if vars(args)[name] is not None}
     device = "gpu" if args.use_gpu else args.device
     return TrainOptions(args.data_dir, args.output, args.movies_origin, settings, device)
@@ -129,17 +136,16 @@ def train(options: TrainOptions) -> None:
     held_out = held_out_rows(len(data.ratings))
     split = split_and_encode(data, held_out)
     if len(split.test.rating) == 0:
-        raise TrainingError("too few ratings: none falls to the test; train on at least some hundreds")
-    config = TrainConfig.for_ratings(len(split.train.ratings.rating), **options.settings)
+        raise RecommenderError("too few ratings: none falls to the test; train on at least some hundreds")
+    config = FusionConfig.for_ratings(len(split.train.ratings.rating), **options.settings)
     print_plan(split, config)
-    result = train_model(split.train, split.vocabularies, config, print_epoch)
+    result = train_fusion(split.train, split.vocabularies, config, on_epoch=print_epoch)
     if rank == 0:
-        print_chosen_epoch(result, config)
         finish_model(options, config, data, held_out, split, result)
 
 
 def finish_model(
-    options: TrainOptions, config: TrainConfig, data: MovieLens, held_out: np.ndarray, split: Split, result: TrainResult
+    options: TrainOptions, config: FusionConfig, data: MovieLens, held_out: np.ndarray, split: Split, result: TrainResult
 ) -> None:
     """Trains the taste model, evaluates both models and saves them."""
     taste_config = TasteConfig(seed=config.seed)
@@ -162,7 +168,7 @@ def finish_model(
         taste,
     )
     model_data = ModelData(
-        split.vocabularies, format_movies(data.movies).encode(), arrays, plot_training_curve(result.epochs)
+        split.vocabularies, format_movies(data.movies).encode(), arrays, plot_training_curve(result)
     )
     metadata = {
         "notice": data.notice,
@@ -173,7 +179,7 @@ def finish_model(
         },
         "config": dataclasses.asdict(config),
         "taste_config": dataclasses.asdict(taste_config),
-        "metrics": to_metadata(result, ratings, rankings),
+        "metrics": to_metadata(ratings, rankings),
         "libraries": {"paddle": paddle.__version__, "numpy": np.__version__},
     }
     towers = partial(save_towers, model=result.model)
@@ -197,27 +203,15 @@ def check_movies_origin(options: TrainOptions, catalogue: bytes) -> None:
         raise FileError(f"{problem}; write to another file: --movies-origin FILE, or move it away")
 
 
-def print_plan(split: Split, config: TrainConfig) -> None:
-    """Prints how many ratings are for training, validation and test."""
-    num_ratings = len(split.train.ratings.rating)
-    num_validation = config.num_validation(num_ratings)
-    rows = f"{num_ratings - num_validation:,}; validation: {num_validation:,}; test: {len(split.test.rating):,}"
+def print_plan(split: Split, config: FusionConfig) -> None:
+    """Prints how many ratings are for training and for the test."""
+    rows = f"{len(split.train.ratings.rating):,}; test: {len(split.test.rating):,}"
     print(f"ratings for training: {rows}; batch size {config.batch_size:,}")
 
 
-def print_epoch(epoch: Epoch) -> None:
+def print_epoch(number: int, loss: float) -> None:
     """Prints a line of the training log."""
-    rmse, mae = epoch.validation
-    losses = f"train loss {epoch.train_loss:.4f}, validation RMSE {rmse:.4f}, MAE {mae:.4f} stars"
-    print(f"epoch {epoch.number}: {losses}", flush=True)
-
-
-def print_chosen_epoch(result: TrainResult, config: TrainConfig) -> None:
-    """Prints which epoch's weights are the model, and why training stopped."""
-    stopped = len(result.epochs) < config.epochs
-    reason = f"stopped early, {config.patience} epochs without improvement" if stopped else "all epochs were trained"
-    chosen = f"epoch {result.chosen.number} of {len(result.epochs)}"
-    print(f"model: {chosen}, validation RMSE {result.chosen.validation.rmse:.4f} ({reason})")
+    print(f"epoch {number}: mean squared error {loss:.4f}", flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:
@@ -227,9 +221,7 @@ def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[
         print(f"{name:<46}" + "".join(f"{value:>10.4f}" for value in values))
 
 
-def to_metadata(
-    result: TrainResult, ratings: Mapping[str, RatingMetrics], rankings: Mapping[str, RankingMetrics]
-) -> dict[str, Any]:
+def to_metadata(ratings: Mapping[str, RatingMetrics], rankings: Mapping[str, RankingMetrics]) -> dict[str, Any]:
     """Returns the metrics for the manifest."""
     return {
         "test_rmse": ratings["this model"].rmse,
@@ -237,9 +229,6 @@ def to_metadata(
         "test_baselines": {name: metrics._asdict() for name, metrics in ratings.items()},
         "test_ndcg": {name: metrics.ndcg for name, metrics in rankings.items()},
         "test_recall": {name: metrics.recall for name, metrics in rankings.items()},
-        "epoch": result.chosen.number,
-        "validation_rmse": result.chosen.validation.rmse,
-        "validation_mae": result.chosen.validation.mae,
     }
 
 
