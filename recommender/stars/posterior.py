@@ -55,18 +55,22 @@ class PosteriorConfig:
 
 
 class PosteriorMean(NamedTuple):
-    """The mean rating of every user for every movie, as the product of two matrices."""
+    """The mean rating of every user for every movie, as the product of two matrices, within the stars there are."""
 
     user_factors: np.ndarray
     """float32[users, rank]"""
     movie_factors: np.ndarray
     """float32[movies, rank]"""
+    lowest: float
+    highest: float
+    """Stars of the training data."""
     validation_rmse: list[float]
     """After each sweep, of the mean so far, in stars."""
 
     def predict(self, user_row: np.ndarray, movie_row: np.ndarray) -> np.ndarray:
-        """Returns float32[pairs], mean ratings in stars, not clipped."""
-        return np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
+        """Returns float32[pairs], mean ratings in stars."""
+        stars = np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
+        return stars.clip(self.lowest, self.highest)
 
 
 class Side:
@@ -232,7 +236,7 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
             if len(held_rating):
                 rmse.append(float(np.sqrt(np.mean((held_sum / sketch.count - held_rating) ** 2))))
                 progress.set_postfix_str(f"validation RMSE {rmse[-1]:.4f}", refresh=False)
-    return PosteriorMean(*sketch.factors(config.rank), rmse)
+    return PosteriorMean(*sketch.factors(config.rank), float(rating.min()), float(rating.max()), rmse)
 
 
 def rating_factors(users: np.ndarray, movies: np.ndarray, global_mean: np.float32) -> tuple[np.ndarray, np.ndarray]:
