@@ -55,18 +55,22 @@ class PosteriorConfig:
 
 
 class PosteriorMean(NamedTuple):
-    """The mean rating of every user for every movie, as the product of two matrices."""
+    """The mean rating of every user for every movie, as the product of two matrices, within the stars there are."""
 
     user_factors: np.ndarray
     """float32[users, rank]"""
     movie_factors: np.ndarray
     """float32[movies, rank]"""
+    lowest: float
+    highest: float
+    """Stars of the training data."""
     validation_rmse: list[float]
     """After each sweep, of the mean so far, in stars."""
 
     def predict(self, user_row: np.ndarray, movie_row: np.ndarray) -> np.ndarray:
-        """Returns float32[pairs], mean ratings in stars, not clipped."""
-        return np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
+        """Returns float32[pairs], mean ratings in stars."""
+        stars = np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
+        return stars.clip(self.lowest, self.highest)
 
 
 class Side:
@@ -81,8 +85,8 @@ class Side:
         self.features, self.ratings, self.ridge, self.random = features, ratings, config.ridge, random
         self.is_rated = csr_array((np.ones_like(ratings.data), ratings.indices, ratings.indptr), ratings.shape)
         self.size = config.num_factors + 1  # The last column is the bias.
-        self.latent = random.normal(0, 0.1, (len_of(features), self.size)).astype(np.float32)
-        self.latent[:, -1] = 0
+        self.latent = random.normal(0, 0.1, (features.shape[0], self.size)).astype(np.float32)
+        self.expected = self.latent
         self.precision = 10 * np.eye(self.size)
         self.has_few_columns = features.shape[1] < features.shape[0]
         gram = (features.T @ features if self.has_few_columns else features @ features.T).toarray()
@@ -122,26 +126,27 @@ class Side:
         squares = self.ratings.power(2).sum() - 2 * (self.ratings @ bias).sum() + (self.is_rated @ bias**2).sum()
         prior = self.precision.astype(np.float32)
         error = float(squares)
+        self.latent, self.expected = np.empty_like(self.latent), np.empty_like(self.latent)
         for start in range(0, len(moments), ROW_BLOCK):
             block = slice(start, start + ROW_BLOCK)
             sums = self.is_rated[block] @ products
             scatter = np.empty((len(sums), self.size, self.size), np.float32)  # Σ d dᵀ
             scatter[:, rows, columns] = scatter[:, columns, rows] = sums
             right = self.mean[block] @ prior + np.float32(noise_precision) * moments[block]
-            latent = sample_normal(prior + np.float32(noise_precision) * scatter, right, self.random)
-            error += np.einsum("ni,nij,nj->", latent, scatter, latent, dtype=np.float64)
+            precision = prior + np.float32(noise_precision) * scatter
+            self.expected[block], latent = sample_normal(precision, right, self.random)
             self.latent[block] = latent
+            error += np.einsum("ni,nij,nj->", latent, scatter, latent, dtype=np.float64)
         return error - 2 * float(np.einsum("ni,ni->", self.latent, moments, dtype=np.float64))
 
 
-def len_of(matrix: csr_array) -> int:
-    return int(matrix.shape[0])
+def sample_normal(
+    precision: np.ndarray, right: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the means precision⁻¹ right of normal distributions, and a draw from each, both float32[rows, size].
 
-
-def sample_normal(precision: np.ndarray, right: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draws from normal distributions with means precision⁻¹ right.
-
-    With precision = L Lᵀ a draw is L⁻ᵀ (L⁻¹ right + standard normal): two triangular systems, of all rows at once.
+    With precision = L Lᵀ the mean is L⁻ᵀ L⁻¹ right, and a draw is L⁻ᵀ (L⁻¹ right + standard normal): two triangular
+    systems, of all rows at once.
 
     Args:
         precision: float32[rows, size, size]
@@ -149,15 +154,14 @@ def sample_normal(precision: np.ndarray, right: np.ndarray, random: np.random.Ge
         random: The source of the noise.
     """
     lower = np.linalg.cholesky(precision)
-    draw = right.copy()
-    for i in range(draw.shape[1]):
-        draw[:, i] -= np.einsum("nj,nj->n", lower[:, i, :i], draw[:, :i])
-        draw[:, i] /= lower[:, i, i]
-    draw += random.standard_normal(draw.shape, np.float32)
-    for i in reversed(range(draw.shape[1])):
-        draw[:, i] -= np.einsum("nj,nj->n", lower[:, i + 1 :, i], draw[:, i + 1 :])
-        draw[:, i] /= lower[:, i, i]
-    return draw
+    both = np.stack([right, random.standard_normal(right.shape, np.float32)], axis=1)  # [rows, 2, size]
+    for i in range(right.shape[1]):
+        both[:, 0, i] -= np.einsum("nj,nj->n", lower[:, i, :i], both[:, 0, :i])
+        both[:, 0, i] /= lower[:, i, i]
+    for i in reversed(range(right.shape[1])):
+        both[:, :, i] -= np.einsum("nj,ncj->nc", lower[:, i + 1 :, i], both[:, :, i + 1 :])
+        both[:, :, i] /= lower[:, i, i, None]
+    return both[:, 0], both.sum(1)
 
 
 def sample_wishart(scale: np.ndarray, freedom: int, random: np.random.Generator) -> np.ndarray:
@@ -220,20 +224,26 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
     for sweep in progress:
         users.sample_prior()
         users.sample_latent(movies, noise_precision)
+        expected = [rating_factors(users.expected, movies.latent, global_mean)]
         movies.sample_prior()
         error = movies.sample_latent(users, noise_precision)
+        expected.append(rating_factors(users.latent, movies.expected, global_mean))
         noise_precision = random.gamma(1 + ratings.nnz / 2, 1 / (1 + error / 2))
         if sweep >= min(config.burn_in, config.num_sweeps - 1):
-            # [numbers, bias, 1] times [numbers, 1, global mean + bias] is the rating.
-            user_rows = np.column_stack([users.latent, np.ones_like(users.latent[:, -1])])
-            movie_biases = np.column_stack([np.ones_like(movies.latent[:, -1]), global_mean + movies.latent[:, -1]])
-            movie_rows = np.column_stack([movies.latent[:, :-1], movie_biases])
-            sketch.add(user_rows, movie_rows)
-            held_sum += np.einsum("nk,nk->n", user_rows[held_users], movie_rows[held_movies])
+            for user_rows, movie_rows in expected:
+                sketch.add(user_rows, movie_rows)
+                held_sum += np.einsum("nk,nk->n", user_rows[held_users], movie_rows[held_movies])
             if len(held_rating):
                 rmse.append(float(np.sqrt(np.mean((held_sum / sketch.count - held_rating) ** 2))))
                 progress.set_postfix_str(f"validation RMSE {rmse[-1]:.4f}", refresh=False)
-    return PosteriorMean(*sketch.factors(config.rank), rmse)
+    return PosteriorMean(*sketch.factors(config.rank), float(rating.min()), float(rating.max()), rmse)
+
+
+def rating_factors(users: np.ndarray, movies: np.ndarray, global_mean: np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Returns [numbers, bias, 1] of each user and [numbers, 1, mean + bias] of each movie; their product is a rating."""
+    user_one, movie_one = np.ones_like(users[:, :1]), np.ones_like(movies[:, :1])
+    movie_rows = np.concatenate([movies[:, :-1], movie_one, global_mean + movies[:, -1:]], axis=1)
+    return np.concatenate([users, user_one], axis=1), movie_rows
 
 
 def encode_features(dataset: Dataset, ratings: csr_array, max_features: int) -> tuple[csr_array, csr_array]:
@@ -263,9 +273,10 @@ def one_hot(indices: np.ndarray) -> csr_array:
 
 
 def most_frequent(matrix: csr_array, max_columns: int) -> csr_array:
-    """Returns the columns with the most entries."""
+    """Returns the columns with the most entries, and with two at least."""
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    return matrix[:, np.sort(np.argsort(-counts, kind="stable")[:max_columns])]
+    columns = np.argsort(-counts, kind="stable")[: min(max_columns, np.count_nonzero(counts > 1))]
+    return matrix[:, np.sort(columns)]
 
 
 def scale_rows(matrix: csr_array) -> csr_array:

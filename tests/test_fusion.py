@@ -1,11 +1,19 @@
-"""The towers, window by window in numpy, and the scaled cosine by both of its implementations."""
+"""The towers, window by window in numpy, and the predicted rating by both of its implementations."""
 
 import numpy as np
-import paddle
 import pytest
 
 from recommender.movielens.encoding import EMBEDDING_DIM, MovieFeatures, Vocabularies, Vocabulary
-from recommender.stars.fusion import FusionModel, normalize
+from recommender.stars.fusion import (
+    EMBED_BATCH,
+    FusionModel,
+    embed_movies,
+    embed_profiles,
+    load_tower,
+    normalize,
+    save_towers,
+)
+from recommender.stars.paddle_setup import paddle
 
 PROFILES = np.array([[2, 1, 1, 1], [3, 2, 7, 21], [1, 0, 0, 0]])
 MOVIES = MovieFeatures(
@@ -23,6 +31,8 @@ def model():
     paddle.seed(0)
     vocabularies = Vocabularies(words=Vocabulary("abcdefg"), genres=Vocabulary("wxyz"), movies=Vocabulary([1, 2, 3]))
     model = FusionModel(4, vocabularies)
+    model.user_tower.length.weight.set_value(0.3 * np.sin(np.arange(80, dtype=np.float32))[:, None])
+    model.user_tower.length.bias.set_value(np.array([0.2], np.float32))
     model.eval()
     return model
 
@@ -52,7 +62,9 @@ def test_user_tower_agrees_with_numpy(model):
     for profile, vector in zip(PROFILES, vectors, strict=True):
         parts = [branch_output(branch, index) for branch, index in zip(branches, profile, strict=True)]
         assert [len(part) for part in parts] == [32, 16, 16, 16]
-        np.testing.assert_allclose(vector, tower_output(parts, tower.output), atol=1e-6)
+        length = np.exp(linear(tower.length, np.concatenate(parts)))
+        assert np.linalg.norm(vector) == pytest.approx(length.item(), rel=1e-5)
+        np.testing.assert_allclose(vector, length * tower_output(parts, tower.output), atol=1e-6)
 
 
 def test_movie_tower_agrees_with_numpy(model):
@@ -83,19 +95,21 @@ def test_one_movie_is_embedded_as_among_many(model):
         np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
 
 
-def test_first_predictions_are_about_the_mean_rating(model):
+def test_first_predictions_are_about_the_mean_rating_of_users_of_length_1():
     """Equal id weights of both towers and a common output bias; a cosine of random vectors would be about 0."""
+    paddle.seed(0)
+    model = FusionModel(4, Vocabularies(Vocabulary("abcdefg"), Vocabulary("wxyz"), Vocabulary([1, 2, 3])))
     predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), *tensors((PROFILE_ROW, MOVIE_ROW))).numpy()
     assert (abs(predicted - 3.5) < 1.5).all()
     user_tower, movie_tower = model.user_tower, model.movie_tower
     assert (user_tower.id_branch.linear.weight == movie_tower.id_branch.linear.weight).all()
     assert (user_tower.output.weight[:32] == movie_tower.output.weight[:32]).all()
+    np.testing.assert_allclose(np.linalg.norm(embed_profiles(user_tower, PROFILES), axis=1), 1, atol=1e-6)
 
 
-def test_predicted_rating_is_five_times_the_cosine(model):
+def test_predicted_rating_is_five_times_the_inner_product(model):
     predicted = model(paddle.to_tensor(PROFILES), tensors(MOVIES), *tensors((PROFILE_ROW, MOVIE_ROW))).numpy()
     users, movies = model.user_tower(paddle.to_tensor(PROFILES)).numpy(), model.movie_tower(*tensors(MOVIES)).numpy()
-    np.testing.assert_allclose(np.linalg.norm(users, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(movies, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(predicted, 5 * (users[PROFILE_ROW] * movies[MOVIE_ROW]).sum(1), atol=1e-5)
 
@@ -122,3 +136,17 @@ def test_normalize():
     np.testing.assert_allclose(unit.numpy(), [[0.6, 0.8], [0, 0]], atol=1e-6)
     unit.sum().backward()
     assert np.isfinite(vectors.grad.numpy()).all(), "of zero vectors, too"
+
+
+def test_saved_towers_embed_as_the_model_does(model, tmp_path):
+    save_towers(tmp_path, model)
+    vectors = embed_profiles(load_tower(tmp_path / "user_tower"), PROFILES)
+    np.testing.assert_allclose(vectors, embed_profiles(model.user_tower, PROFILES), atol=1e-6)
+    vectors = embed_movies(load_tower(tmp_path / "movie_tower"), MOVIES)
+    np.testing.assert_allclose(vectors, embed_movies(model.movie_tower, MOVIES), atol=1e-6)
+
+
+def test_profiles_are_embedded_in_batches(model):
+    rows = np.arange(EMBED_BATCH + 2) % 3
+    vectors = embed_profiles(model.user_tower, PROFILES[rows])
+    np.testing.assert_allclose(vectors, embed_profiles(model.user_tower, PROFILES)[rows], atol=1e-6)
