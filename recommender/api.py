@@ -123,7 +123,7 @@ class Recommender:
 
     def close(self) -> None:
         """Closes the connection to Milvus."""
-        self.connection.client.close()
+        self.connection.close()
 
     def recommend(
         self,

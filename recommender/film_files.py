@@ -1,17 +1,20 @@
 """Files of films that visitors bring: read, matched with the catalogue, and reported."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from recommender.errors import RecommenderError, pluralize
-from recommender.films.exports import FilmHistory, histories, parse_user_ids, read_films
-from recommender.films.matching import LoadTitles, RowMatch, match_rows, match_table
+from recommender.files import STANDARD_STREAM, read_bytes
+from recommender.films.exports import parse_user_ids, read_films
+from recommender.films.matching import FilmHistory, LoadTitles, RowMatch, histories, match_rows, match_table
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
 MAX_NAMED = 5
+USERS_EXPECTED = "give user ids, one per line, or a table of ratings with a column user"
 
 log = logging.getLogger("recommender")
 
@@ -65,12 +68,11 @@ class FilmFiles:
         Raises:
             DataError: The file cannot be read.
         """
-        user_ids = parse_user_ids(path)
-        if user_ids:
-            return user_ids
+        first_line = b"," if path == STANDARD_STREAM else read_bytes(path, USERS_EXPECTED).lstrip().partition(b"\n")[0]
+        if not re.search(rb"[,;\t]", first_line):
+            return parse_user_ids(path)
         matches = self._match([path], many_users=True)
-        found = histories(matches)
-        users = {match.row.user: found.get(match.row.user, FilmHistory()) for match in matches}
+        users = histories(matches)
         sizes = {user: len(films.rated.keys() | films.liked | films.seen) for user, films in users.items()}
         for least, most, problem in (
             (0, 0, "no film matched, so lists are for anyone"),
@@ -90,7 +92,7 @@ class FilmFiles:
             self.matches += match_table(matches, films.skipped)
             found = [match for match in matches if match.title]
             log.warning("%s: %s of %s matched", path, f"{len(found):,}", pluralize(len(matches), "film"))
-            missing = [str(match.row) for match in matches if not match.title]
+            missing = [match.row.film for match in matches if not match.title]
             if missing:
                 log.warning("  not in the catalogue: %s", shorten(missing))
             for note in [*films.notes, *dict.fromkeys(match.note for match in found if match.note)][:MAX_NAMED]:

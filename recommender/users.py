@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recommender.errors import UsageError
-from recommender.films.exports import FilmHistory
+from recommender.films.matching import FilmHistory
 from recommender.movielens.catalogue import Movie
 from recommender.movielens.encoding import (
     AGE_LABELS,
