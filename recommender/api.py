@@ -232,6 +232,7 @@ class Recommender:
         Args:
             movie: A title, a part of one, or an id.
             check: Whether to compute the score by Paddle's towers too.
+            **person: Who asks.
         """
         text = str(movie)
         movie_id = find_title(f"id:{text}" if text.isdecimal() else text, self.collection.titles).movie_id

@@ -157,7 +157,8 @@ class SavedModel:
         ratings = self.histories.ratings
         counts = np.zeros(NUM_RESERVED + len(self.movie_ids), np.int64)
         np.add.at(counts, self.movie_idx(ratings["movie_id"][~ratings["held_out"]]), 1)
-        return counts[self.movie_idx(movie_ids)]
+        num_ratings: np.ndarray = counts[self.movie_idx(movie_ids)]
+        return num_ratings
 
     def movie_idx(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the movie indices of some ids, `UNKNOWN` for movies without training ratings."""

@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(__doc__, EXAMPLES)
     catalogue = "catalogue, lines MovieID::Title::Genres (default: movies_origin.txt in the working folder)"
     parser.add_argument("-f", "--file", type=path_arg, metavar="FILE", help=catalogue)
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     options.file = options.file or options.workdir.movies_origin
     refuse_overwriting(parser, "-f", options.workdir.movies_data, [options.file])
     return options

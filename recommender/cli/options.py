@@ -48,9 +48,9 @@ class Parser(argparse.ArgumentParser):
         """Splits a line of an `@FILE` as a shell does; `#` begins a comment."""
         return shlex.split(arg_line, comments=True)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Returns the options; exits with 2 where they are wrong."""
-        options, unknown = self.parse_known_args(args, namespace)
+        options, unknown = self.parse_known_args(argv)
         if unknown:
             name = unknown[0].partition("=")[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]

@@ -82,7 +82,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_person_options(parser)
     _add_list_options(parser)
     _add_storage_options(parser)
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     options.uri = options.uri or os.environ.get("RECOMMENDER_MILVUS_URI")
     options.token = options.token or os.environ.get("RECOMMENDER_MILVUS_TOKEN", "")
     authority = os.environ.get("RECOMMENDER_MILVUS_TLS_CA")

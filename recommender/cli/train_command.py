@@ -72,7 +72,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     if options.seed < 0:
         parser.error("--seed: it must be 0 or more")
     if options.learning_rate is not None and not 0 < options.learning_rate <= 10:

@@ -114,7 +114,7 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
     name = data_dir.name
     if name not in RELEASES or data_dir.is_file() or (data_dir.is_dir() and any(data_dir.iterdir())):
         return
-    import pooch  # type: ignore[import-untyped]  # Only here: queries do without it.
+    import pooch  # Only here: queries do without it.
 
     release, archive = RELEASES[name], data_dir / f"{name}.zip"
     print(f"Downloading {name}, {release.megabytes} MB. {LICENCE}.", file=sys.stderr)

@@ -4,7 +4,7 @@ A user's taste vector is the sum of the input embeddings of the movies in their 
 inner product with a movie's taste vector is the movie's Pick.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def history_weights(ratings: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(ratings), np.float32(SEEN_WEIGHT), weights)
 
 
-def history_scale(squared_norm: np.ndarray | np.float32) -> np.ndarray:
+def history_scale(squared_norm: Any) -> np.ndarray:
     """Returns float32[...], the factor that scales a history and its demographics.
 
     It is one over the length that the history would have with one more movie of weight 1.
@@ -102,7 +102,7 @@ def history_scale(squared_norm: np.ndarray | np.float32) -> np.ndarray:
     return scale
 
 
-def shrinkage(variances: np.ndarray, squared_norm: np.ndarray | np.float32) -> np.ndarray:
+def shrinkage(variances: np.ndarray, squared_norm: Any) -> np.ndarray:
     """Returns float32[..., 200], 0 to 1: how far each number of a taste vector can be trusted.
 
     It is the Wiener filter v / (v + noise), whose noise falls with the length of the history. So a short history counts

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
 from recommender.movielens.split import Dataset
-from recommender.stars.paddle_setup import nn, paddle
 from recommender.picks.closed_form import Dropout, low_rank_autoencoder, scale_features, squared_norms
 from recommender.picks.taste import (
     DEMOGRAPHIC_OFFSETS,
@@ -21,6 +20,7 @@ from recommender.picks.taste import (
     history_weights,
     shrinkage,
 )
+from recommender.stars.paddle_setup import nn, paddle
 
 MIN_VARIANCE = 1e-7
 """Variance of a principal axis, relative to the largest, below which it is rounding."""
