@@ -45,7 +45,7 @@ def build_collection(
     connection: MilvusConnection,
     movies: Sequence[Movie],
     vectors: np.ndarray,
-    num_ratings: Sequence[int],
+    num_ratings: np.ndarray,
     fingerprint: str,
     index_type: str | None = None,
 ) -> None:
@@ -120,7 +120,7 @@ def _create_collection(client: MilvusClient, name: str, metadata: CollectionMeta
     client.create_index(name, index, sync=False)  # Otherwise pymilvus 3.0 sleeps, though the collection is empty.
 
 
-def _rows(movies: Sequence[Movie], vectors: np.ndarray, num_ratings: Sequence[int]) -> list[dict[str, Any]]:
+def _rows(movies: Sequence[Movie], vectors: np.ndarray, num_ratings: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "id": movie.movie_id,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from recommender.errors import RecommenderError, Step
-from recommender.films.matching import Title
+from recommender.films.title_index import Title
 from recommender.milvus.connection import MILVUS_FAILURES, MilvusConnection, MilvusError
 from recommender.milvus.filters import MovieFilter, all_of, in_range, in_years, is_in, is_not_in
 from recommender.movielens.catalogue import Movie
