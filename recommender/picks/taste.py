@@ -18,7 +18,7 @@ PRIOR_WEIGHT = 1.0
 """Weight of demographics beside a history: that of one movie with 4 stars."""
 TASTE_NOISE = 0.3
 """Noise variance of the taste vector of a user without history, see `shrinkage`."""
-MAX_ANYONE_SHARE, HALF_ANYONE_LENGTH = 0.3, 40.0
+MAX_ANYONE_SHARE, HALF_ANYONE_LENGTH = 0.4, 30.0
 """Largest share of anyone's taste that is taken from a user's, and the length of a history that has half of it."""
 DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
 """First rows of gender, age and occupation in a table of demographic embeddings."""
