@@ -170,7 +170,7 @@ class Recommender:
         return self.recommend(like=titles, **{"by": "similar", "k": 10, **order})
 
     def together(self, people: Sequence[Mapping[str, Any]], names: Sequence[str] = (), **order: Any) -> pd.DataFrame:
-        """Returns movies for several users together, with the Score and the Pick of each.
+        """Returns movies for several users together, by Pick where films are known, with the Score and Pick of each.
 
         Args:
             people: The users, each as the arguments of `recommend` that say who it is, such as `{"user": 42}`.
@@ -182,7 +182,8 @@ class Recommender:
         numbered = enumerate(people, 1)
         names = names or [f"user {person['user']}" if "user" in person else str(number) for number, person in numbered]
         profiles = [self._questions.profile(**person) for person in people]
-        query, movie_filter = self._questions.query(profiles, **order)
+        by = "picks" if any(profile.history for profile in profiles) else "stars"
+        query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
