@@ -128,9 +128,8 @@ def anyone_share(squared_norm: Any, novelty: float = 0) -> Any:
         squared_norm: float32[...] as of `history_scale`, roughly the number of liked movies
         novelty: 0 to 1, which the user adds
     """
-    return np.float32(MAX_ANYONE_SHARE) * squared_norm / (squared_norm + np.float32(HALF_ANYONE_LENGTH)) + np.float32(
-        novelty
-    )
+    grown = squared_norm / (squared_norm + np.float32(HALF_ANYONE_LENGTH))
+    return np.float32(MAX_ANYONE_SHARE) * grown + np.float32(novelty)
 
 
 def known_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.ndarray:
