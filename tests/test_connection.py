@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from recommender.errors import Step
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MovieCollection
-from recommender.milvus.connection import MilvusConnection, MilvusError, MilvusUnavailable, without_password
+from recommender.milvus.connection import MilvusConnection, MilvusError, without_password
 from recommender.movielens.catalogue import Movie
 
 MOVIES = [Movie(row, f"Film {row} (1990)", ("Drama",)) for row in range(1, 31)]
@@ -53,9 +54,12 @@ def test_paths(tmp_path):
 
 
 def test_no_server():
-    nothing = "http://127.0.0.1:1: cannot connect: no server answers there; start it: docker compose up -d, or wait"
-    assert connection_error("http://127.0.0.1:1") == f"{nothing} for it: --wait SECONDS"
-    assert connection_error("http://127.0.0.1:1", wait=0.1) == f"{nothing} longer for it: --wait SECONDS"
+    """It fails at once, unless it is to wait."""
+    nothing = "http://127.0.0.1:1: cannot connect: no server answers there; start it: docker compose up -d"
+    for options, seconds in (({}, 0), ({"wait": 0.3}, 0.3)):
+        started = time.monotonic()
+        assert connection_error("http://127.0.0.1:1", **options) == f"{nothing}, or wait longer: --wait SECONDS"
+        assert seconds <= time.monotonic() - started < seconds + 3
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("pattern", "change"), DAMAGE.values(), ids=DAMAGE)
 def test_damaged_folder_is_noticed_and_can_be_built_again(lite_folder, tmp_path, pattern, change):
-    """The error names a remedy, which works, after the folder has been deleted at the latest."""
+    """The error names a remedy, which works."""
     uri = shutil.copytree(lite_folder, tmp_path / "movies.db")
     for file in [path for path in uri.rglob(pattern) if path.is_file() and path.name != "LOCK"]:
         change(file)
@@ -165,9 +169,6 @@ def test_damaged_folder_is_noticed_and_can_be_built_again(lite_folder, tmp_path,
         MovieCollection(connection, "f1")
     assert caught.value.fix_step is Step.INDEX
     assert "docker" not in str(caught.value)
-    try:
-        build(uri)
-    except MilvusError as error:
-        assert "delete that folder" in str(error)
+    if "delete that folder" in str(caught.value):
         shutil.rmtree(uri)
     assert build(uri) == 30
