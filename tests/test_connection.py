@@ -121,18 +121,19 @@ sys.stdin.read()
 """
 
 
+def hold(folder):
+    """Starts another process that opens a Lite folder, and closes it when its standard input ends."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", HOLD, folder], env=environment, **pipes)
+
+
 def test_two_processes_on_lite(lite_folder):
     """The second one waits for the first; if it may not, its error says who has the folder open."""
-    command = [sys.executable, "-c", HOLD, lite_folder]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with hold(lite_folder) as holder:
         assert holder.stdout.readline() == "open\n"
-        expected = (
-            f"{lite_folder}: cannot connect: process {holder.pid} has it open; close that program, or wait for it"
-        )
-        with pytest.raises(MilvusUnavailable) as caught:
-            MilvusConnection(str(lite_folder), wait=0)
-        assert str(caught.value) == f"{expected}: --wait SECONDS"
+        who = f"process {holder.pid} has it open; close that program, or wait longer: --wait SECONDS"
+        assert connection_error(lite_folder, wait=0) == f"{lite_folder}: cannot connect: {who}"
         threading.Timer(0.5, holder.stdin.close).start()
         with MilvusConnection(str(lite_folder)) as connection:
             assert MovieCollection(connection, "f1").num_movies == 30
@@ -140,13 +141,11 @@ def test_two_processes_on_lite(lite_folder):
 
 def test_closing_lets_other_processes_open_the_folder(lite_folder):
     """Once the last of several connections is closed."""
-    command = [sys.executable, "-c", HOLD, lite_folder]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with MilvusConnection(str(lite_folder)) as connection:
         MilvusConnection(str(lite_folder)).close()
         assert MovieCollection(connection, "f1").num_movies == 30
-    done = subprocess.run(command, env=environment, input="", capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("open\n", 0), done.stderr
+    with hold(lite_folder) as holder:
+        assert holder.communicate("")[0] == "open\n"
 
 
 DAMAGE = {

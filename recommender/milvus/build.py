@@ -69,14 +69,14 @@ def build_collection(
     if not np.isfinite(vectors).all():
         raise MilvusError("the model's vectors are not finite", Step.TRAIN)
     name = f"{ALIAS}_{uuid.uuid4().hex[:12]}"
-    years = sorted(movie.year for movie in movies if movie.year) or [None]
+    years = sorted(movie.year for movie in movies if movie.year)
     metadata = CollectionMetadata(
         fingerprint=fingerprint,
         num_movies=len(movies),
         dim=vectors.shape[1],
         genres=sorted({"|".join(movie.genres) for movie in movies}),
-        first_year=years[0],
-        last_year=years[-1],
+        first_year=years[0] if years else None,
+        last_year=years[-1] if years else None,
         rating_percentiles=np.percentile(num_ratings, range(101)).astype(int).tolist(),
         created=time.time(),
     )

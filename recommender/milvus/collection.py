@@ -165,7 +165,7 @@ class MovieCollection:
         wanted = set(movie_ids)
         if wanted - self._fetched.keys():  # Of a successor, which `_read` may open, nothing has been fetched.
             fields = (*TITLE_FIELDS, "genres", "vector")
-            rows = self._read(lambda: self._query(fields, "id", wanted - self._fetched.keys()))
+            rows = self._read(lambda: self._query(fields, "id", sorted(wanted - self._fetched.keys())))
             for movie_id, title, num_ratings, imdb_id, tmdb_id, genres, vector in rows:
                 movie = Movie(movie_id, title, tuple(genres.split("|")), imdb_id, tmdb_id)
                 self._fetched[movie_id] = StoredMovie(movie, num_ratings, np.array(vector, np.float32))
@@ -175,16 +175,16 @@ class MovieCollection:
         """Returns the titles of the movies whose field has one of the values.
 
         Args:
-            field: `id`, `title_key`, `year`, `imdb_id` or `tmdb_id`; "" for all movies, of which Lite reads 30,000 a
+            field: `id`, `title_key`, `year`, `imdb_id` or `tmdb_id`; "" for all movies, of which Lite reads 25,000 a
                 second.
             values: What the field may be.
         """
-        unique = set(values)
+        unique = list(dict.fromkeys(values))
         return [Title(*row) for row in self._read(lambda: self._query(TITLE_FIELDS, field, unique))]
 
-    def _query(self, fields: Sequence[str], field: str, values: Collection[str | int]) -> list[list[Any]]:
+    def _query(self, fields: Sequence[str], field: str, values: Sequence[str | int]) -> list[list[Any]]:
         """Returns the fields of the movies whose `field` has one of the values; of all movies if it is ""."""
-        filters = [is_in(field, batch) for batch in _batches(list(values), READ_BATCH)] if field else ["id >= 0"]
+        filters = [is_in(field, batch) for batch in _batches(values, READ_BATCH)] if field else ["id >= 0"]
         return [  # Not with pymilvus' query_iterator, which takes 0.06 s longer.
             [row[name] for name in fields]
             for filter in filters

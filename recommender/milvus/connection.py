@@ -43,7 +43,7 @@ _SERVER_HINTS = {
     "UNAUTHENTICATED": "wrong user or password; give --token user:password",
     "database not found": "the server has no database of that name; correct the end of the address or leave it out",
     "resolving": "there is no host of that name; correct the address",
-    "SSL|handshake|Socket closed": "TLS failed; http:// is without TLS, https:// with TLS, --tls-ca names your own authority",
+    "SSL|handshake|Socket closed": "TLS failed; choose http:// or https://, and --tls-ca FILE for your own authority",
     "UNIMPLEMENTED|HTTP": "that port is not Milvus'; Milvus listens on 19530 by default",
     _UNAVAILABLE: "no server answers there; start it: docker compose up -d",
 }
