@@ -7,8 +7,11 @@ from recommender.movielens.encoding import UNKNOWN, MovieFeatures
 from recommender.picks.taste import (
     DEMOGRAPHIC_OFFSETS,
     EVERYONE,
+    HALF_ANYONE_LENGTH,
+    MAX_ANYONE_SHARE,
     History,
     MovieEmbeddings,
+    anyone_share,
     history_weights,
     known_demographics,
     shrinkage,
@@ -67,6 +70,14 @@ def test_shrinkage_trusts_long_histories_and_large_variances_more():
     assert (np.diff(factors, axis=1) > 0).all()
     assert (np.diff(factors[:, 1:], axis=0) > 0).all()
     assert factors[2, 2] == pytest.approx(1, abs=1e-5)
+
+
+def test_share_of_anyones_taste_grows_with_the_history():
+    lengths = np.array([0, HALF_ANYONE_LENGTH, 1e6], np.float32)
+    expected = MAX_ANYONE_SHARE * np.array([0, 0.5, 1])
+    np.testing.assert_allclose(anyone_share(lengths), expected, atol=1e-4)
+    np.testing.assert_allclose(anyone_share(lengths, 0.5), expected + 0.5, atol=1e-4)
+    assert (np.diff(anyone_share(np.arange(100, dtype=np.float32))) > 0).all()
 
 
 def test_demographic_embeddings_do_not_overlap():

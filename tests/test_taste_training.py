@@ -20,6 +20,7 @@ from recommender.movielens.encoding import (
 )
 from recommender.movielens.split import Dataset, Ratings
 from recommender.picks.closed_form import Dropout, scale_features
+from recommender.picks.taste import anyone_share
 from recommender.picks.taste_training import (
     SparseMatmul,
     TasteConfig,
@@ -212,6 +213,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     taste = train_taste(dataset, vocabularies, CONFIG)
     vectors = taste_vectors(dataset, vocabularies, taste)
     assert vectors.shape == (NUM_DEMOGRAPHIC_PROFILES + 2, 200)
+    anyone = taste.demographics[33] * taste.variances / (taste.variances + 0.3)
     woman = taste.demographics[[2, 3 + 3, 11 + 1, 33]].sum(0)
     alone = woman * taste.variances / (taste.variances + 0.3)
     np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], alone, atol=1e-6)
@@ -219,6 +221,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     squared_length = 1.4**2 + 0.3**2 + 1
     expected = (woman + 1.4 * liked + 0.3 * disliked) / np.sqrt(squared_length)
     expected *= taste.variances / (taste.variances + 0.3 / squared_length)
+    expected -= anyone_share(squared_length - 1) * anyone
     np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], expected, atol=1e-6)
 
 
