@@ -166,7 +166,7 @@ def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
     suitable = {profile.default_ranking for profile in profiles}
     if len(suitable) > 1 and "similar" in suitable:
         suitable = suitable - {"similar"} | {"picks"}
-    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable)
+    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable | {"stars"})
 
 
 def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, whole: bool = True) -> Any:
