@@ -5,6 +5,7 @@ import re
 from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +177,16 @@ def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 -
         UsageError: The value is something else.
     """
     kind = int if whole else float
+    family: Any = Integral if whole else Real
     try:
         number = kind(value) if isinstance(value, str) else value
-        is_number = isinstance(number, int | kind) and not isinstance(number, bool) and minimum <= number <= maximum
+        is_number = isinstance(number, family) and not isinstance(number, bool) and minimum <= number <= maximum
     except ValueError:
         is_number = False
     if not is_number:
         what = "a whole number" if whole else "a number"
         raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
-    return number
+    return kind(number)
 
 
 def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:
