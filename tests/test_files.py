@@ -36,9 +36,14 @@ def test_file_appears_when_it_is_complete(tmp_path):
 def test_failure_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises((ZeroDivisionError, KeyboardInterrupt, FileError)) as caught, atomic_write(path) as file:
-        file.write("new")
-        raise error
+
+    def fail():
+        with atomic_write(path) as file:
+            file.write("new")
+            raise error
+
+    with pytest.raises((ZeroDivisionError, KeyboardInterrupt, FileError)) as caught:
+        fail()
     if isinstance(error, OSError):
         assert str(caught.value) == f"{path}: cannot write it: No space left"
     assert path.read_text() == "old"
@@ -135,6 +140,6 @@ def test_errors_are_one_line_with_a_remedy():
     error = RecommenderError("no model here", Step.TRAIN)
     assert str(error) == "no model here; run: python train.py"
     assert error.format_message(Workdir(Path("a")).command) == "no model here; run: python train.py --workdir a"
-    assert issubclass(UsageError, RecommenderError) and issubclass(UsageError, ValueError)
+    assert {RecommenderError, ValueError} <= set(UsageError.__mro__)
     counts = [pluralize(count, "movie") for count in (0, 1, 2, 2345)]
     assert counts == ["0 movies", "1 movie", "2 movies", "2,345 movies"]

@@ -145,9 +145,8 @@ def naive_taste(model, profile, novelty=0.0):
         return total / np.sqrt(squared_length) * variances / (variances + 0.3 / squared_length)
 
     table = model.taste.demographics.astype(float)
-    total = table[33] + sum(
-        table[offset + index] for offset, index in zip((0, 3, 11), model.profiles[profile.row, 1:]) if index
-    )
+    indices = zip((0, 3, 11), model.profiles[profile.row, 1:], strict=True)
+    total = table[33] + sum(table[offset + index] for offset, index in indices if index)
     for movie_id, weight in profile.history.items():
         total += weight * model.taste.inputs.by_id[model.movie_idx(np.array([movie_id]))[0]]
     length = sum(weight**2 for weight in profile.history.values())
