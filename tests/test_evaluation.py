@@ -10,11 +10,9 @@ from recommender import evaluation
 from recommender.evaluation import (
     RankingMetrics,
     baseline_predictions,
-    damped_mean,
     evaluate_model_rankings,
     evaluate_rankings,
     evaluate_ratings,
-    interaction_mask,
     ndcg,
     ranking_metrics,
     rating_metrics,
@@ -26,28 +24,19 @@ from recommender.movielens.split import Dataset, Ratings, Split
 NO_RATINGS = Ratings(*np.zeros((3, 0), int))
 
 
-@given(arrays(np.float32, (3, 6), elements=st.integers(-3, 3)), st.integers(1, 6))
+@given(arrays(np.float32, (3, 6), elements=st.integers(-3, 3) | st.just(-np.inf)), st.integers(1, 6))
 def test_top_k_agrees_with_sorting(scores, k):
     expected = [sorted(range(6), key=lambda column: (-user[column], column))[:k] for user in scores]
     assert top_k_indices(scores, k).tolist() == expected
-
-
-def test_top_k_of_equal_scores_are_the_first_columns():
-    scores = np.array([[1.0, 3, 3, 3, 2], [-np.inf, -np.inf, 0, -np.inf, -np.inf]])
-    assert top_k_indices(scores, 2).tolist() == [[1, 2], [2, 0]]
-    assert top_k_indices(scores, 5).tolist() == [[1, 2, 3, 4, 0], [2, 0, 1, 3, 4]]
 
 
 def test_rating_metrics_by_hand():
     rmse, mae = rating_metrics(np.array([3.0, 5.0, 1.0]), np.array([4, 5, 3]))
     assert rmse == pytest.approx((5 / 3) ** 0.5)
     assert mae == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(("predicted", "rating"), [([], []), ([1.0], [1, 2])])
-def test_rating_metrics_refuse_unequal_or_empty(predicted, rating):
-    with pytest.raises(ValueError, match="predictions for"):
-        rating_metrics(np.array(predicted), np.array(rating))
+    for predicted, rating in (([], []), ([1.0], [1, 2])):
+        with pytest.raises(ValueError, match="predictions for"):
+            rating_metrics(np.array(predicted), np.array(rating))
 
 
 def test_ranking_metrics_by_hand():
@@ -59,12 +48,6 @@ def test_ranking_metrics_by_hand():
     first, second = ranking_metrics(scores, relevant, exclude, k=3)
     assert RankingMetrics(*first) == pytest.approx((1 / 3, 1 / 2, (1 / np.log2(3)) / (1 + 1 / np.log2(3)), 1 / 2))
     assert RankingMetrics(*second) == (0, 0, 0, 0)
-
-
-def test_a_perfect_list_has_an_ndcg_of_one():
-    hits = np.array([[True, True, False], [True, True, True], [False, False, True]])
-    gains = ndcg(hits, np.array([2, 9, 1]), k=3)
-    assert gains.tolist() == pytest.approx([1, 1, 1 / np.log2(4)])
 
 
 def test_lists_shorter_than_k_miss_what_is_not_in_them():
@@ -91,7 +74,7 @@ def naive_ranking_metrics(scores, relevant, exclude, k):
     return rows
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_ranking_metrics_agree_with_a_naive_loop(seed):
     random = np.random.default_rng(seed)
     scores = random.integers(0, 6, (7, 15)).astype(float)
@@ -106,17 +89,6 @@ def test_ranking_metrics_refuse_overlap():
     mask = np.ones((1, 2), bool)
     with pytest.raises(ValueError, match="training and test overlap"):
         ranking_metrics(np.zeros((1, 2)), mask, mask)
-
-
-def test_ranking_metrics_of_users_without_relevant_movies_are_empty():
-    nothing = np.zeros((3, 12), bool)
-    assert ranking_metrics(np.zeros((3, 12)), nothing, nothing).shape == (0, 4)
-
-
-def test_interaction_mask_marks_the_movies_of_some_profiles():
-    ratings = Ratings(np.array([7, 3, 5, 7, 9]), np.array([0, 2, 1, 2, 0]), np.full(5, 3))
-    mask = interaction_mask(ratings, np.array([3, 4, 7]), 3)
-    assert mask.tolist() == [[False, False, True], [False] * 3, [True, False, True]]
 
 
 def random_ratings(random, num_users, num_movies):
@@ -198,12 +170,6 @@ def test_rankings_are_those_of_the_searches(split):
         naive = evaluate_rankings({name: lambda rows, expected=expected: expected[rows]}, train, split.test, NUM_MOVIES)
         assert table[name] == pytest.approx(naive[name]), name
     assert len({metrics.ndcg for metrics in table.values()}) == 4
-
-
-def test_damped_mean_by_hand():
-    means = damped_mean(np.array([4.0, 2.0, 3.0]), np.array([0, 0, 2]), 4, damping=2)
-    assert means.tolist() == [6 / 4, 0, 3 / 3, 0]
-    assert damped_mean(np.array([4.0, 2.0]), np.array([0, 0]), 2, damping=0).tolist() == [3, 0]
 
 
 def test_baselines_by_hand():

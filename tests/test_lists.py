@@ -73,16 +73,6 @@ def test_recommendations_are_those_of_exact_search(saved_model, collection, cata
     assert all(movie.reasons == [] for movie in found)
 
 
-@pytest.mark.parametrize("ranking", ["stars", "both"])
-def test_whole_list_has_every_movie_but_those_excluded(saved_model, collection, catalogue, profile, ranking):
-    [found] = recommend(saved_model, collection, [profile], Query(ranking, 500))
-    everything = {movie.movie_id for movie in catalogue.movies}
-    assert set(ids(found)) == everything - profile.exclude_ids
-    assert len(found) == len(set(ids(found)))
-    if ranking == "stars":
-        assert (np.diff([movie.score for movie in found]) <= 1e-5).all()
-
-
 def test_scores_lie_between_the_lowest_and_the_highest_rating(saved_model, collection, catalogue):
     profiles = [UserProfile.from_user(saved_model, user_id, include_seen=True) for user_id in range(1, 100, 2)]
     found = [movie for own in recommend(saved_model, collection, profiles, Query("stars", 100)) for movie in own]
@@ -263,7 +253,11 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
     query = Query("both", 8, movie_filter, explain=True)
     whole = recommend_together(saved_model, collection, group, query._replace(k=100))
     assert all(views[0].num_ratings <= 60 for views in whole)
-    assert recommend_together(saved_model, collection, group, query._replace(skip=3)) == whole[3:11]
+    for variety in (0, 0.5):
+        first = recommend_together(saved_model, collection, group, query._replace(k=10, variety=variety))
+        assert len(first) == 10
+        rest = recommend_together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
+        assert rest == first[6:]
     for place, profile in enumerate(group):
         [own] = recommend(saved_model, collection, [profile], query._replace(k=100))
         reasons = {movie.movie.movie_id: movie.reasons for movie in own}
@@ -272,47 +266,35 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
             assert [reason.label for reason in views[place].reasons] == [reason.label for reason in expected] != []
 
 
+def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection, monkeypatch):
+    """Twenty places of each list, or ten times what is asked for."""
+    monkeypatch.setattr(lists, "GROUP_DEPTH", 20)
+    group = [PROFILES[name](saved_model) for name in ("user", "films")]
+    seen_by_any = group[0].exclude_ids | group[1].exclude_ids
+    for k, depth in ((1, 20), (3, 30)):
+        found = recommend_together(saved_model, collection, group, Query("picks", k))
+        users = encode_users(saved_model, collection, group, Query("picks", k))
+        questions = np.array([user.query("picks") for user in users])
+        hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
+        common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
+        values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))
+        expected = [common[position] for position in np.argsort(-values)[:k]]
+        assert [views[0].movie.movie_id for views in found] == expected
+    nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
+    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
+
+
 def test_variety_for_several_users(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    whole = [
-        views[0].movie.movie_id for views in recommend_together(saved_model, collection, group, Query("picks", 100))
-    ]
+    everything = recommend_together(saved_model, collection, group, Query("picks", 100))
+    whole = [views[0].movie.movie_id for views in everything]
     users = encode_users(saved_model, collection, group, Query("picks", 1))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))
     expected = naive_diversify(totals[:20], catalogue.vectors[rows[:20]], 0.9, 7)
     found = recommend_together(saved_model, collection, group, Query("picks", 7, variety=0.9))
     assert [views[0].movie.movie_id for views in found] == [whole[position] for position in expected]
-
-
-def test_movie_for_several_users_is_on_the_list_of_each(saved_model, collection, monkeypatch):
-    monkeypatch.setattr(lists, "GROUP_DEPTH", 20)
-    group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    found = recommend_together(saved_model, collection, group, Query("picks", 2))
-    seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    on_both = set.intersection(
-        *(
-            {hit.movie_id for hit in collection.search(user.query("picks")[None], 20, "", [seen_by_any])[0]}
-            for user in encode_users(saved_model, collection, group, Query("picks", 2))
-        )
-    )
-    assert {views[0].movie.movie_id for views in found} <= on_both
-    assert len(found) == 2
-    nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
-    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
-
-
-def test_liked_movies_change_picks_and_not_scores(saved_model, collection):
-    views = []
-    for liked in ([], [13]):
-        profile = UserProfile.from_demographics(saved_model, 1, 0, 10).with_movies(liked, [])
-        [found] = recommend(saved_model, collection, [profile], Query("stars", 300))
-        views.append({movie.movie.movie_id: movie for movie in found})
-    before, after = views
-    assert before.keys() - after.keys() == {13}
-    assert all(movie.score == pytest.approx(before[key].score, abs=1e-6) for key, movie in after.items())
-    assert any(abs(movie.pick - before[key].pick) > 0.02 for key, movie in after.items())
 
 
 def test_movies_that_left_the_catalogue_count_as_long_as_training_knows_them(saved_model, collection, catalogue):

@@ -89,7 +89,16 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "output",
-    ["in.csv", "model/../in.csv", "link.csv", "model", "model/manifest.json", "model/new.csv", "model link/new.csv"],
+    [
+        "in.csv",
+        "model/../in.csv",
+        "link.csv",
+        "model",
+        "model/manifest.json",
+        "model/new.csv",
+        "model link/new.csv",
+        "missing.db/x.csv",
+    ],
 )
 def test_inputs_are_not_overwritten(parser, folder, capsys, output):
     """Under whatever name, nor anything written into a folder that is read."""
@@ -101,9 +110,3 @@ def test_inputs_are_not_overwritten(parser, folder, capsys, output):
 @pytest.mark.parametrize("output", [None, "-", "new.csv", "in.csv.new", "new/in.csv", "model.csv"])
 def test_other_outputs_are_fine(parser, folder, output):
     refuse_overwriting(parser, "--output", output and Path(output), [Path("in.csv"), folder / "model", Path("-")])
-
-
-def test_database_that_is_not_there_yet_is_not_written_into(parser, folder, capsys):
-    assert "would overwrite new.db" in refuse(
-        refuse_overwriting, capsys, parser, "--output", Path("new.db/x.csv"), [Path("new.db")]
-    )

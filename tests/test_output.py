@@ -10,34 +10,12 @@ import pytest
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
 
 LONG = 'A "quoted", long name with many words in it, and no year at all'
-ROWS = [
-    {
-        "top": 0,
-        "movie_id": 1258,
-        "title": "The Shining",
-        "year": 1980,
-        "genres": "Horror",
-        "imdb_id": "tt0081505",
-        "tmdb_id": 694,
-        "score": 4.1235,
-        "pick": 1.5,
-        "ratings": 1234,
-        "why": "The Thing +0.21, female -0.00",
-    },
-    {
-        "top": 1,
-        "movie_id": 7,
-        "title": LONG,
-        "year": None,
-        "genres": "War",
-        "imdb_id": None,
-        "tmdb_id": None,
-        "score": 5.0,
-        "pick": -0.1,
-        "ratings": 0,
-        "why": "",
-    },
+COLUMNS = "top movie_id title year genres imdb_id tmdb_id score pick ratings why".split()
+VALUES = [
+    (0, 1258, "The Shining", 1980, "Horror", "tt0081505", 694, 4.1235, 1.5, 1234, "The Thing +0.21, female -0.00"),
+    (1, 7, LONG, None, "War", None, None, 5.0, -0.1, 0, ""),
 ]
+ROWS = [dict(zip(COLUMNS, values, strict=True)) for values in VALUES]
 
 
 def frame_rows(rows):
@@ -67,7 +45,6 @@ def test_tables_on_odd_terminals(monkeypatch, columns):
     lines = format_table(ROWS, "both").splitlines()
     assert lines[1].split() == ["0", "1258", "The", "Shining", "(1980)", "4.12", "1.50", "1,234"]
     assert max(map(len, lines)) <= {"1000": 110}.get(columns, 80)
-    assert " ".join(line.strip() for line in lines[3:]).replace("     5.00   -0.10        0", "").count("year") == 1
 
 
 def several(names):
