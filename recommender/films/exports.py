@@ -1,317 +1,355 @@
-"""Ratings that new users bring: CSV files as Letterboxd, IMDb, MovieLens and spreadsheets write them."""
+"""Films in files that people have: exports of services, spreadsheets, lists of titles."""
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from recommender.movielens.lines import CONTROL_CHARACTER, DataError, decode_lines, line_error
-from recommender.movielens.catalogue import ID_PREFIX, MAX_TITLE_CHARACTERS, parse_id
-from recommender.films.titles import split_title
-from recommender.errors import pluralize
+from recommender.errors import DataError, pluralize
+from recommender.files import read_bytes
+from recommender.films.tables import SkippedRow, Table, clean, decode, read_csv, read_json, read_members
+from recommender.films.titles import ID_PREFIX, MAX_TITLE_CHARACTERS, printable, split_title
 
-DELIMITERS = ",;\t"
+MAX_NAMED = 5
+
+
+class Service(NamedTuple):
+    """How a service writes films."""
+
+    name: str
+    header: str
+    """Keys of columns that only this service has together."""
+    scale: int = 0
+    """Its best rating; 0 if that differs from user to user."""
+    columns: Mapping[str, str] = {}
+    """Keys of columns by role, where they differ from `COLUMNS`."""
+    meaning: str = "seen"
+    """What a row without stars means: seen, liked or planned."""
+    meanings: Mapping[str, str] = {}
+    """What it means by the cell in the column `status`."""
+    seen: str = ""
+    """Keys of columns that make a row one of a film that was seen."""
+    is_whole: bool = False
+    """Whether its files have no other columns."""
+
+
+_TV_TIME = {"title": "moviename", "type": "entitytype", "status": "type"}
+SERVICES = (
+    Service("Letterboxd", "name letterboxduri", 5),
+    Service("a list of Letterboxd", "position name url description"),
+    Service("a list of IMDb", "position const", 10, meaning="planned"),
+    Service("IMDb", "const yourrating", 10),
+    Service("TMDB", "tmdbid type name yourrating", 10),
+    Service("Trakt", "ratedat type title traktid", 10),
+    Service("Trakt (JSON)", "trakt slug", 10, meaning="planned", seen="watchedat lastwatchedat plays"),
+    Service("Simkl", "simklid watchlist", 10, {"status": "watchlist"}, meanings={"plantowatch": "planned"}),
+    Service("Simkl (JSON)", "simkl status", 10, {"status": "status"}, meanings={"plantowatch": "planned"}),
+    Service("Criticker", "score filmname"),
+    Service("MovieLens", "movieid averagerating", 5),
+    Service("MovieLens", "userid movieid timestamp", 5),
+    Service("TV Time", "moviename entitytype", columns=_TV_TIME, meanings={"follow": "planned"}),
+    Service("Letterboxd's import format", "title rating10"),
+    Service("Netflix", "title date", is_whole=True),
+)
 COLUMNS = {
-    "user": "user",
-    "userid": "user",
-    "movieid": "movie_id",
-    "const": "imdb_id",
-    "imdbid": "imdb_id",
-    "tmdbid": "tmdb_id",
-    "title": "title",
-    "name": "title",
-    "year": "year",
-    "rating": "rating",
-    "yourrating": "rating",
+    "title": "title name filmname movietitle filmtitle moviename movie film titles primarytitle titulo título titel "
+    "titre titolo название",
+    "original": "originaltitle originalname englishtitle tituloriginal русскоеназвание оригинальноеназвание",
+    "year": "year releaseyear releasedate released movieyear filmyear año annee année jahr anno год",
+    "rating": "yourrating yourated rating10 myrating userrating rating score stars myscore yourscore grade оценка",
+    "imdb_id": "imdbid const imdb tconst imdburl",
+    "tmdb_id": "tmdbid tmdb themoviedbid",
+    "movie_id": "movieid movielensid",
+    "user": "user userid username",
+    "date": "ratedat daterated date watchedat watcheddate lastwatchedat listedat created",
+    "type": "type titletype mediatype",
+    "status": "",
 }
-"""Meanings of column names; case, blanks and underscores do not matter. Other columns are ignored."""
-TEN_POINT_COLUMN = "yourrating"
-"""IMDb's column, whose ratings are 1 to 10."""
-LETTERBOXD_LIST = re.compile(r"Letterboxd list export.*?^(?=Position,)", re.DOTALL | re.MULTILINE)
-"""The head of a list that Letterboxd exports: its name and description, before the table of films."""
-NO_RATINGS = "no ratings in it: its films count as seen, without stars; to rank films not yet seen, give it to --among"
-FORMULA_STARTS = "=+-@"
-"""First characters that make a spreadsheet run a cell as a formula."""
+"""Keys of columns by role; the first that a file has counts."""
+TEN_POINT_COLUMNS = {"rating10", "yourrating", "yourated"}
+NO_VALUE = {"", "-", "–", "—", "n/a", "na", "nan", "none", "null", "0", "0.0"}
+_NO_FILM = re.compile(
+    r"series|serie\b|episod|season|staffel|short|kurz|game|spiel|podcast|music ?video|\bshow|^tv$|^serie |^anime$|"
+    r"^person$|^list$"
+)
+_EPISODE = re.compile(r": (season|staffel|saison|temporada|stagione|series|limited series|part \d+:)", re.IGNORECASE)
+"""How Netflix, which has no column for the type, names episodes."""
+_YEAR = re.compile(r"(?<!\d)(?:18|19|20)\d\d(?!\d)")
+_NUMBER = re.compile(r"(\d{1,4}(?:[.,]\d{1,4})?)(?: ?/ ?(5|10|100)| ?(%))?")
+_LOOKS_USEFUL = re.compile(r"year|rating|rated|score|stars|imdb|tmdb|id$")
 
 
-class FilmReference(NamedTuple):
-    """A film as a file names it."""
+class FilmRow(NamedTuple):
+    """A film as a row of a file names it."""
 
-    movie_id: int | None
-    """The MovieLens id, where the file has one; title and year are then empty."""
-    title: str
-    """The title without its year."""
-    year: int | None
-    imdb_id: str = ""
-    """Such as `tt0114709`, where the file has one."""
-    tmdb_id: int = 0
-
-    def __str__(self) -> str:
-        if self.title:
-            return f"{self.title} ({self.year})" if self.year else self.title
-        return self.imdb_id or (f"TMDB {self.tmdb_id}" if self.tmdb_id else f"id:{self.movie_id}")
-
-
-class CsvRating(NamedTuple):
-    """One line of a file of ratings."""
-
-    user: str
-    """The user's name, "" in a file of one person's ratings."""
-    film: FilmReference
-    rating: float
-    """Stars, 0.5 to 5; NaN for a film that was seen and not rated."""
-
-
-class RatingsCsv(NamedTuple):
-    """A parsed file of ratings."""
-
-    ratings: list[CsvRating]
-    notes: list[str]
-    """How the file was understood, for the user to check: its scale, a missing column."""
-
-
-class _Row(NamedTuple):
+    file: str
     line: int
-    cells: dict[str, str]
-    """By the values of `COLUMNS`; "" where the file has no such column."""
+    """As an editor counts; the number of the item in JSON."""
+    title: str
+    """Without its year; "" in a row that has only an id."""
+    other_titles: tuple[str, ...] = ()
+    year: int | None = None
+    imdb_id: str = ""
+    """Such as `tt0114709`."""
+    tmdb_id: int = 0
+    movie_id: int = 0
+    meaning: str = "seen"
+    """One of rated, seen, liked and planned."""
+    stars: float = math.nan
+    """More than 0, up to 5; NaN for none."""
+    user: str = ""
+    date: str = ""
+    """As ISO, as far as the file says it."""
+    is_typed: bool = False
+    """Whether a person wrote the title into a list, where slips are corrected and said."""
+
+    @property
+    def film(self) -> str:
+        """The film for messages: title and year, or its id."""
+        if self.title:
+            return printable(f"{self.title} ({self.year})" if self.year else self.title)
+        return self.imdb_id or (f"TMDB {self.tmdb_id}" if self.tmdb_id else f"{ID_PREFIX}{self.movie_id}")
 
 
-def parse_ratings_csv(raw: bytes, file: str, *, many_users: bool = False) -> RatingsCsv:
-    """Parses a CSV file with a header, separated by commas, semicolons or tabs.
+class FilmFile(NamedTuple):
+    """The films in a file, a zip or a folder."""
 
-    Needed are a title or an id of MovieLens, IMDb or TMDB, and with `many_users` a user. Without a column of ratings
-    the films count as seen. Ratings are out of 10 in IMDb's column, and of a user who gives more than 5; all others
-    are out of 5.
+    rows: list[FilmRow]
+    notes: list[str]
+    """How the file was understood, a sentence each."""
+    skipped: list[SkippedRow]
+
+
+def read_films(path: Path, many_users: bool = False) -> FilmFile:
+    """Reads the films in a file, a zip or a folder, whichever service wrote it; `-` is standard input.
 
     Args:
-        raw: The file's content.
-        file: The file's name, for messages.
-        many_users: Whether the file holds the ratings of several users.
+        path: A CSV or JSON file, a zip or folder of such files, or a text with a title per line.
+        many_users: Whether rows name their users.
 
     Raises:
-        DataError: The file is no such CSV file, or one of its lines is malformed.
+        DataError: There is no film to read. The message names the columns that were seen.
     """
-    header, columns, rows = _read_table(_decode(raw, file), file, many_users)
-    users = [_parse_user(row, file) if many_users else "" for row in rows]
-    if not many_users and len({row.cells["user"] for row in rows}) > 1:
-        raise DataError(f"{file}: ratings of several users; give them to --users FILE --output FILE")
-    numbers = [_parse_number(row, file) for row in rows]
-    rating_column = header[columns["rating"]] if "rating" in columns else ""
-    is_ten_point = _column_key(rating_column) == TEN_POINT_COLUMN
-    highest: dict[str, float] = {}
-    for user, number in zip(users, numbers, strict=True):
-        highest[user] = max(highest.get(user, 0), number) if number == number else highest.get(user, 0)
-    ten_point_users = {user for user, rating in highest.items() if is_ten_point or rating > 5}
-    ratings = [
-        CsvRating(user, _parse_film(row, file), _to_stars(number, 10 if user in ten_point_users else 5, row, file))
-        for user, number, row in zip(users, numbers, rows, strict=True)
-    ]
-    return RatingsCsv(ratings, _notes(highest, len(ten_point_users), rating_column if is_ten_point else None))
+    members = read_members(path)
+    is_archive = [name for name, _ in members] != [str(path)]
+    result, strange_columns = FilmFile([], [], []), [""]
+    for file, raw in members:
+        text, notes = decode(raw)
+        is_json = text.lstrip()[:1] in ("[", "{")
+        table = read_json(text, file) if is_json else read_csv(text, file, _rank)
+        if table is None and not is_archive and not is_json:
+            table = _read_list(text, file)
+        if table is None or not _rank(list(table.columns), is_strict=is_archive or is_json):
+            strange_columns += list(table.columns.values()) if table else text.strip().split("\n")[:1]
+            continue
+        read = _read_table(table, many_users)
+        result.rows.extend(read.rows)
+        result.skipped.extend(read.skipped)
+        result.notes.extend(f"{file}: {note}" if is_archive else note for note in notes + read.notes)
+    if not result.rows:
+        known = ", ".join(dict.fromkeys(service.name for service in SERVICES))
+        reasons = [f"line {row.line}: {row.reason}" for row in result.skipped] or [
+            *map(printable, filter(None, strange_columns))
+        ]
+        problem = f"no film in it can be read ({shorten(reasons) or 'it is empty'})"
+        raise DataError(f"{path}: {problem}; known are the files of {known}, and any table with a column title")
+    users = {row.user for row in result.rows}
+    if not many_users and len(users) > 1:
+        raise DataError(f"{path}: films of {len(users):,} users; give them to --users FILE --output FILE")
+    return result if many_users else result._replace(rows=[row._replace(user="") for row in result.rows])
 
 
-def parse_films(raw: bytes, file: str) -> list[FilmReference]:
-    """Parses a list of films: a CSV file, see `parse_ratings_csv`, or a title per line, such as `Alien (1979)`.
-
-    Raises:
-        DataError: A line is malformed, or there is no film.
-    """
-    text = _decode(raw, file)
-    if any(_column_key(name) in COLUMNS for header in _split_header(text).values() for name in header):
-        return [_parse_film(row, file) for row in _read_table(text, file, False)[2]]
-    lines = re.split("\r\n|\r|\n", text)
-    rows = [_create_row(file, number, {"title": line}) for number, line in enumerate(lines, 1) if line.strip()]
-    films = [_parse_film(row, file) for row in rows]
-    if not films:
-        raise DataError(f"{file}: no films in it; write a title per line")
-    return films
-
-
-def parse_user_ids(raw: bytes, file: str) -> list[int]:
-    """Parses one user id per line, without repetitions; blank lines are ignored.
+def parse_user_ids(path: Path) -> list[int]:
+    """Returns the user ids in a file, one per line, without repetitions.
 
     Raises:
         DataError: A line is something else, or there is no id.
     """
-    user_ids = []
-    for number, line in enumerate(decode_lines(raw, file), 1):
-        text = line.strip()
-        if text and not (text.isascii() and text.isdigit() and len(text) <= 10):
-            raise line_error(file, number, f"{text[:40]!r} is not a user id", "write one id per line")
-        if text:
-            user_ids.append(int(text))
-    if not user_ids:
-        raise DataError(f"{file}: no user ids in it; write one per line")
-    return list(dict.fromkeys(user_ids))
+    ids: dict[int, None] = {}
+    for number, line in enumerate(decode(read_bytes(path, "give user ids, one per line"))[0].splitlines(), 1):
+        if line.strip() and not re.fullmatch("[0-9]{1,10}", line.strip()):
+            raise DataError(f"{path}, line {number}: {printable(line)!r} is not a user id; write one id per line")
+        ids |= {int(line): None} if line.strip() else {}
+    if not ids:
+        raise DataError(f"{path}: no user ids in it; write one per line")
+    return list(ids)
 
 
-def _decode(raw: bytes, file: str) -> str:
-    """Returns the text; the head of a list that Letterboxd exports is blanked."""
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = 1 + raw[: error.start].count(b"\n")
-        problem = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise line_error(file, number, problem, "save the file as UTF-8 (in Excel: CSV UTF-8)") from error
-    head = LETTERBOXD_LIST.match(text)
-    return "\n" * head[0].count("\n") + text[head.end() :] if head else text
+def shorten(texts: Sequence[str], separator: str = "; ") -> str:
+    """Returns the first `MAX_NAMED` texts and the number of others."""
+    more = f" and {len(texts) - MAX_NAMED:,} more" if len(texts) > MAX_NAMED else ""
+    return separator.join(texts[:MAX_NAMED]) + more
 
 
-def _column_key(name: str) -> str:
-    return re.sub(r"[\s_]", "", name).casefold()
+def _service(keys: Iterable[str]) -> Service | None:
+    present = set(keys)
+    for service in SERVICES:
+        header = set(service.header.split())
+        if present == header or (present > header and not service.is_whole):
+            return service
+    return None
 
 
-def _read_table(text: str, file: str, many_users: bool) -> tuple[list[str], dict[str, int], list[_Row]]:
-    """Returns the column names, the positions of columns by meaning, and the rows, of which there is at least one."""
-    delimiter, header = _read_header(text, file)
-    columns = _find_columns(header, file, many_users)
-    rows = list(_read_rows(text, delimiter, header, columns, file))
-    if not rows:
-        raise DataError(f"{file}: no films in it; write one per line, below the names of the columns")
-    return header, columns, rows
+def _rank(keys: Sequence[str], is_strict: bool = False) -> int:
+    """Returns how many columns of a header are known; 0 where no film is named, many where the service is known.
 
-
-def _split_header(text: str) -> dict[str, list[str]]:
-    """Returns the first line, split at each of `DELIMITERS`."""
-    first_line = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0][: csv.field_size_limit()]
-    return {delimiter: next(csv.reader([first_line], delimiter=delimiter), []) for delimiter in DELIMITERS}
-
-
-def _read_header(text: str, file: str) -> tuple[str, list[str]]:
-    """Returns the delimiter and the column names; the delimiter is the one that gives the most known names."""
-    headers = _split_header(text)
-
-    def num_known(delimiter: str) -> int:
-        return sum(_column_key(name) in COLUMNS for name in headers[delimiter])
-
-    delimiter = max(DELIMITERS, key=num_known)
-    if num_known(delimiter) == 0:
-        expected = "the first line names the columns, such as title,year,rating"
-        raise DataError(f"{file}: no CSV file of ratings; {expected}")
-    return delimiter, headers[delimiter]
-
-
-def _find_columns(header: Sequence[str], file: str, many_users: bool) -> dict[str, int]:
-    """Returns the position of each column by its meaning.
-
-    Raises:
-        DataError: A column is missing, or two columns have one meaning.
+    Args:
+        keys: The keys of the columns.
+        is_strict: Whether a title alone is not enough, as in files of an archive that hold something else.
     """
-    columns: dict[str, int] = {}
-    for position, name in enumerate(header):
-        meaning = COLUMNS.get(_column_key(name))
-        if meaning in columns:
-            other = header[columns[meaning]]
-            raise DataError(f"{file}: columns {other!r} and {name!r} both mean {meaning}; delete or rename one")
-        if meaning:
-            columns[meaning] = position
-    missing = [] if {"movie_id", "title", "imdb_id", "tmdb_id"} & columns.keys() else ["title"]
-    missing += ["user"] if many_users and "user" not in columns else []
-    if missing:
-        layout = "user,title,year,rating" if many_users else "title,year,rating"
-        raise DataError(f"{file}: no column {' and no column '.join(missing)}; the first line names them: {layout}")
-    return columns
+    if _service(keys):
+        return 100
+    roles = {role for role, names in COLUMNS.items() if not set(names.split()).isdisjoint(keys)}
+    names_film = {"title", "original", "imdb_id", "tmdb_id", "movie_id"} & roles
+    useful = {"year", "rating", "imdb_id", "tmdb_id"} & roles
+    return len(roles) if names_film and (useful or not is_strict) else 0
 
 
-def _read_rows(text: str, delimiter: str, header: Sequence[str], columns: dict[str, int], file: str) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    is_header = True
-    line = 1
-    try:
-        for fields in reader:
-            start, line = line, reader.line_num + 1
-            if not any(map(str.strip, fields)):
-                continue
-            if is_header:
-                is_header = False
-                continue
-            if len(fields) < len(header) or any(map(str.strip, fields[len(header) :])):
-                problem = f"{pluralize(len(fields), 'field')} instead of {len(header)}"
-                remedy = f"put a title that contains {delimiter!r} into double quotes"
-                raise line_error(file, start, problem, remedy)
-            yield _create_row(file, start, {meaning: fields[position] for meaning, position in columns.items()})
-    except csv.Error as error:
-        raise line_error(file, line, f"no valid CSV: {error}", "close each double quote that is opened") from error
+def _read_list(text: str, file: str) -> Table | None:
+    """Returns a text of titles, one per line, as a table; None if it looks like a table without known columns."""
+    lines = [(number, clean(line)) for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)]
+    lines = [(number, line) for number, line in lines if line]
+    for delimiter in ",;\t|":
+        counts = {line.count(delimiter) for _, line in lines[:5]}
+        if len(lines) > 1 and len(counts) == 1 and counts.pop() > 1:
+            return None
+    if "\0" in text or not lines:
+        return None
+    return Table(file, {"title": "title"}, [(number, {"title": line}) for number, line in lines], [], is_list=True)
 
 
-def _create_row(file: str, line: int, cells: dict[str, str]) -> _Row:
-    """Returns a row whose cells have single blanks and no control characters."""
-    cells = {meaning: " ".join(cell.split()) for meaning, cell in cells.items()}
-    for meaning, cell in cells.items():
-        bad = CONTROL_CHARACTER.search(cell)
-        if bad:
-            raise line_error(file, line, f"{meaning} with control character {bad[0]!r}", "delete it")
-    return _Row(line, dict.fromkeys(COLUMNS.values(), "") | cells)
+def _read_table(table: Table, many_users: bool) -> FilmFile:
+    """Returns the films of one table, with notes on how it was understood."""
+    service = _service(table.columns) or Service("a list of titles" if table.is_list else "a table", "")
+    columns = {role: _find_column(table, service.columns.get(role, names)) for role, names in COLUMNS.items()}
+    columns = {role: key for role, key in columns.items() if key}
+    rows = [(line, {role: cells.get(key, "") for role, key in columns.items()}, cells) for line, cells in table.rows]
+    numbers: dict[str, list[float]] = {}
+    for _, cells, _ in rows:
+        match = _NUMBER.fullmatch(cells.get("rating", ""))
+        values = numbers.setdefault(cells.get("user", "") if many_users else "", [])
+        values += [_to_float(match[1])] if match and not match[2] else []
+    is_ten_point = columns.get("rating") in TEN_POINT_COLUMNS
+    scales = {user: service.scale or (10 if is_ten_point else _guess_scale(values)) for user, values in numbers.items()}
+    result = FilmFile([], [], list(table.skipped))
+    for line, cells, all_cells in rows:
+        meaning = service.meanings.get(cells.get("status", "").casefold(), _unrated_meaning(table.file, service))
+        if any(all_cells.get(key) for key in service.seen.split()):
+            meaning = "seen"
+        scale = scales[cells.get("user", "") if many_users else ""]
+        draft = FilmRow(table.file, line, "", meaning=meaning, user=cells.get("user", ""), is_typed=table.is_list)
+        row = "no user" if many_users and not draft.user else _read_row(draft, cells, scale)
+        if isinstance(row, str):
+            result.skipped.append(SkippedRow(table.file, line, printable(cells.get("title", "")), row))
+        else:
+            result.rows.append(row)
+    result.notes.extend(_notes(table, service, columns, scales, result))
+    return result
 
 
-def _parse_user(row: _Row, file: str) -> str:
-    user = row.cells["user"]
-    if not user:
-        raise line_error(file, row.line, "no user", "write whose rating it is, or delete the line")
-    if user[0] in FORMULA_STARTS or len(user) > MAX_TITLE_CHARACTERS:
-        remedy = f"a name has up to {MAX_TITLE_CHARACTERS} characters and begins with none of {FORMULA_STARTS}"
-        raise line_error(file, row.line, f"user {user[:40]!r}", remedy)
-    return user
+def _find_column(table: Table, names: str) -> str:
+    """Returns the first of some columns that has a value, else the first that is there, else ""."""
+    present = [name for name in names.split() if name in table.columns]
+    return next((name for name in present if any(cells.get(name) for _, cells in table.rows)), (*present, "")[0])
 
 
-def _parse_film(row: _Row, file: str) -> FilmReference:
-    movie_id, title, year, imdb_id, tmdb_id = (
-        row.cells[name] for name in ("movie_id", "title", "year", "imdb_id", "tmdb_id")
+def _guess_scale(numbers: Sequence[float]) -> int:
+    """Returns 5, 10 or 100 for what a column holds; some rows may be slips, and are out of range then."""
+    if sum(number > 10 for number in numbers) * 4 > len(numbers):
+        return 100
+    return 10 if sum(number > 5 for number in numbers) * 10 > len(numbers) else 5
+
+
+def _unrated_meaning(file: str, service: Service) -> str:
+    """Returns what rows without stars mean; Letterboxd says it by the names of its files."""
+    path = PurePath(file)
+    if path.stem.casefold().startswith("watchlist") and not service.seen:
+        return "planned"
+    is_likes = service.name == "Letterboxd" and (path.stem == "films" or path.stem.startswith("likes"))
+    return "liked" if is_likes else service.meaning
+
+
+def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow | str:
+    """Returns a row's film, or why the row is skipped.
+
+    Args:
+        draft: What is known of the row without its cells.
+        cells: Its cells by role.
+        scale: The best rating.
+    """
+    value = {role: "" if cell.casefold() in NO_VALUE else cell for role, cell in cells.items()}
+    kind = value.get("type", "")
+    if _NO_FILM.search(kind.casefold()) or ("type" not in value and _EPISODE.search(value.get("title", ""))):
+        return f"no film: {printable(kind or 'episode', 20)}"
+    title = cells.get("title") or cells.get("original", "")
+    typed_id = re.fullmatch(rf"{ID_PREFIX}([0-9]{{1,9}})(?: (.*))?", title)
+    name, title_year = split_title(typed_id[2] or "" if typed_id else title)
+    if len(title) > MAX_TITLE_CHARACTERS:
+        return f"a title of {len(title):,} characters"
+    year_cell = value.get("year", "")
+    years = [int(year) for year in _YEAR.findall(year_cell)[:1]]
+    if year_cell and not years and not re.search(r"\d[./-]\d", year_cell):
+        return f"year {printable(year_cell, 20)!r}"
+    if years and title_year and abs(years[0] - title_year) > 1:
+        return f"the title says {title_year}, the column {years[0]}"
+    imdb_id = re.search(r"(?<![0-9a-z])(?:tt)?([0-9]{5,10})(?![0-9])", value.get("imdb_id", ""))
+    tmdb_id, movie_id = (re.fullmatch(r"([0-9]{1,9})(?:\.0)?", value.get(role, "")) for role in ("tmdb_id", "movie_id"))
+    rating = value.get("rating", "")
+    number = _NUMBER.fullmatch(rating)
+    if rating and not number:
+        return f"rating {printable(rating, 20)!r}"
+    stars = (
+        5 * _to_float(number[1]) / (int(number[2]) if number[2] else 100 if number[3] else scale)
+        if number
+        else math.nan
     )
-    if not movie_id and re.fullmatch(f"{ID_PREFIX}[0-9]+", title):
-        movie_id = title.removeprefix(ID_PREFIX)
-    if movie_id:
-        return FilmReference(parse_id(movie_id, "movie id", file, row.line), "", None)
-    if imdb_id and not re.fullmatch(r"(tt)?[0-9]{6,10}", imdb_id):
-        raise line_error(file, row.line, f"IMDb id {imdb_id[:40]!r}", "it reads tt0114709, or the cell is empty")
-    imdb = f"tt{imdb_id.removeprefix('tt'):>07}" if imdb_id else ""
-    tmdb = parse_id(tmdb_id, "TMDB id", file, row.line) if tmdb_id else 0
-    if not title and (imdb or tmdb):
-        return FilmReference(None, "", None, imdb, tmdb)
-    if not title or len(title) > MAX_TITLE_CHARACTERS:
-        problem = f"a title of {len(title)} characters" if title else "no title"
-        raise line_error(file, row.line, problem, f"a title has 1 to {MAX_TITLE_CHARACTERS} characters")
-    if not re.fullmatch(r"([0-9]{4})?", year):
-        raise line_error(file, row.line, f"year {year[:40]!r}", "a year has four digits, or the cell is empty")
-    name, title_year = split_title(title)
-    if year and title_year and int(year) != title_year:
-        raise line_error(file, row.line, f"{title!r} and year {year}", "correct one of the two years")
-    return FilmReference(None, name, int(year) if year else title_year, imdb, tmdb)
+    if stars > 5:
+        return f"rating {printable(rating, 20)!r} out of {scale}"
+    row = draft._replace(
+        title=name,
+        other_titles=tuple({cells.get("original", "")} - {"", title}),
+        year=years[0] if years else title_year,
+        imdb_id=f"tt{imdb_id[1]:>07}" if imdb_id else "",
+        tmdb_id=int(tmdb_id[1]) if tmdb_id else 0,
+        movie_id=int(typed_id[1]) if typed_id else int(movie_id[1]) if movie_id else 0,
+        meaning="rated" if stars > 0 else draft.meaning,
+        stars=max(0.5, stars) if stars > 0 else math.nan,
+        date=_to_iso(value.get("date", "")),
+    )
+    return row if row.title or row.imdb_id or row.tmdb_id or row.movie_id else "no title"
 
 
-def _parse_number(row: _Row, file: str) -> float:
-    """Returns the rating as the file has it, NaN for none."""
-    text = row.cells["rating"]
-    if not text:
-        return math.nan
-    if not re.fullmatch(r"[0-9]{1,3}([.,][0-9]{1,3})?", text):
-        raise line_error(file, row.line, f"rating {text[:40]!r}", "a rating is a number, or the cell is empty")
+def _to_float(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _to_stars(number: float, scale: int, row: _Row, file: str) -> float:
-    if math.isnan(number):
-        return number
-    if not 0.5 <= number <= scale or number * 2 % 1:
-        remedy = f"a rating is a number from 0.5 to {scale} in steps of a half, or the cell is empty"
-        raise line_error(file, row.line, f"rating {row.cells['rating']!r}", remedy)
-    return max(0.5, number * 5 / scale)
+def _to_iso(date: str) -> str:
+    """Returns a date as ISO: from `2024-01-31T10:00:00Z` or `31-12-2023 21:50`; "" from those that can be two."""
+    day_first = re.match(r"(\d\d)[-.](\d\d)[-.](\d{4})(.*)", date)
+    if day_first:
+        return f"{day_first[3]}-{day_first[2]}-{day_first[1]}{day_first[4]}"
+    return date if re.match(r"\d{4}-\d\d-\d\d", date) else ""
 
 
-def _notes(highest: Mapping[str, float], num_ten_point: int, ten_point_column: str | None) -> list[str]:
-    """Returns how a file was understood.
-
-    Args:
-        highest: Each user's highest rating as the file has it, 0 for none.
-        num_ten_point: The number of users whose ratings are out of 10.
-        ten_point_column: The name of IMDb's column, if that is the column of ratings.
-    """
-    if not any(highest.values()):
-        return [NO_RATINGS]
-    if ten_point_column is not None:
-        return [f"{ten_point_column!r} is out of 10: halved"]
-    if num_ten_point:
-        whose = f" of {num_ten_point} of {pluralize(len(highest), 'user')}" if len(highest) > 1 else ""
-        return [f"ratings{whose} go above 5, so they are out of 10: halved"]
-    return []
+def _notes(
+    table: Table, service: Service, columns: Mapping[str, str], scales: Mapping[str, int], result: FilmFile
+) -> list[str]:
+    """Returns how a table was understood: its service, columns and scale, those not used, rows that were skipped."""
+    used = [f"{role.replace('_', ' ')} from {printable(table.columns[key], 30)!r}" for role, key in columns.items()]
+    if any(row.stars > 0 for row in result.rows):
+        used.append(f"ratings out of {' or '.join(map(str, sorted(set(scales.values()))))}")
+    unused = [
+        repr(printable(name, 30))
+        for key, name in table.columns.items()
+        if key not in columns.values() and _LOOKS_USEFUL.search(key)
+    ]
+    notes = [f"read as {service.name}: {', '.join(used)}" + (f"; not used: {', '.join(unused)}" if unused else "")]
+    no_films = [row.reason.removeprefix("no film: ") for row in result.skipped if row.reason.startswith("no film: ")]
+    odd = [f"line {row.line}: {row.reason}" for row in result.skipped if not row.reason.startswith("no film: ")]
+    if no_films:
+        kinds = shorten(sorted(set(no_films)), ", ")
+        notes.append(f"{pluralize(len(no_films), 'row')} skipped that are no films: {kinds}")
+    if odd:
+        notes.append(f"{pluralize(len(odd), 'row')} skipped: {shorten(odd)}")
+    return notes

@@ -1,317 +1,248 @@
-"""Title matching: which movies a typed text, or a film in a file, refers to."""
+"""Which movie each row of a person's file is, which one a typed title means, and the history that the rows make."""
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import IntEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from rapidfuzz import fuzz, process
+from tqdm import tqdm
 
-from recommender.movielens.catalogue import ID_PREFIX
-from recommender.films.exports import FilmReference
+from recommender.errors import RecommenderError
+from recommender.films.exports import FilmRow
+from recommender.films.tables import SkippedRow
+from recommender.films.title_index import MAX_OFFERED, Looseness, Rule, Title, TitleIndex
 from recommender.films.titles import (
+    ID_PREFIX,
+    MAX_TITLE_CHARACTERS,
     alternative_names,
     display_title,
-    normalize_words,
-    segment_keys,
+    printable,
     split_title,
     title_key,
 )
-from recommender.errors import RecommenderError
-from recommender.films.name_similarity import (
-    allowed_typos,
-    are_in_order,
-    begins,
-    contains,
-    have_same_content,
-    in_order,
-    is_part,
-    is_same_with_typos,
-    is_typo,
-)
 
-if TYPE_CHECKING:
-    from recommender.milvus.collection import MovieCollection
-
-YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
+LoadTitles = Callable[[str, Iterable[str | int]], list[Title]]
+"""Returns the titles whose field ("id", "imdb_id", "tmdb_id", "title_key") has one of the values; all for ""."""
+ROWS_WITH_BAR = 5000
+_YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
-MAX_OFFERED = 5
-MIN_SIMILARITY = 75.0
-"""Lower bound on `rapidfuzz.fuzz.ratio`, 0..100, of a title that is offered where nothing matches."""
-YEAR_TOLERANCE = 1
-"""Services differ by a year for films that were first shown abroad or at a festival."""
-
-Names = list[list[str]]
-"""The names of one movie, main name first, each as a list of words."""
+_TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
+_TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 
 class TitleError(RecommenderError):
-    """No movie matches a title, or several do. The message offers some."""
+    """No movie matches a typed title, or several do. The message offers some."""
 
 
-class Title(NamedTuple):
-    """A movie's title as title matching sees it."""
+class RowMatch(NamedTuple):
+    """The movie that a row of a file is."""
 
-    movie_id: int
-    title: str
-    num_ratings: int
-    """Number of training ratings; the better known of two matches is offered first."""
-    names: tuple[str, ...] = ()
-    """The names that the title gives, main name first, as normalized words; "" where they are still to be computed."""
-
-    @property
-    def year(self) -> int | None:
-        """The year at the title's end."""
-        return split_title(self.title)[1]
-
-    @property
-    def with_id(self) -> str:
-        """The title as it is offered, such as `id:1214 Alien (1979)`."""
-        return f"{ID_PREFIX}{self.movie_id} {display_title(self.title)}"
-
-    def with_names(self) -> "Title":
-        """Returns the title with its names."""
-        if self.names:
-            return self
-        return self._replace(names=tuple(" ".join(normalize_words(name)) for name in alternative_names(self.title)))
+    row: FilmRow
+    title: Title | None
+    note: str = ""
+    """Why there is no movie, or how the movie differs from what the row says."""
+    twins: tuple[int, ...] = ()
+    """Other movies that the row may be; like the movie itself, they must not be recommended."""
 
 
-class MatchKind(IntEnum):
-    """How a title matches a text; lower is better."""
+@dataclass
+class FilmHistory:
+    """One person's films, by movie id. A film is in one of `rated`, `seen` and `planned`; it may be liked besides."""
 
-    NAME = 0
-    OTHER_NAME = 1
-    BEGINNING = 2
-    PART = 3
-    WORD_BEGINNINGS = 4
-    TYPO = 5
-    PART_WITH_TYPOS = 6
-
-
-class TitleMatch(NamedTuple):
-    """The movies that a text may refer to."""
-
-    titles: list[Title]
-    """Best known first."""
-    kind: MatchKind | None
-    """How all of them match; None if they are merely similar."""
+    rated: dict[int, float] = field(default_factory=dict)
+    """Stars, 0.5 to 5; the last rating of a film."""
+    liked: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    """Films that were seen and not rated."""
+    planned: set[int] = field(default_factory=set)
+    exclude: set[int] = field(default_factory=set)
+    """What must not be recommended: all films but the planned ones, and their twins."""
 
 
-class FilmMatches(NamedTuple):
-    """The result of `match_films`."""
+def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool = False) -> list[RowMatch]:
+    """Returns the movie of each row, or why there is none.
 
-    movie_ids: dict[FilmReference, int]
-    """Movie ids of the matched films."""
-    ambiguous: dict[FilmReference, list[Title]]
-    """Films that several movies match."""
-    unmatched: dict[FilmReference, list[Title]]
-    """Films that no movie matches, with similar titles if they were asked for."""
-
-
-class TitleMatcher:
-    """Finds movies by title.
+    Ids come first, and must agree with the title; where they do not, the title decides. Titles match as a whole, or
+    almost in the very same year, see `TitleIndex`.
 
     Args:
-        titles: The titles of all movies.
+        rows: The rows of one or several files.
+        load_titles: Looks titles up.
+        progress: Whether to show a progress bar if there are many rows.
     """
-
-    def __init__(self, titles: Iterable[Title]) -> None:
-        self._titles = sorted(titles, key=lambda title: (-title.num_ratings, title.movie_id))
-        self._years = [title.year for title in self._titles]
-        self._names = [title.with_names().names for title in self._titles]
-        self._keys = [[name.replace(" ", "") for name in names] for names in self._names]
-        self._rows: dict[str, list[int]] = {}
-        self._rows_of_year: dict[int | None, list[int]] = {}
-        for row, keys in enumerate(self._keys):
-            self._rows_of_year.setdefault(self._years[row], []).append(row)
-            for key in dict.fromkeys(keys):
-                self._rows.setdefault(key, []).append(row)
-
-    def find(self, text: str) -> TitleMatch:
-        """Returns the movies that match a typed text in the best way, see `MatchKind`.
-
-        Args:
-            text: A title, or a part of one; a year at its end must be the movie's, or one beside it.
-        """
-        name, year = split_title(text.strip())
-        words = normalize_words(alternative_names(text)[0])
-        match = self._best(self._kinds(words), year)
-        year_behind = YEAR_BEHIND.fullmatch(name)
-        if match is None and year is None and year_behind:
-            match = self._best(self._kinds(normalize_words(year_behind[1])), int(year_behind[2]))
-        return match or TitleMatch(self._similar(words), None)
-
-    def match(self, film: FilmReference, offer_similar: bool = False) -> TitleMatch:
-        """Returns the movies that a film in a file refers to; stricter than `find`, as nobody checks each line.
-
-        A whole name matches. With a year, so does a name with typos, and one with similar words in the same year. Where
-        nothing matches, a number at the end is taken as the year, and similar titles are looked for if `offer_similar`
-        asks for them.
-        """
-        words = normalize_words(alternative_names(film.title)[0])
-        match = self._best(self._strict_kinds(film, words), film.year)
-        year_behind = YEAR_BEHIND.fullmatch(film.title)
-        if match is None and film.year is None and year_behind:
-            return self.match(film._replace(title=year_behind[1], year=int(year_behind[2])), offer_similar)
-        return match or TitleMatch(self._similar(words) if offer_similar else [], None)
-
-    def _best(self, kinds: Iterable[tuple[MatchKind, list[int]]], year: int | None) -> TitleMatch | None:
-        """Returns the first kind of match with a movie of the right year."""
-        for kind, rows in kinds:
-            for tolerance in range(YEAR_TOLERANCE + 1):
-                in_year = [row for row in rows if year is None or self._year_distance(row, year) <= tolerance]
-                if in_year:
-                    return TitleMatch([self._titles[row] for row in in_year], kind)
-        return None
-
-    def _year_distance(self, row: int, year: int) -> int:
-        """Returns the difference in years; a movie without a year counts as one year off."""
-        own_year = self._years[row]
-        return YEAR_TOLERANCE if own_year is None else abs(own_year - year)
-
-    def _kinds(self, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
-        """Yields the rows of the movies that match in each way, the best way first."""
-        if not words:
-            return
-        yield from self._whole_names(["".join(words)])
-        yield MatchKind.BEGINNING, self._where(lambda names: names[0][: len(words)] == words)
-        yield MatchKind.PART, self._where(lambda names: any(contains(name, words) for name in names))
-        by_beginnings = self._where(lambda names: any(in_order(name, words, begins) for name in names))
-        yield MatchKind.WORD_BEGINNINGS, by_beginnings
-        yield self._typos(words, range(len(self._titles)))
-        with_typos = self._where(lambda names: any(in_order(name, words, is_typo) for name in names))
-        yield MatchKind.PART_WITH_TYPOS, with_typos
-
-    def _whole_names(self, keys: Sequence[str]) -> tuple[tuple[MatchKind, list[int]], ...]:
-        rows = [row for key in keys for row in self._rows.get(key, []) if key]
-        main = [row for row in rows if self._keys[row][0] in keys]
-        return (MatchKind.NAME, main), (MatchKind.OTHER_NAME, rows)
-
-    def _strict_kinds(self, film: FilmReference, words: list[str]) -> Iterator[tuple[MatchKind, list[int]]]:
-        """Yields whole names; with a year also typos and, in that year, similar words, parts and word order."""
-        if not words:
-            return
-        yield from self._whole_names(["".join(words)])
-        if film.year is None:
-            return
-        others = alternative_names(film.title)[1:]
-        yield from self._whole_names(["".join(normalize_words(name)) for name in others])
-        years = range(film.year - YEAR_TOLERANCE, film.year + YEAR_TOLERANCE + 1)
-        yield self._typos(words, sorted(row for year in years for row in self._rows_of_year.get(year, [])))
-        in_year = self._rows_of_year.get(film.year, [])
-
-        def where(matches: Callable[[list[str]], bool]) -> tuple[MatchKind, list[int]]:
-            return MatchKind.PART, [row for row in in_year if any(map(matches, self._words(row)))]
-
-        yield where(lambda name: have_same_content(name, words))
-        yield where(lambda name: is_part(words, name))
-        yield where(lambda name: is_part(name, words))
-        key, segments = "".join(words), segment_keys(film.title)
-        yield (MatchKind.PART, [row for row in in_year if key in self._segments(row) or self._keys[row][0] in segments])
-        yield where(lambda name: are_in_order(words, name) or are_in_order(name, words))
-
-    def _segments(self, row: int) -> list[str]:
-        return segment_keys(alternative_names(self._titles[row].title)[0])
-
-    def _typos(self, words: list[str], rows: Iterable[int]) -> tuple[MatchKind, list[int]]:
-        """Returns the movies of which a name has the same words with typos, or the same letters with few."""
-        key = "".join(words)
-        allowed = allowed_typos(key)
-
-        def matches(name: str, other: str) -> bool:
-            is_near = abs(len(other) - len(key)) <= allowed
-            return (is_near and is_typo(other, key)) or is_same_with_typos(name.split(), words)
-
-        def has_match(row: int) -> bool:
-            pairs = zip(self._names[row], self._keys[row], strict=True)
-            return any(other[:1] == key[:1] and matches(name, other) for name, other in pairs)
-
-        return MatchKind.TYPO, [row for row in rows if has_match(row)]
-
-    def _where(self, matches: Callable[[Names], bool]) -> list[int]:
-        return [row for row, names in enumerate(self._all_words) if matches(names)]
-
-    @cached_property
-    def _all_words(self) -> list[Names]:
-        return [self._words(row) for row in range(len(self._names))]
-
-    def _words(self, row: int) -> Names:
-        return [name.split() for name in self._names[row]]
-
-    def _similar(self, words: list[str]) -> list[Title]:
-        """Returns titles to offer: for `die hard 3` the films of the series, else titles with similar letters."""
-        if len(words) > 1 and words[-1].isdigit():
-            series = self._where(lambda names: names[0][: len(words) - 1] == words[:-1])
-            if series:
-                return [self._titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
-        main_names = [names[0] for names in self._names]
-        near = process.extract(
-            " ".join(words), main_names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
+    by_id: dict[str, dict[str | int, Title]] = {}
+    for name, attribute in _ID_FIELDS.items():
+        values = {getattr(row, attribute) for row in rows} - {"", 0}
+        found = load_titles(name, values) if values else []
+        by_id[name] = {title.movie_id if name == "id" else getattr(title, name): title for title in found}
+    keys = {title_key(row.title) for row in rows if row.title}
+    index = TitleIndex(load_titles("title_key", keys) if keys else [])
+    everything: TitleIndex | None = None
+    films: dict[tuple[object, ...], tuple[list[Title], Rule]] = {}
+    matches = []
+    for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
+        known = next(
+            (by_id[name][getattr(row, of)] for name, of in _ID_FIELDS.items() if getattr(row, of) in by_id[name]), None
         )
-        return [self._titles[row] for _, _, row in near]
+        if known is not None and _fits(row, known):
+            matches.append(RowMatch(row, known))
+            continue
+        film = (row.title, row.other_titles, row.year, row.is_typed)
+        if film not in films:
+            films[film] = _find(row, index)
+            titles, rule = films[film]
+            if rule != Rule.WHOLE or titles[0].year != row.year:
+                everything = everything or TitleIndex(load_titles("", ()))
+                films[film] = _find(row, everything)
+        matches.append(_choose(row, known, *films[film]))
+    return matches
 
 
-def find_movie(collection: "MovieCollection", text: str) -> Title:
-    """Returns the movie that a typed title, a part of one, or an id like `id:2001` refers to.
+_ID_FIELDS = {"imdb_id": "imdb_id", "tmdb_id": "tmdb_id", "id": "movie_id"}
+"""Attributes of rows by the fields of titles, the most reliable id first."""
+
+
+def _names(row: FilmRow) -> list[str]:
+    main, *brackets = alternative_names(row.title)
+    return [main, *row.other_titles, *brackets]
+
+
+def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], Rule]:
+    looseness = Looseness.LIST if row.is_typed else Looseness.FILE
+    found = index.find(_names(row), row.year, looseness)
+    year_behind = _YEAR_BEHIND.fullmatch(row.title)
+    if not found[0] and row.year is None and year_behind:
+        return index.find([year_behind[1]], int(year_behind[2]), looseness)
+    return found
+
+
+def _fits(row: FilmRow, title: Title) -> bool:
+    """Returns whether a row's title, if it has one, is the title of the movie that has its id."""
+    if not row.title or title_key(row.title) == title_key(title.title):
+        return True
+    index = TitleIndex([title])
+    return any(index.find(_names(row), year, Looseness.LIST)[0] for year in (None, row.year))
+
+
+def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: Rule) -> RowMatch:
+    """Returns the match of a row that has a title.
+
+    Args:
+        row: The row.
+        known: The movie that has the row's id, and another title.
+        titles: The movies that have its title.
+        rule: How they match.
+    """
+    year_is_near = known is not None and (row.year is None or abs((known.year or 0) - row.year) <= 1)
+    if known is None:
+        same_ids = [title for title in titles if not _has_other_id(row, title)]
+        if titles and not same_ids:
+            return RowMatch(row, None, f"its id is not in the catalogue; {titles[0].with_id} has another")
+        titles = same_ids
+    elif (
+        not titles
+        and year_is_near
+        and (row.imdb_id == known.imdb_id != "" or (row.year and row.tmdb_id == known.tmdb_id))
+    ):
+        return RowMatch(row, known, f"by its id {display_title(known.title)}, though the title differs")
+    elif not titles:
+        return RowMatch(row, None, f"not in the catalogue; its id is that of {display_title(known.title)}")
+    if not titles:
+        return RowMatch(row, None, "not in the catalogue")
+    of_one_year = len({title.year for title in titles}) == 1
+    if len(titles) > 1 and not (rule == Rule.WHOLE and of_one_year):
+        offered = "; ".join(title.with_id for title in titles[:MAX_OFFERED])
+        twins = tuple(title.movie_id for title in titles) if rule == Rule.WHOLE else ()
+        return RowMatch(row, None, f"several films may be meant: {offered}", twins)
+    best, *twins_of_best = titles
+    notes = [] if rule == Rule.WHOLE else [f"taken to be {display_title(best.title)}: {rule.value}"]
+    if known is not None:
+        notes.append(f"matched by title, as its id is that of {display_title(known.title)}")
+    if twins_of_best:
+        notes.append(f"the best known of {len(titles)} films of that name and year")
+    return RowMatch(row, best, "; ".join(notes), tuple(title.movie_id for title in twins_of_best))
+
+
+def _has_other_id(row: FilmRow, title: Title) -> bool:
+    if row.imdb_id and title.imdb_id:
+        return row.imdb_id != title.imdb_id
+    return bool(row.tmdb_id and title.tmdb_id) and row.tmdb_id != title.tmdb_id
+
+
+def find_title(text: str, load_titles: LoadTitles) -> Title:
+    """Returns the movie that a typed title, a part of one, or an id means: `alien 1979`, `id:1214`, `tt0078748`.
 
     Raises:
         TitleError: No movie matches, or several do.
     """
-    if text.startswith(ID_PREFIX):
-        number = text.removeprefix(ID_PREFIX)
-        is_id = number.isascii() and number.isdigit() and len(number) <= 18
-        by_id = collection.titles_with_ids([int(number)]) if is_id else []
-        if not by_id:
-            raise TitleError(f"no movie has the id {number[:40]!r}")
-        return by_id[0]
-    match = TitleMatcher(collection.titles_with_keys([title_key(text)])).find(text)
-    if match.kind is not MatchKind.NAME:
-        match = TitleMatcher(collection.titles()).find(text)
-    if match.kind is not None and len(match.titles) == 1:
-        return match.titles[0]
-    shown = text if len(text) <= 80 else text[:80] + "..."
-    offered = "; ".join(title.with_id for title in match.titles[:MAX_OFFERED])
-    if match.kind is not None:
-        raise TitleError(f"several movies match {shown!r}; choose one by its id: {offered}")
-    hint = f"choose one by its id: {offered}" if offered else "nor is a similar one"
-    hint += f"; an id is written {ID_PREFIX}{shown}" if text.isdecimal() else ""
-    raise TitleError(f"no movie is called {shown!r}; {hint}")
+    text, shown = text.strip()[:MAX_TITLE_CHARACTERS], repr(printable(text, 80))
+    typed_id = _TYPED_ID.fullmatch(text)
+    if typed_id or _TYPED_IMDB_ID.fullmatch(text):
+        titles = load_titles("id", [int(typed_id[1])]) if typed_id else load_titles("imdb_id", [text])
+        if not titles:
+            raise TitleError(f"no movie has the id {shown}")
+        if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
+            raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
+        return titles[0]
+    year = split_title(text)[1]
+    index = TitleIndex(load_titles("title_key", [title_key(text)]))
+    titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
+    if rule != Rule.WHOLE:
+        index = TitleIndex(load_titles("", ()))
+        titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
+    year_behind = _YEAR_BEHIND.fullmatch(text)
+    if not titles and year is None and year_behind:
+        titles, rule = index.find([year_behind[1]], int(year_behind[2]), Looseness.TYPED)
+    if len(titles) == 1:
+        return titles[0]
+    similar = titles or index.similar(alternative_names(text)[0])
+    offered = "; ".join(title.with_id for title in similar[:MAX_OFFERED])
+    if titles:
+        raise TitleError(f"several movies match {shown}; choose one by its id: {offered}")
+    hint = f"choose one by its id: {offered}" if offered else "and no title is similar"
+    hint += f"; an id is written {ID_PREFIX}{text}" if text.isdecimal() and len(text) < 19 else ""
+    raise TitleError(f"no movie is called {shown}; {hint}")
 
 
-def match_films(
-    collection: "MovieCollection", films: Iterable[FilmReference], offer_similar: bool = False
-) -> FilmMatches:
-    """Matches the films of a file with the movies of a collection, see `TitleMatcher.match`."""
-    unique = list(dict.fromkeys(films))
-    by_id = _match_ids(collection, unique)
-    by_title = [film for film in unique if film not in by_id and film.title]
-    keys = {film: title_key(film.title) for film in by_title}
-    with_key = TitleMatcher(collection.titles_with_keys(keys.values()))
-    matches = {film: with_key.match(film) for film in by_title}
-    rest = [film for film, match in matches.items() if match.kind is not MatchKind.NAME]
-    if rest:
-        all_titles = TitleMatcher(collection.titles())
-        matches |= {film: all_titles.match(film, offer_similar) for film in rest}
-    result = FilmMatches({}, {}, {})
-    for film in unique:
-        match = matches.get(film, TitleMatch([], None))
-        if film in by_id:
-            result.movie_ids[film] = by_id[film]
-        elif match.kind is None:
-            result.unmatched[film] = match.titles
-        elif len(match.titles) == 1:
-            result.movie_ids[film] = match.titles[0].movie_id
-        else:
-            result.ambiguous[film] = match.titles
-    return result
+def histories(matches: Iterable[RowMatch]) -> dict[str, FilmHistory]:
+    """Returns the films of each user, "" in a file of one person; users without a matched film have an empty history.
+
+    Of several ratings of a film the latest by date counts, or else the last in the files.
+    """
+    users: dict[str, FilmHistory] = {}
+    dates: dict[tuple[str, int], str] = {}
+    for row, title, _, twins in matches:
+        history = users.setdefault(row.user, FilmHistory())
+        history.exclude |= set() if row.meaning == "planned" else set(twins)
+        if title is None:
+            continue
+        movie_id = title.movie_id
+        getattr(history, "seen" if row.meaning == "rated" else row.meaning).add(movie_id)
+        if not math.isnan(row.stars):
+            date = dates.get((row.user, movie_id), "")
+            if not (row.date and date and row.date < date):
+                history.rated[movie_id] = row.stars
+                dates[row.user, movie_id] = row.date
+    for history in users.values():
+        history.seen -= history.rated.keys()
+        history.planned -= history.rated.keys() | history.seen | history.liked
+        history.exclude |= history.rated.keys() | history.seen | history.liked
+    return users
 
 
-def _match_ids(collection: "MovieCollection", films: Sequence[FilmReference]) -> dict[FilmReference, int]:
-    """Returns the movie ids of the films that have a MovieLens, IMDb or TMDB id of the collection."""
-    matched: dict[FilmReference, int] = {}
-    for field, attribute in (("tmdb_id", "tmdb_id"), ("imdb_id", "imdb_id"), ("id", "movie_id")):
-        values = {film: getattr(film, attribute) for film in films if getattr(film, attribute)}
-        movie_ids = collection.movie_ids_by(field, values.values())
-        matched |= {film: movie_ids[value] for film, value in values.items() if value in movie_ids}
-    return matched
+def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ()) -> list[dict[str, str | int]]:
+    """Returns the rows of the CSV of all matches: `file`, `line`, `film`, `movie_id`, `title`, `stars` and `note`."""
+    table: list[dict[str, str | int]] = []
+    for row, title, note, _ in matches:
+        stars = "" if math.isnan(row.stars) else f"{row.stars:g}"
+        found = (title.movie_id, display_title(title.title)) if title else ("", "")
+        cells = (row.file, row.line, row.film, *found, stars, note)
+        table.append(dict(zip(_TABLE_COLUMNS, cells, strict=True)))
+    for file, line, film, reason in skipped:
+        table.append(dict(zip(_TABLE_COLUMNS, (file, line, film, "", "", "", f"skipped: {reason}"), strict=True)))
+    files = list(dict.fromkeys(str(cells["file"]) for cells in table))
+    return sorted(table, key=lambda cells: (files.index(str(cells["file"])), int(cells["line"])))
+
+
+_TABLE_COLUMNS = ("file", "line", "film", "movie_id", "title", "stars", "note")

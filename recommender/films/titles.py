@@ -2,15 +2,24 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 ARTICLES = (
     "the a an la le les l' un une il lo i gli uno una el los las os as um uma der die das ein eine det den de het"
 ).split()
 """Articles that MovieLens moves behind the name."""
 
-_TITLE_AND_YEAR = re.compile(r"\s*(\S.*?)\s*\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)\s*")
+MAX_TITLE_CHARACTERS = 1000
+ID_PREFIX = "id:"
+"""Begins a movie id where a title may stand, as in `id:1214`."""
+
+_YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
+_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]?")
 _TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
-_SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|['\u2019]s\s|s['\u2019]\s")
+_SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|(?P<possessive>['\u2019]s\s|s['\u2019]\s)|\sor:?\s")
+_PLURAL = re.compile(r"(?:ve)?s$|f$")
+_FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode volume chapter us".split())
+"""Words that a name may lack."""
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
 _INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
@@ -49,6 +58,9 @@ _SPELLINGS = {
     "pt": "part",
     "dr": "doctor",
     "mr": "mister",
+    "monsieur": "mister",
+    "vs": "versus",
+    "third": "3",
 }
 
 
@@ -58,8 +70,10 @@ def split_title(title: str) -> tuple[str, int | None]:
     The blank before the year may be missing, as in movie 1001 of ml-1m. Of a series, `(2006-2007)` or `(2016-)`, the
     first year counts. A year alone is a name.
     """
-    match = _TITLE_AND_YEAR.fullmatch(title)
-    return (match[1], int(match[2])) if match else (title, None)
+    text = title.strip()
+    bracket = text.rfind("(")  # Not one regular expression: those that find name and year take quadratic time.
+    match = _YEAR.fullmatch(text, bracket) if bracket > 0 else None
+    return (text[:bracket].rstrip(), int(match[1])) if match else (title, None)
 
 
 def display_name(name: str) -> str:
@@ -82,24 +96,48 @@ def alternative_names(title: str) -> list[str]:
     return [_BRACKETS.sub(" ", name).strip(), *others]
 
 
-def normalize_words(name: str) -> list[str]:
+def normalize_words(name: str, article: bool = False) -> list[str]:
     """Splits a name into lower-case words without accents and leading article; `The Godfather: Part II` ends in 2."""
     text = _without_accents(
         _article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and ").replace("+", " and ")
     )
     words = [_SPELLINGS.get(word, word) for word in _split_words(_INSIDE_WORDS.sub("", text))]
     words = [_NUMERALS.get(word, word) for word in words]
-    return words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words
+    return words[1:] if not article and len(words) > 1 and words[0] in ("the", "a", "an") else words
 
 
-def segment_keys(name: str) -> list[str]:
-    """Returns the keys of the parts of a name: `Mad Max: Fury Road` has two, `National Lampoon's Vacation` as well."""
-    return ["".join(normalize_words(segment)) for segment in _SEGMENT_END.split(name)]
+def stems(words: Sequence[str]) -> list[str]:
+    """Returns the words that carry meaning, without plural endings: `The Bicycle Thieves` is `bicycle`, `thie`."""
+    return [_PLURAL.sub("", word) if len(word) > 3 else word for word in words if word not in _FUNCTION_WORDS]
+
+
+def name_parts(name: str) -> tuple[list[tuple[list[str], list[str]]], list[list[str]]]:
+    """Returns the beginnings of a name, each with what follows, and its ends: those before and behind a colon.
+
+    Both are words. `Monty Python's Life of Brian` has the end `life of brian`, but no beginning. An end has three
+    words; behind a possessive two.
+    """
+    name, heads, tails = display_name(name), [], []
+    for cut in _SEGMENT_END.finditer(name):
+        head, tail = (normalize_words(part) for part in (name[: cut.start()], name[cut.end() :]))
+        is_possessive = cut["possessive"] is not None
+        if head and tail and not is_possessive:
+            heads.append((head, tail))
+        if len(normalize_words(name[cut.end() :], article=True)) > 2 - is_possessive:
+            tails.append(tail)
+    return heads, tails
 
 
 def title_key(title: str) -> str:
     """Returns the key that all spellings of a title share: `Matrix, The (1999)` and `the matrix` both give `matrix`."""
     return "".join(normalize_words(alternative_names(title)[0]))
+
+
+def printable(text: str, width: int = 60) -> str:
+    """Returns text of a person's file for a message: one line, shortened, without control characters."""
+    text = " ".join(_ESCAPE_SEQUENCE.sub("", text[: 10 * width]).split())
+    text = "".join(char for char in text if char.isprintable())
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _article_first(name: str) -> str:

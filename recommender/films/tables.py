@@ -1,0 +1,203 @@
+"""Files of films as tables of text: files, zips and folders, encodings, CSV dialects, JSON."""
+
+import csv
+import html
+import io
+import json
+import re
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from recommender.errors import DataError
+from recommender.files import MAX_BYTES, STANDARD_STREAM, read_bytes
+
+SUFFIXES = (".csv", ".json", ".tsv", ".txt")
+SKIPPED_FOLDERS = {"lists", "deleted", "orphaned", "__MACOSX"}
+"""Folders of Letterboxd's export that do not say what a person has seen, and one of macOS."""
+DELIMITERS = ",;\t|"
+HEADER_ROWS = 30
+"""Number of first rows among which the header is looked for: lists of Letterboxd begin with lines of their own."""
+_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
+_WITHOUT_PREFIX = ("movie", "film", "ids")
+"""Objects within an item of JSON whose values are the item's own; those of others, such as `show`, get a prefix."""
+
+Cells = dict[str, str]
+"""The cells of a row by column key."""
+
+
+class SkippedRow(NamedTuple):
+    """A row that is not read."""
+
+    file: str
+    line: int
+    film: str
+    reason: str
+
+
+class Table(NamedTuple):
+    """The rows of one file."""
+
+    file: str
+    columns: Cells
+    """The names of the columns as written, by key."""
+    rows: list[tuple[int, Cells]]
+    """Lines as an editor counts, in JSON the numbers of items, and cells."""
+    skipped: list[SkippedRow]
+    is_list: bool = False
+    """Whether it is a list of titles, which has no header."""
+
+
+def read_members(path: Path) -> list[tuple[str, bytes]]:
+    """Returns names and contents of a file, or of all that may hold films in a zip or a folder.
+
+    Raises:
+        DataError: A file cannot be read, is encrypted or too large.
+    """
+    if path != STANDARD_STREAM and path.is_dir():
+        paths = [child for child in path.rglob("*") if _may_hold_films(child.relative_to(path).as_posix())]
+        return [(str(child), read_bytes(child)) for child in sorted(paths) if child.is_file()]
+    raw = read_bytes(path, "give an export of films, or a list of titles")
+    if not raw.startswith(b"PK\x03\x04"):
+        return [(str(path), raw)]
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(raw))
+        members = [member for member in archive.infolist() if _may_hold_films(member.filename)]
+        if any(member.flag_bits & 1 for member in members):
+            raise DataError(f"{path}: the zip is encrypted; unpack it and give the folder")
+        if sum(member.file_size for member in members) > MAX_BYTES:
+            raise DataError(f"{path}: unpacked it has more than {MAX_BYTES >> 20} MB; is this the right file?")
+        members.sort(key=lambda member: member.filename)
+        return [(f"{path}/{member.filename}", archive.read(member)) for member in members]
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise DataError(f"{path}: not a sound zip ({error}); unpack it and give the folder") from error
+
+
+def _may_hold_films(name: str) -> bool:
+    path = PurePosixPath(name)
+    is_skipped = any(part in SKIPPED_FOLDERS or part.startswith(".") for part in path.parts)
+    return path.suffix.casefold() in SUFFIXES and not is_skipped
+
+
+def decode(raw: bytes) -> tuple[str, list[str]]:
+    """Returns a file's text, and a note if its encoding had to be guessed."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16", "replace"), []
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace"), ["it is not UTF-8 and was read as Windows-1252"]
+
+
+def column_key(name: str) -> str:
+    """Returns what spellings of a column name share: `Your Rating` and `your_rating` give `yourrating`."""
+    return "".join(char for char in clean(name).casefold() if char.isalnum())
+
+
+def clean(cell: str) -> str:
+    """Returns a cell in NFC, on one line, without entities of HTML, control characters and UTF-8 read as cp1252."""
+    if cell.isascii() and cell.isprintable() and "&" not in cell:
+        return cell.strip() if "  " not in cell else " ".join(cell.split())
+    text = html.unescape(cell)
+    if re.search("[\u00c2\u00c3\u00c4\u00c5\u00e2][\u0080-\uffff]", text):
+        try:
+            text = text.encode("cp1252").decode("utf-8")
+        except UnicodeError:
+            pass  # The letters are what they look like.
+    text = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Table | None:
+    """Returns the table in a text, None if no row looks like a header.
+
+    Args:
+        text: The content of the file.
+        file: Its name, for messages.
+        rank: Returns how good a header some column keys are, 0 if they are none.
+    """
+    lines = _LINE_END.split(text)
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    separator = _SEPARATOR_LINE.fullmatch(lines[first])
+    lines[first] = "\n" if separator else lines[first]
+    best, header_row, delimiter = 0, 0, ","
+    for candidate in separator[1] if separator else DELIMITERS:
+        for row, (_, fields, _) in zip(range(HEADER_ROWS), _read_rows(lines, candidate), strict=False):
+            score = rank([column_key(name) for name in fields])
+            if score > best:
+                best, header_row, delimiter = score, row, candidate
+    if not best:
+        return None
+    table = Table(file, {}, [], [])
+    keys: list[str] = []
+    for row, (line, fields, problem) in enumerate(_read_rows(lines, delimiter)):
+        if row == header_row:
+            keys = [column_key(name) for name in fields]
+            table.columns.update({key: clean(name) for key, name in reversed(list(zip(keys, fields, strict=True)))})
+        if row <= header_row:
+            continue
+        if not problem and any(field.strip() for field in fields[len(keys) :]):
+            problem = f"{len(fields)} cells instead of {len(keys)}; put a title that holds {delimiter!r} into quotes"
+        if problem:
+            table.skipped.append(SkippedRow(file, line, clean(delimiter.join(fields)), problem))
+        else:
+            table.rows.append(
+                (line, {key: clean(cell) for key, cell in reversed(list(zip(keys, fields, strict=False)))})
+            )
+    return table
+
+
+def _read_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """Yields line, fields and problem of all rows but blank ones; after a row that is not CSV it goes on below it."""
+    position = 0
+
+    def rest() -> Iterator[str]:
+        nonlocal position
+        while position < len(lines):
+            position += 1
+            yield lines[position - 1]
+
+    while position < len(lines):
+        start = position
+        try:
+            fields = next(csv.reader(rest(), delimiter=delimiter, strict=True), [])
+        except csv.Error:
+            position = start + 1
+            yield start + 1, [lines[start]], "a double quote is not closed"
+            continue
+        if any(field.strip() for field in fields):
+            yield start + 1, fields, ""
+
+
+def read_json(text: str, file: str) -> Table | None:
+    """Returns the objects in a JSON text as a table, whichever lists they are in; None if it is no JSON."""
+    try:
+        items = list(_find_items(json.loads(text)))
+    except (ValueError, RecursionError):
+        return None
+    table = Table(file, {}, [], [])
+    for number, item in enumerate(items, 1):
+        cells = dict(_flatten(item, ""))
+        table.rows.append((number, {column_key(name): clean(cell) for name, cell in cells.items()}))
+        table.columns.update({column_key(name): name for name in cells})
+    return table
+
+
+def _find_items(value: Any) -> Iterator[dict[str, Any]]:
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(child, dict) and isinstance(value, list):
+            yield child
+        elif isinstance(child, dict | list):
+            yield from _find_items(child)
+
+
+def _flatten(item: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in item.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, prefix if key in _WITHOUT_PREFIX else f"{prefix}{key} ")
+        elif isinstance(value, str | int | float):
+            yield prefix + key, str(value)
