@@ -11,7 +11,7 @@ from tqdm import tqdm
 from recommender.errors import RecommenderError
 from recommender.films.exports import FilmRow
 from recommender.films.tables import SkippedRow
-from recommender.films.title_index import MAX_OFFERED, Looseness, Rule, Title, TitleIndex
+from recommender.films.title_index import MAX_OFFERED, Looseness, Title, TitleIndex
 from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
@@ -79,7 +79,7 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
     keys = {title_key(row.title) for row in rows if row.title}
     index = TitleIndex(load_titles("title_key", keys) if keys else [])
     everything: TitleIndex | None = None
-    films: dict[tuple[object, ...], tuple[list[Title], Rule]] = {}
+    films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
     for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
         known = next(
@@ -92,7 +92,7 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
         if film not in films:
             films[film] = _find(row, index)
             titles, rule = films[film]
-            if rule != Rule.WHOLE or titles[0].year != row.year:
+            if rule or not titles or titles[0].year != row.year:
                 everything = everything or TitleIndex(load_titles("", ()))
                 films[film] = _find(row, everything)
         matches.append(_choose(row, known, *films[film]))
@@ -108,7 +108,7 @@ def _names(row: FilmRow) -> list[str]:
     return [main, *row.other_titles, *brackets]
 
 
-def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], Rule]:
+def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], str]:
     looseness = Looseness.LIST if row.is_typed else Looseness.FILE
     found = index.find(_names(row), row.year, looseness)
     year_behind = _YEAR_BEHIND.fullmatch(row.title)
@@ -125,7 +125,7 @@ def _fits(row: FilmRow, title: Title) -> bool:
     return any(index.find(_names(row), year, Looseness.LIST)[0] for year in (None, row.year))
 
 
-def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: Rule) -> RowMatch:
+def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: str) -> RowMatch:
     """Returns the match of a row that has a title.
 
     Args:
@@ -151,12 +151,12 @@ def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: Rule) 
     if not titles:
         return RowMatch(row, None, "not in the catalogue")
     of_one_year = len({title.year for title in titles}) == 1
-    if len(titles) > 1 and not (rule == Rule.WHOLE and of_one_year):
+    if len(titles) > 1 and not (not rule and of_one_year):
         offered = "; ".join(title.with_id for title in titles[:MAX_OFFERED])
-        twins = tuple(title.movie_id for title in titles) if rule == Rule.WHOLE else ()
+        twins = tuple(title.movie_id for title in titles) if not rule else ()
         return RowMatch(row, None, f"several films may be meant: {offered}", twins)
     best, *twins_of_best = titles
-    notes = [] if rule == Rule.WHOLE else [f"taken to be {display_title(best.title)}: {rule.value}"]
+    notes = [] if not rule else [f"taken to be {display_title(best.title)}: {rule}"]
     if known is not None:
         notes.append(f"matched by title, as its id is that of {display_title(known.title)}")
     if twins_of_best:
@@ -188,7 +188,7 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
     year = split_title(text)[1]
     index = TitleIndex(load_titles("title_key", [title_key(text)]))
     titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
-    if rule != Rule.WHOLE:
+    if rule or not titles:
         index = TitleIndex(load_titles("", ()))
         titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
     year_behind = _YEAR_BEHIND.fullmatch(text)
@@ -231,18 +231,14 @@ def histories(matches: Iterable[RowMatch]) -> dict[str, FilmHistory]:
     return users
 
 
-def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ()) -> list[dict[str, str | int]]:
+def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ()) -> list[dict[str, str]]:
     """Returns the rows of the CSV of all matches: `file`, `line`, `film`, `movie_id`, `title`, `stars` and `note`."""
-    table: list[dict[str, str | int]] = []
+    rows: list[tuple[object, ...]] = []
     for row, title, note, _ in matches:
-        stars = "" if math.isnan(row.stars) else f"{row.stars:g}"
-        found = (title.movie_id, display_title(title.title)) if title else ("", "")
-        cells = (row.file, row.line, row.film, *found, stars, note)
-        table.append(dict(zip(_TABLE_COLUMNS, cells, strict=True)))
-    for file, line, film, reason in skipped:
-        table.append(dict(zip(_TABLE_COLUMNS, (file, line, film, "", "", "", f"skipped: {reason}"), strict=True)))
-    files = list(dict.fromkeys(str(cells["file"]) for cells in table))
-    return sorted(table, key=lambda cells: (files.index(str(cells["file"])), int(cells["line"])))
-
-
-_TABLE_COLUMNS = ("file", "line", "film", "movie_id", "title", "stars", "note")
+        movie = (title.movie_id, display_title(title.title)) if title else ("", "")
+        rows.append((row.file, row.line, row.film, *movie, f"{row.stars:g}".replace("nan", ""), note))
+    rows += [(file, line, film, "", "", "", f"skipped: {reason}") for file, line, film, reason in skipped]
+    order = {row[0]: position for position, row in reversed(list(enumerate(rows)))}
+    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    columns = ("file", "line", "film", "movie_id", "title", "stars", "note")
+    return [dict(zip(columns, map(str, row), strict=True)) for row in rows]

@@ -9,11 +9,14 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from recommender.errors import DataError
 from recommender.files import MAX_BYTES, STANDARD_STREAM, read_bytes
+from recommender.films.titles import printable
 
 SUFFIXES = (".csv", ".json", ".tsv", ".txt")
 SKIPPED_FOLDERS = {"lists", "deleted", "orphaned", "__MACOSX"}
@@ -23,11 +26,6 @@ HEADER_ROWS = 30
 """Number of first rows among which the header is looked for: lists of Letterboxd begin with lines of their own."""
 _LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
-_WITHOUT_PREFIX = ("movie", "film", "ids")
-"""Objects within an item of JSON whose values are the item's own; those of others, such as `show`, get a prefix."""
-
-Cells = dict[str, str]
-"""The cells of a row by column key."""
 
 
 class SkippedRow(NamedTuple):
@@ -43,9 +41,9 @@ class Table(NamedTuple):
     """The rows of one file."""
 
     file: str
-    columns: Cells
+    columns: dict[str, str]
     """The names of the columns as written, by key."""
-    rows: list[tuple[int, Cells]]
+    rows: list[tuple[int, dict[str, str]]]
     """Lines as an editor counts, in JSON the numbers of items, and cells."""
     skipped: list[SkippedRow]
     is_list: bool = False
@@ -104,10 +102,8 @@ def clean(cell: str) -> str:
         return cell.strip() if "  " not in cell else " ".join(cell.split())
     text = html.unescape(cell)
     if re.search("[\u00c2\u00c3\u00c4\u00c5\u00e2][\u0080-\uffff]", text):
-        try:
+        with suppress(UnicodeError):  # If it fails, the letters are what they look like.
             text = text.encode("cp1252").decode("utf-8")
-        except UnicodeError:
-            pass  # The letters are what they look like.
     text = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
@@ -124,31 +120,37 @@ def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Tabl
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _SEPARATOR_LINE.fullmatch(lines[first])
     lines[first] = "\n" if separator else lines[first]
-    best, header_row, delimiter = 0, 0, ","
+    best, header_line, delimiter = 0, 0, ","
     for candidate in separator[1] if separator else DELIMITERS:
-        for row, (_, fields, _) in zip(range(HEADER_ROWS), _read_rows(lines, candidate), strict=False):
+        for line, fields, _ in islice(_read_rows(lines, candidate), HEADER_ROWS):
             score = rank([column_key(name) for name in fields])
-            if score > best:
-                best, header_row, delimiter = score, row, candidate
-    if not best:
-        return None
-    table = Table(file, {}, [], [])
-    keys: list[str] = []
-    for row, (line, fields, problem) in enumerate(_read_rows(lines, delimiter)):
-        if row == header_row:
+            if score > best and (score > 1 or line == first + 1):
+                best, header_line, delimiter = score, line, candidate
+    table, keys = Table(file, {}, [], []), list[str]()
+    for line, fields, problem in _read_rows(lines, delimiter) if best else ():
+        if line == header_line:
             keys = [column_key(name) for name in fields]
-            table.columns.update({key: clean(name) for key, name in reversed(list(zip(keys, fields, strict=True)))})
-        if row <= header_row:
-            continue
-        if not problem and any(field.strip() for field in fields[len(keys) :]):
-            problem = f"{len(fields)} cells instead of {len(keys)}; put a title that holds {delimiter!r} into quotes"
-        if problem:
-            table.skipped.append(SkippedRow(file, line, clean(delimiter.join(fields)), problem))
-        else:
-            table.rows.append(
-                (line, {key: clean(cell) for key, cell in reversed(list(zip(keys, fields, strict=False)))})
-            )
-    return table
+            table.columns.update(zip(keys, map(clean, fields), strict=True))
+        elif line > header_line:
+            if not problem and any(map(str.strip, fields[len(keys) :])):
+                problem = (
+                    f"{len(fields)} cells instead of {len(keys)}; put a title that holds {delimiter!r} into quotes"
+                )
+            if problem:
+                table.skipped.append(SkippedRow(file, line, printable(delimiter.join(fields)), problem))
+            else:
+                table.rows.append((line, dict(zip(keys, map(clean, fields), strict=False))))
+    return table if best else None
+
+
+def read_list(text: str, file: str) -> Table | None:
+    """Returns a text of titles, one per line, as a table; None if it looks like something else."""
+    lines = [(number, clean(line)) for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)]
+    rows = [(number, {"title": line}) for number, line in lines if line]
+    is_table = file.casefold().endswith((".csv", ".tsv")) and any(mark in rows[0][1]["title"] for mark in DELIMITERS)
+    return (
+        Table(file, {"title": "title"}, rows, [], is_list=True) if rows and "\0" not in text and not is_table else None
+    )
 
 
 def _read_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
@@ -181,8 +183,8 @@ def read_json(text: str, file: str) -> Table | None:
         return None
     table = Table(file, {}, [], [])
     for number, item in enumerate(items, 1):
-        cells = dict(_flatten(item, ""))
-        table.rows.append((number, {column_key(name): clean(cell) for name, cell in cells.items()}))
+        cells = dict(_flatten(item, "")) | ({"type": item.get("type", "show")} if "show" in item else {})
+        table.rows.append((number, {column_key(name): clean(str(cell)) for name, cell in cells.items()}))
         table.columns.update({column_key(name): name for name in cells})
     return table
 
@@ -191,13 +193,14 @@ def _find_items(value: Any) -> Iterator[dict[str, Any]]:
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         if isinstance(child, dict) and isinstance(value, list):
             yield child
-        elif isinstance(child, dict | list):
+        else:
             yield from _find_items(child)
 
 
 def _flatten(item: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yields names and values; those of a movie or show are the item's own, those of other objects get a prefix."""
     for key, value in item.items():
         if isinstance(value, dict):
-            yield from _flatten(value, prefix if key in _WITHOUT_PREFIX else f"{prefix}{key} ")
+            yield from _flatten(value, prefix if key in ("movie", "show", "film", "ids") else f"{prefix}{key} ")
         elif isinstance(value, str | int | float):
             yield prefix + key, str(value)

@@ -24,44 +24,20 @@ _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
 _INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_LETTERS = str.maketrans(
-    {
-        "æ": "ae",
-        "œ": "oe",
-        "ø": "o",
-        "đ": "d",
-        "ð": "d",
-        "þ": "th",
-        "ł": "l",
-        "ħ": "h",
-        "♥": "heart",
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-    }
-)
+_LETTERS = str.maketrans(dict(zip("æœøđðþłħ♥\u0131", "ae oe o d d th l h heart i".split(), strict=True)))
 _UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
 _OPTIONAL_IN_CYRILLIC = {"\u0435\u0308", *(vowel + "\u0301" for vowel in "аеиоуыэюяєі")}
 """The dots of yo and the stress; other marks make another letter, such as ї."""
 _NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_ROMAN_NUMERALS = {"ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_NUMERALS = {
+_SPELLINGS = {
     **{word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())},
     **{word: str(10 * value) for value, word in enumerate(_TENS.split(), 2)},
-    **{word: str(value) for word, value in _ROMAN_NUMERALS.items()},
+    **{word: str(value) for value, word in enumerate("ii iii iv v vi vii viii ix".split(), 2)},
+    **dict(pair.split("=") for pair in "colour=color colours=colors grey=gray theatre=theater vol=volume".split()),
+    **dict(pair.split("=") for pair in "pt=part dr=doctor mr=mister monsieur=mister vs=versus third=3".split()),
 }
-_SPELLINGS = {
-    "colour": "color",
-    "colours": "colors",
-    "grey": "gray",
-    "theatre": "theater",
-    "vol": "volume",
-    "pt": "part",
-    "dr": "doctor",
-    "mr": "mister",
-    "monsieur": "mister",
-    "vs": "versus",
-    "third": "3",
-}
+"""Words by other spellings, and numbers by numerals and words."""
 
 
 def split_title(title: str) -> tuple[str, int | None]:
@@ -102,7 +78,6 @@ def normalize_words(name: str, article: bool = False) -> list[str]:
         _article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and ").replace("+", " and ")
     )
     words = [_SPELLINGS.get(word, word) for word in _split_words(_INSIDE_WORDS.sub("", text))]
-    words = [_NUMERALS.get(word, word) for word in words]
     return words[1:] if not article and len(words) > 1 and words[0] in ("the", "a", "an") else words
 
 
@@ -142,9 +117,7 @@ def printable(text: str, width: int = 60) -> str:
 
 def _article_first(name: str) -> str:
     match = _TRAILING_ARTICLE.fullmatch(name)
-    if match is None:
-        return name
-    return match[2] + ("" if match[2].endswith("'") else " ") + match[1]
+    return match[2] + " " * (match[2][-1] != "'") + match[1] if match else name
 
 
 def _without_accents(text: str) -> str:
