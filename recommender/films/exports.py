@@ -234,9 +234,9 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
 
 def _guess_scale(numbers: Sequence[float]) -> int:
     """Returns 5, 10 or 100 for what a column holds; a few rows may be slips, which are out of range then."""
-    if sum(number > 10 for number in numbers) * 4 > len(numbers):
+    if sum(10 < number <= 100 for number in numbers) * 4 > len(numbers):
         return 100
-    return 10 if sum(number > 5 for number in numbers) * 10 > len(numbers) else 5
+    return 10 if sum(5 < number <= 10 for number in numbers) * 10 > len(numbers) else 5
 
 
 def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow | str:

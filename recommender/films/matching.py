@@ -103,26 +103,23 @@ _ID_FIELDS = {"imdb_id": "imdb_id", "tmdb_id": "tmdb_id", "id": "movie_id"}
 """Attributes of rows by the fields of titles, the most reliable id first."""
 
 
-def _names(row: FilmRow) -> list[str]:
+def _find(row: FilmRow, index: TitleIndex, years: Sequence[int | None] = ()) -> tuple[list[Title], str]:
+    """Returns the movies that a row's names find, its title before the original title."""
     main, *brackets = alternative_names(row.title)
-    return [main, *row.other_titles, *brackets]
-
-
-def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], str]:
-    looseness = Looseness.LIST if row.is_typed else Looseness.FILE
-    found = index.find(_names(row), row.year, looseness)
+    looseness = Looseness.LIST if row.is_typed or years else Looseness.FILE
+    searches = [([main, *row.other_titles, *brackets], year) for year in years or [row.year]]
+    searches += [([title], row.year) for title in row.other_titles]
     year_behind = _YEAR_BEHIND.fullmatch(row.title)
-    if not found[0] and row.year is None and year_behind:
-        return index.find([year_behind[1]], int(year_behind[2]), looseness)
-    return found
+    searches += [([year_behind[1]], int(year_behind[2]))] if year_behind and row.year is None else []
+    found = (index.find(names, year, looseness) for names, year in searches)
+    return next((result for result in found if result[0]), ([], ""))
 
 
 def _fits(row: FilmRow, title: Title) -> bool:
     """Returns whether a row's title, if it has one, is the title of the movie that has its id."""
     if not row.title or title_key(row.title) == title_key(title.title):
         return True
-    index = TitleIndex([title])
-    return any(index.find(_names(row), year, Looseness.LIST)[0] for year in (None, row.year))
+    return bool(_find(row, TitleIndex([title]), (None, row.year))[0])
 
 
 def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: str) -> RowMatch:

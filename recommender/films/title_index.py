@@ -99,12 +99,11 @@ class TitleIndex:
         else:
             yield from (("", self._dated(rows, year, 0)) for rows in (main, self._rows.get(keys[0], []), whole))
             # In the year beside the article must be right too: `The Fear (1995)` is not `Fear (1996)`.
-            exact = {"".join(normalize_words(name, article=True)) for name in names}
-            beside = [row for row in self._dated(whole, year, 1) if not exact.isdisjoint(self._exact_keys(row))]
-            yield from (("of the year beside", [row for row in beside if row in rows]) for rows in (main, whole))
+            exact, of_name = "".join(normalize_words(names[0], article=True)), self._rows.get(keys[0], [])
+            beside = [row for row in self._dated(of_name, year, 1) if exact in self._exact_keys(row)]
+            yield from (("of the year beside", [row for row in beside if row in rows]) for rows in (main, of_name))
             yield "", [row for row in main if self._years[row] is None]
-            for name, name_words in zip(names, words, strict=True):
-                yield from (("a name almost the same", rows) for rows in self._alike(name, name_words, year))
+            yield from (("a name almost the same", rows) for rows in self._alike(names[0], words[0], year))
         for rows in self._loose(words[0], looseness):
             dated = [rows] if year is None else [self._dated(rows, year, distance) for distance in (0, 1)]
             yield from (("a name almost the same", near) for near in dated)
@@ -120,7 +119,7 @@ class TitleIndex:
         clues, key, content = self._clues, "".join(words), _content(words)
         yield self._like(clues[year, f"all {content}"], lambda own: _numbers_agree(own, words))
         heads, tails = name_parts(name)
-        parts = tails + [head for head, _ in heads if len(head) > 2 or self._is_telling(head)]
+        parts = tails + [head for head, _ in heads if len(head) > 2 or (len(head) > 1 and head[-1][-1].isdigit())]
         of_parts = [row for part in parts for row in self._dated(self._rows.get("".join(part), []), year, 0)]
         yield clues[year, f"part {key}"] + of_parts
         shared = Counter(row for word in content for row in clues[year, word])
@@ -131,18 +130,6 @@ class TitleIndex:
 
     def _like(self, rows: Iterable[int], is_like: Callable[[list[str]], bool]) -> list[int]:
         return [row for row in rows if any(map(is_like, self._words[row]))]
-
-    def _is_telling(self, part: list[str]) -> bool:
-        """Returns whether a part of a name stands for all of it: it ends in a number, or is a word of no other name."""
-        return part[-1][-1].isdigit() if len(part) > 1 else len(part[0]) > 4 and len(self._rows_with[part[0]]) == 1
-
-    @cached_property
-    def _rows_with(self) -> dict[str, set[int]]:
-        rows: dict[str, set[int]] = defaultdict(set)
-        for row, names in enumerate(self._words):
-            for word in (word for words in names for word in words):
-                rows[word].add(row)
-        return rows
 
     @cached_property
     def _clues(self) -> dict[tuple[int | None, str], list[int]]:
