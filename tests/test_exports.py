@@ -216,7 +216,8 @@ FORMATS = {
         {"imdb_id": "tt0078748", "tmdb_id": 348},
     ),
     "Criticker": (
-        'Score, Film Name, Year, Date Rated, Mini Review, URL, IMDB ID\n90,"Alien",1979,"Feb 06 2023, 08:52","",x,tt0078748\n',
+        "Score, Film Name, Year, Date Rated, Mini Review, URL, IMDB ID\n"
+        '90,"Alien",1979,"Feb 06 2023, 08:52","",x,tt0078748\n',
         {"imdb_id": "tt0078748"},
     ),
     "MovieLens": (
@@ -312,7 +313,7 @@ def test_trakt_json_is_known_by_its_structure(item, meaning, stars, wrap, tmp_pa
     files["lists-lists.json"] = '[{"name": "Best of 1979", "privacy": "private", "item_count": 3}]'
     path = zip_of(tmp_path / "trakt.zip", files)
     if meaning is None:
-        with pytest.raises(RecommenderError, match="no film: (show|episode)"):
+        with pytest.raises(RecommenderError, match=r"no film: (show|episode)"):
             read_films(path)
         return
     [row] = read_films(path).rows

@@ -4,6 +4,7 @@ python tests/title_corpus.py DATA_DIR, the folder of ml-1m and ml-latest-small. 
 """
 
 import csv
+import functools
 import random
 import re
 import sys
@@ -20,7 +21,9 @@ ROMAN = {"2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI", "7": "VII", "8":
 NUM_MISSING, NUM_PRESENT = 3000, 1500
 NUMBERED_TWICE = {
     frozenset(map(int, pair.split("/")))
-    for pair in "3366/6808 3416/6460 669/6918 1294/5060 2645/5649 1362/4424 3532/5560 1494/6425 2851/168358 811/860 1741/1795".split()
+    for pair in (
+        "3366/6808 3416/6460 669/6918 1294/5060 2645/5649 1362/4424 3532/5560 1494/6425 2851/168358 811/860 1741/1795"
+    ).split()
 }
 """Ids under which releases of MovieLens have one film; found by reading what this program prints."""
 
@@ -37,6 +40,7 @@ class Figures(NamedTuple):
     num_present: int
 
 
+@functools.cache
 def read_titles(data_dir: Path, name: str) -> list[Title]:
     """Returns the titles of ml-1m, ml-100k or ml-latest-small."""
     if name == "ml-latest-small":
