@@ -399,7 +399,7 @@ def test_users(tmp_path):
         (b"1\nx\n", "line 2: 'x' is not a user id; write one id per line"),
         (b"1\n12345678901\n", "line 2: '12345678901' is not a user id"),
         ("\u0663".encode(), "is not a user id"),
-        (b"\n \n", "no user ids in it"),
+        (b"\n \n", "line 1: .. is not a user id"),
     ],
 )
 def test_user_ids(raw, expected, tmp_path):
@@ -424,7 +424,7 @@ def test_user_ids(raw, expected, tmp_path):
         ("Aliens,86,4", "year '86' of 'Aliens'"),
         ("Aliens (1986),1990,4", "year '1990' of 'Aliens (1986)'"),
         (",1986,4", "no title"),
-        ("Matrix, The,1999,5", "4 cells instead of 3; put a title that holds ',' into quotes"),
+        ("Matrix, The,1999,5", "4 cells instead of 3; quote a title that holds ','"),
         ('"Aliens,1986,4', "a double quote is not closed"),
         ('"Ali"ens,1986,4', "a double quote is not closed"),
         ("x" * 1001 + ",1986,4", "a title of 1,001 characters"),
@@ -445,7 +445,7 @@ def test_one_odd_row_is_one_odd_row(row, reason, tmp_path):
     ("name", "raw", "message"),
     [
         ("mine.csv", b"", "no films in it"),
-        ("mine.csv", b"a,b,c\n1,2,3\n", "has the columns a, b, c; known are Letterboxd, IMDb, TMDB"),
+        ("mine.csv", b"a,b,c\n1,2,3\n", "the columns are a,b,c; known are Letterboxd, IMDb, TMDB"),
         ("mine.csv", b"title,rating\n", "no films in it"),
         ("mine.csv", b"title,rating\n,5\n", "line 2: no title"),
         ("mine.json", b"[1, 2", "no films in it"),

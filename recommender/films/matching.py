@@ -82,17 +82,16 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
     for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
-        known = next(
-            (by_id[name][getattr(row, of)] for name, of in _ID_FIELDS.items() if getattr(row, of) in by_id[name]), None
-        )
+        found_by_id = (by_id[name].get(getattr(row, attribute)) for name, attribute in _ID_FIELDS.items())
+        known = next(filter(None, found_by_id), None)
         if known is not None and _fits(row, known):
             matches.append(RowMatch(row, known))
             continue
         film = (row.title, row.other_titles, row.year, row.is_typed)
         if film not in films:
             films[film] = _find(row, index)
-            titles, rule = films[film]
-            if rule or not titles or titles[0].year != row.year:
+            titles, difference = films[film]
+            if difference or not titles or titles[0].year != row.year:
                 everything = everything or TitleIndex(load_titles("", ()))
                 films[film] = _find(row, everything)
         matches.append(_choose(row, known, *films[film]))
@@ -122,43 +121,38 @@ def _fits(row: FilmRow, title: Title) -> bool:
     return bool(_find(row, TitleIndex([title]), (None, row.year))[0])
 
 
-def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: str) -> RowMatch:
+def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: str) -> RowMatch:
     """Returns the match of a row that has a title.
 
     Args:
         row: The row.
         known: The movie that has the row's id, and another title.
         titles: The movies that have its title.
-        rule: How they match.
+        difference: How they differ from it.
     """
-    year_is_near = known is not None and (row.year is None or abs((known.year or 0) - row.year) <= 1)
-    if known is None:
-        same_ids = [title for title in titles if not _has_other_id(row, title)]
-        if titles and not same_ids:
-            return RowMatch(row, None, f"its id is not in the catalogue; {titles[0].with_id} has another")
-        titles = same_ids
-    elif (
-        not titles
-        and year_is_near
-        and (row.imdb_id == known.imdb_id != "" or (row.year and row.tmdb_id == known.tmdb_id))
-    ):
-        return RowMatch(row, known, f"by its id {display_title(known.title)}, though the title differs")
-    elif not titles:
-        return RowMatch(row, None, f"not in the catalogue; its id is that of {display_title(known.title)}")
-    if not titles:
-        return RowMatch(row, None, "not in the catalogue")
-    of_one_year = len({title.year for title in titles}) == 1
-    if len(titles) > 1 and not (not rule and of_one_year):
-        offered = "; ".join(title.with_id for title in titles[:MAX_OFFERED])
-        twins = tuple(title.movie_id for title in titles) if not rule else ()
-        return RowMatch(row, None, f"several films may be meant: {offered}", twins)
-    best, *twins_of_best = titles
-    notes = [] if not rule else [f"taken to be {display_title(best.title)}: {rule}"]
-    if known is not None:
-        notes.append(f"matched by title, as its id is that of {display_title(known.title)}")
-    if twins_of_best:
-        notes.append(f"the best known of {len(titles)} films of that name and year")
-    return RowMatch(row, best, "; ".join(notes), tuple(title.movie_id for title in twins_of_best))
+    named = display_title(known.title) if known else ""
+    if known and not titles:
+        is_near = abs((known.year or 0) - row.year) <= 1 if row.year else row.imdb_id == known.imdb_id
+        if is_near and (row.imdb_id == known.imdb_id != "" or row.tmdb_id == known.tmdb_id != 0):
+            return RowMatch(row, known, f"by its id {named}, though the title differs")
+        return RowMatch(row, None, f"not in the catalogue; its id is that of {named}")
+    candidates = [title for title in titles if known or not _has_other_id(row, title)]
+    if not candidates:
+        other_id = f"its id is not in the catalogue; {titles[0].with_id} has another" if titles else ""
+        return RowMatch(row, None, other_id or "not in the catalogue")
+    best, *others = candidates
+    twins = tuple(title.movie_id for title in others)
+    if others and (difference or any(title.year != best.year for title in others)):
+        offered = "; ".join(title.with_id for title in candidates[:MAX_OFFERED])
+        return RowMatch(
+            row, None, f"several films may be meant: {offered}", () if difference else (best.movie_id, *twins)
+        )
+    notes = {
+        f"taken to be {display_title(best.title)}: {difference}": difference,
+        f"matched by title, as its id is that of {named}": known,
+        f"the best known of {len(candidates)} films of that name and year": twins,
+    }
+    return RowMatch(row, best, "; ".join(note for note, applies in notes.items() if applies), twins)
 
 
 def _has_other_id(row: FilmRow, title: Title) -> bool:
@@ -182,18 +176,17 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
         if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
             raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
         return titles[0]
-    year = split_title(text)[1]
+    names, (_, year), year_behind = alternative_names(text), split_title(text), _YEAR_BEHIND.fullmatch(text)
     index = TitleIndex(load_titles("title_key", [title_key(text)]))
-    titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
-    if rule or not titles:
+    titles, difference = index.find(names, year, Looseness.TYPED)
+    if difference or not titles:
         index = TitleIndex(load_titles("", ()))
-        titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
-    year_behind = _YEAR_BEHIND.fullmatch(text)
+        titles, _ = index.find(names, year, Looseness.TYPED)
     if not titles and year is None and year_behind:
-        titles, rule = index.find([year_behind[1]], int(year_behind[2]), Looseness.TYPED)
+        titles, _ = index.find([year_behind[1]], int(year_behind[2]), Looseness.TYPED)
     if len(titles) == 1:
         return titles[0]
-    similar = titles or index.similar(alternative_names(text)[0])
+    similar = titles or index.similar(names[0])
     offered = "; ".join(title.with_id for title in similar[:MAX_OFFERED])
     if titles:
         raise TitleError(f"several movies match {shown}; choose one by its id: {offered}")

@@ -133,9 +133,7 @@ def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Tabl
             table.columns.update(zip(keys, map(clean, fields), strict=True))
         elif line > header_line:
             if not problem and any(map(str.strip, fields[len(keys) :])):
-                problem = (
-                    f"{len(fields)} cells instead of {len(keys)}; put a title that holds {delimiter!r} into quotes"
-                )
+                problem = f"{len(fields)} cells instead of {len(keys)}; quote a title that holds {delimiter!r}"
             if problem:
                 table.skipped.append(SkippedRow(file, line, printable(delimiter.join(fields)), problem))
             else:
