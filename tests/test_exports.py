@@ -351,6 +351,13 @@ def test_folders_that_do_not_say_what_was_seen(tmp_path):
     assert len(read_films(zip_of(tmp_path / "letterboxd.zip", files)).rows) == 1
 
 
+@pytest.mark.parametrize(
+    "title", ["Am\u00c3\u00a9lie", "Ame\u0301lie", "Am&eacute;lie", " Am\u00e9lie\x00", "Am&#233;lie"]
+)
+def test_spellings_of_one_title(title, tmp_path):
+    assert read(tmp_path, f"title,rating\n{title},4\n").rows[0].title == "Amélie"
+
+
 # Scales and notes.
 
 

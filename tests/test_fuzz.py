@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import sys
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +26,12 @@ from recommender.movielens.encoding import INDEX_DIM, UNKNOWN, encode_movies
 from recommender.errors import DataError
 from recommender.movielens.catalogue import format_movies, parse_movies
 from recommender.movielens.movies_data import read_movies_data
-from recommender.films.exports import FilmReference, parse_user_ids
 from recommender.movielens.ratings_table import DAT, parse_ratings
 from recommender.movielens.releases import parse_users_dat
-from recommender.films.titles import split_title, title_key
 from recommender.milvus.collection import MovieCollection
 from recommender.milvus.connection import MilvusConnection, MilvusError
 from recommender.milvus.filters import MovieFilter
 from recommender.store import ModelError, compute_fingerprint, load_model
-from recommender.films.matching import MatchKind, Title, TitleMatcher
 
 pytestmark = pytest.mark.fuzz
 
@@ -94,29 +90,6 @@ def test_ratings(raw):
     else:
         lines = raw.removeprefix(b"\xef\xbb\xbf").split()
         assert ratings.to_numpy().tolist() == [list(map(int, line.split(b"::")[:3])) for line in lines]
-
-
-@given(damaged_files([b"1", b"2", b"300", b" 7 ", b""]))
-def test_user_ids(raw):
-    try:
-        user_ids = parse_user_ids(raw, "ids.txt")
-    except DataError as error:
-        assert str(error).startswith("ids.txt")
-    else:
-        assert user_ids == list(dict.fromkeys(map(int, raw.removeprefix(b"\xef\xbb\xbf").split())))
-
-
-@given(st.text(max_size=60))
-def test_titles(title):
-    """A title matches itself unless it has no letters."""
-    name, year = split_title(title)
-    assert name in title
-    assert year is None or 0 <= year <= 9999
-    key = title_key(title)
-    assert all(char.isalnum() or unicodedata.category(char) in ("Mn", "Mc") for char in key)
-    matcher = TitleMatcher([Title(1, title, 1), Title(2, "Metropolis (1927)", 1)])
-    for matched in (matcher.find(title), matcher.match(FilmReference(None, name, year))):
-        assert (1 in [found.movie_id for found in matched.titles] and matched.kind is MatchKind.NAME) == bool(key)
 
 
 json_values = st.recursive(

@@ -92,7 +92,7 @@ def test_typed_title(text, movie_id):
     [
         ("psycho", "several movies match 'psycho'; choose one by its id: id:7 Psycho (1960); id:8 Psycho (1998)"),
         ("toy", "several movies match 'toy'; choose one by its id: id:4 Toy Story (1995); id:5 Toy Story 2 (1999)"),
-        ("toy story 3", "no movie is called 'toy story 3'; choose one by its id: id:4 Toy Story (1995); id:5 Toy"),
+        ("toy story 3", "no movie is called 'toy story 3'; choose one by its id: id:5 Toy Story 2 (1999); id:4"),
         ("psycho (1975)", "no movie is called 'psycho (1975)'; choose one by its id: id:7 Psycho (1960); id:8 Psycho"),
         ("dlien", "no movie is called 'dlien'; choose one by its id: id:1 Alien (1979)"),
         ("saturnine mortar", "no movie is called 'saturnine mortar'; and no title is similar"),
@@ -195,6 +195,11 @@ IS_ALIEN, HAS_ANOTHER = (
         ({"title": "Some Series", "year": 2008, "tmdb_id": 348}, None, f"{NOT_THERE}; {IS_ALIEN}"),
         ({"title": "Toy Story", "year": 1995, "imdb_id": "tt0078748"}, 4, f"matched by title, as {IS_ALIEN}"),
         ({"title": "Toy Story", "year": 1995, "movie_id": 1}, 4, f"matched by title, as {IS_ALIEN}"),
+        (
+            {"title": "Toy Story", "year": 1995, "movie_id": 5},
+            4,
+            "matched by title, as its id is that of Toy Story 2 (1999)",
+        ),
         ({"title": "Alien", "year": 1979, "imdb_id": "tt1"}, None, HAS_ANOTHER),
         ({"title": "Alien", "year": 1979, "tmdb_id": 5}, None, HAS_ANOTHER),
         ({"title": "Alien", "year": 1979, "movie_id": 5000}, 1, ""),

@@ -23,8 +23,6 @@ class Service(NamedTuple):
     """Its best rating; 0 if the ratings themselves must tell."""
     meaning: str = "seen"
     """What a row without stars means: seen or planned."""
-    columns: Mapping[str, str] = {}
-    """Columns by role, where they differ from `COLUMNS`."""
 
 
 SERVICES = (
@@ -36,11 +34,11 @@ SERVICES = (
     Service("TMDB", "tmdbid type name yourrating", 10),
     Service("Trakt", "ratedat type title traktid", 10),
     Service("Trakt (JSON)", "trakt slug", 10),
-    Service("Simkl", "simklid watchlist", 10, columns={"status": "watchlist"}),
-    Service("Simkl (JSON)", "simkl status", 10, columns={"status": "status", "rating": "userrating"}),
+    Service("Simkl", "simklid watchlist", 10),
+    Service("Simkl (JSON)", "simkl status", 10),
     Service("Criticker", "score filmname"),
     Service("MovieLens", "movieid averagerating", 5),
-    Service("TV Time", "moviename entitytype", columns={"type": "entitytype", "status": "type"}),
+    Service("TV Time", "moviename entitytype"),
 )
 COLUMNS = {
     "title": "title name filmname movietitle filmtitle moviename movie film titles primarytitle titulo título titel "
@@ -53,7 +51,8 @@ COLUMNS = {
     "movie_id": "movieid movielensid",
     "user": "user userid username",
     "date": "ratedat daterated date watchedat watcheddate lastwatchedat listedat collectedat hiddenat created",
-    "type": "type titletype mediatype",
+    "type": "entitytype titletype mediatype type",
+    "status": "watchlist status type",
 }
 """Columns by role; the first that has values counts."""
 TEN_POINT_COLUMNS = {"rating10", "yourrating", "yourated"}
@@ -141,7 +140,9 @@ def read_films(path: Path, many_users: bool = False) -> FilmFile:
     if not result.rows:
         problem = shorten(problems + result.notes) or "it is empty"
         known = ", ".join(service.name for service in SERVICES if "(" not in service.name)
-        raise DataError(f"{path}: no films in it: {problem}; known are {known}, Netflix and any table with a column title")
+        raise DataError(
+            f"{path}: no films in it: {problem}; known are {known}, Netflix and any table with a column title"
+        )
     users = {row.user for row in result.rows}
     if not many_users and len(users) > 1:
         raise DataError(f"{path}: films of {len(users):,} users; give them to --users FILE --output FILE")
@@ -191,7 +192,7 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
     """Returns the films of one table, with notes on how it was understood."""
     service = Service("a list of titles", "") if table.is_list else _service(table.columns)
     columns: dict[str, str] = {}
-    for role, names in {**COLUMNS, **service.columns}.items():
+    for role, names in COLUMNS.items():
         present = [name for name in names.split() if name in table.columns]
         with_values = (name for name in present if any(cells.get(name) for _, cells in table.rows))
         columns |= {role: next(with_values, present[0])} if present else {}
@@ -202,9 +203,9 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
             numbers[cells.get("user", "")].append(float(match[1].replace(",", ".")))
     scale = service.scale or (10 if columns.get("rating") in TEN_POINT_COLUMNS else 0)
     scales = {user: scale or _guess_scale(values) for user, values in numbers.items()}
-    name = PurePath(table.file).stem.casefold()
-    is_planned = name.startswith("watchlist") or columns.get("date") in PLANNED
-    is_liked = service.name == "Letterboxd" and name in ("films", "likes")  # The file likes/films.csv.
+    name = PurePath(table.file).name.casefold()
+    is_planned = re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED
+    is_liked = service.name == "Letterboxd" and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
     unrated = "planned" if is_planned else "liked" if is_liked else service.meaning
     result = FilmFile([], [], list(table.skipped))
     for line, cells in rows:

@@ -25,6 +25,8 @@ from recommender.films.titles import (
 LoadTitles = Callable[[str, Iterable[str | int]], list[Title]]
 """Returns the titles whose field ("id", "imdb_id", "tmdb_id", "title_key") has one of the values; all for ""."""
 ROWS_WITH_BAR = 5000
+_IDS = ("imdb_id", "tmdb_id", "movie_id")
+"""Ids of rows and titles, the most reliable first."""
 _YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
 _TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
@@ -72,42 +74,36 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
         progress: Whether to show a progress bar if there are many rows.
     """
     by_id: dict[str, dict[str | int, Title]] = {}
-    for name, attribute in _ID_FIELDS.items():
-        values = {getattr(row, attribute) for row in rows} - {"", 0}
-        found = load_titles(name, values) if values else []
-        by_id[name] = {title.movie_id if name == "id" else getattr(title, name): title for title in found}
+    for name in _IDS:
+        values = {getattr(row, name) for row in rows} - {"", 0}
+        found = load_titles(name.removeprefix("movie_"), values) if values else []
+        by_id[name] = {getattr(title, name): title for title in found}
     keys = {title_key(row.title) for row in rows if row.title}
     index = TitleIndex(load_titles("title_key", keys) if keys else [])
     everything: TitleIndex | None = None
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
     for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
-        found_by_id = (by_id[name].get(getattr(row, attribute)) for name, attribute in _ID_FIELDS.items())
-        known = next(filter(None, found_by_id), None)
+        known = next(filter(None, (by_id[name].get(getattr(row, name)) for name in _IDS)), None)
         if known is not None and _fits(row, known):
             matches.append(RowMatch(row, known))
             continue
         film = (row.title, row.other_titles, row.year, row.is_typed)
         if film not in films:
-            films[film] = _find(row, index)
-            titles, difference = films[film]
+            looseness = Looseness.LIST if row.is_typed else Looseness.FILE
+            titles, difference = _find(row, index, looseness)
             if difference or not titles or titles[0].year != row.year:
                 everything = everything or TitleIndex(load_titles("", ()))
-                films[film] = _find(row, everything)
+                titles, difference = _find(row, everything, looseness)
+            films[film] = titles, difference
         matches.append(_choose(row, known, *films[film]))
     return matches
 
 
-_ID_FIELDS = {"imdb_id": "imdb_id", "tmdb_id": "tmdb_id", "id": "movie_id"}
-"""Attributes of rows by the fields of titles, the most reliable id first."""
-
-
-def _find(row: FilmRow, index: TitleIndex, years: Sequence[int | None] = ()) -> tuple[list[Title], str]:
+def _find(row: FilmRow, index: TitleIndex, looseness: Looseness) -> tuple[list[Title], str]:
     """Returns the movies that a row's names find, its title before the original title."""
     main, *brackets = alternative_names(row.title)
-    looseness = Looseness.LIST if row.is_typed or years else Looseness.FILE
-    searches = [([main, *row.other_titles, *brackets], year) for year in years or [row.year]]
-    searches += [([title], row.year) for title in row.other_titles]
+    searches = [([main, *row.other_titles, *brackets], row.year), *(([title], row.year) for title in row.other_titles)]
     year_behind = _YEAR_BEHIND.fullmatch(row.title)
     searches += [([year_behind[1]], int(year_behind[2]))] if year_behind and row.year is None else []
     found = (index.find(names, year, looseness) for names, year in searches)
@@ -118,7 +114,8 @@ def _fits(row: FilmRow, title: Title) -> bool:
     """Returns whether a row's title, if it has one, is the title of the movie that has its id."""
     if not row.title or title_key(row.title) == title_key(title.title):
         return True
-    return bool(_find(row, TitleIndex([title]), (None, row.year))[0])
+    index = TitleIndex([title])
+    return any(_find(row._replace(year=year), index, Looseness.FILE)[0] for year in (None, row.year))
 
 
 def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: str) -> RowMatch:
@@ -176,17 +173,15 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
         if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
             raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
         return titles[0]
-    names, (_, year), year_behind = alternative_names(text), split_title(text), _YEAR_BEHIND.fullmatch(text)
-    index = TitleIndex(load_titles("title_key", [title_key(text)]))
-    titles, difference = index.find(names, year, Looseness.TYPED)
+    name, year = split_title(text)
+    row, index = FilmRow("", 0, name, year=year), TitleIndex(load_titles("title_key", [title_key(text)]))
+    titles, difference = _find(row, index, Looseness.TYPED)
     if difference or not titles:
         index = TitleIndex(load_titles("", ()))
-        titles, _ = index.find(names, year, Looseness.TYPED)
-    if not titles and year is None and year_behind:
-        titles, _ = index.find([year_behind[1]], int(year_behind[2]), Looseness.TYPED)
+        titles, _ = _find(row, index, Looseness.TYPED)
     if len(titles) == 1:
         return titles[0]
-    similar = titles or index.similar(names[0])
+    similar = titles or index.similar(alternative_names(text)[0])
     offered = "; ".join(title.with_id for title in similar[:MAX_OFFERED])
     if titles:
         raise TitleError(f"several movies match {shown}; choose one by its id: {offered}")

@@ -81,15 +81,16 @@ class TitleIndex:
             year: Its year, if it is known.
             looseness: Where the ladder ends.
         """
-        words = [normalize_words(name) for name in names]
-        for difference, rows in self._ladder(names, words, year, looseness) if any(words) else ():
+        for difference, rows in self._ladder(names, year, looseness):
             if rows:
                 return [self.titles[row] for row in sorted(set(rows))], difference
         return [], ""
 
-    def _ladder(
-        self, names: Sequence[str], words: Sequence[list[str]], year: int | None, looseness: Looseness
-    ) -> Iterator[tuple[str, list[int]]]:
+    def _ladder(self, names: Sequence[str], year: int | None, looseness: Looseness) -> Iterator[tuple[str, list[int]]]:
+        """Yields, rule by rule, how movies differ and their rows."""
+        words = [normalize_words(name) for name in names]
+        if not any(words):
+            return
         keys = ["".join(name) for name in words if name]
         whole = [row for key in keys for row in self._rows.get(key, [])]
         main = [row for row in self._rows.get(keys[0], []) if "".join(self._words[row][0]) == keys[0]]
@@ -163,11 +164,8 @@ class TitleIndex:
             yield self._like(rows, lambda own: _in_order(own, words, is_typo))
 
     def similar(self, text: str) -> list[Title]:
-        """Returns titles to offer: for `die hard 3` the films of the series, else titles with similar letters."""
+        """Returns titles with similar letters, to be offered."""
         words = normalize_words(text)
-        series = [row for row, names in enumerate(self._words) if names[0][: len(words) - 1] == words[:-1]]
-        if len(words) > 1 and words[-1].isdigit() and series:
-            return [self.titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
         names = [" ".join(names[0]) for names in self._words]
         near = process.extract(
             " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
