@@ -11,7 +11,8 @@ from tqdm import tqdm
 from recommender.errors import RecommenderError
 from recommender.films.exports import FilmRow
 from recommender.films.tables import SkippedRow
-from recommender.films.title_index import MAX_OFFERED, Looseness, Title, TitleIndex
+from recommender.films.title_index import MAX_OFFERED, Looseness, TitleIndex
+from recommender.films.title_index import Title as Title  # Part of the interface.
 from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
@@ -153,9 +154,8 @@ def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: 
 
 
 def _has_other_id(row: FilmRow, title: Title) -> bool:
-    if row.imdb_id and title.imdb_id:
-        return row.imdb_id != title.imdb_id
-    return bool(row.tmdb_id and title.tmdb_id) and row.tmdb_id != title.tmdb_id
+    ids = (row.imdb_id, title.imdb_id), (row.tmdb_id, title.tmdb_id)
+    return any(own and other and own != other for own, other in ids)
 
 
 def find_title(text: str, load_titles: LoadTitles) -> Title:
@@ -223,7 +223,6 @@ def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ())
         movie = (title.movie_id, display_title(title.title)) if title else ("", "")
         rows.append((row.file, row.line, row.film, *movie, f"{row.stars:g}".replace("nan", ""), note))
     rows += [(file, line, film, "", "", "", f"skipped: {reason}") for file, line, film, reason in skipped]
-    order = {row[0]: position for position, row in reversed(list(enumerate(rows)))}
-    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    rows.sort(key=lambda row: (str(row[0]), row[1]))
     columns = ("file", "line", "film", "movie_id", "title", "stars", "note")
     return [dict(zip(columns, map(str, row), strict=True)) for row in rows]
