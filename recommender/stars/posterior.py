@@ -95,7 +95,7 @@ class Side:
         self.is_rated = csr_array((np.ones_like(ratings.data), ratings.indices, ratings.indptr), ratings.shape)
         self.size = config.num_factors + 1  # The last column is the bias.
         self.latent = random.normal(0, 0.1, (features.shape[0], self.size)).astype(np.float32)
-        self.expected = self.latent
+        self.expected = np.zeros_like(self.latent)  # The means that they were last drawn around.
         self.precision = 10 * np.eye(self.size)
         self.has_few_columns = features.shape[1] < features.shape[0]
         gram = (features.T @ features if self.has_few_columns else features @ features.T).toarray()
@@ -125,8 +125,7 @@ class Side:
         """Draws all latent numbers given those of the other side; returns the sum of squared errors of the ratings.
 
         Row i has the precision P + a Σ d dᵀ and the mean (P + a Σ d dᵀ)⁻¹ (P Wᵀ xᵢ + a Σ (r - b) d), where the sums
-        are over its ratings r, a is the precision of the noise, b the bias and d = [numbers, 1] of the
-        other side.
+        are over its ratings r, a is the precision of the noise, and b the bias and d = [numbers, 1] of the other side.
         """
         bias = other.latent[:, -1:]
         design = np.concatenate([other.latent[:, :-1], np.ones_like(bias)], axis=1)  # [others, size]
@@ -136,7 +135,6 @@ class Side:
         squares = self.ratings.power(2).sum() - 2 * (self.ratings @ bias).sum() + (self.is_rated @ bias**2).sum()
         prior = self.precision.astype(np.float32)
         error = float(squares)
-        self.latent, self.expected = np.empty_like(self.latent), np.empty_like(self.latent)
         for start in range(0, len(moments), ROW_BLOCK):
             block = slice(start, start + ROW_BLOCK)
             sums = self.is_rated[block] @ products
