@@ -25,15 +25,16 @@ from recommender.cli.arguments import (
     refuse_overwriting,
 )
 from recommender.cli.process import run_and_report, run_main
-from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.movielens.download import RELEASES, ensure_downloaded
-from recommender.movielens.catalogue import MovieLens, format_movies
-from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
 from recommender.errors import RecommenderError, Step
 from recommender.evaluation.evaluate import evaluate_model_rankings, evaluate_ratings
 from recommender.evaluation.metrics import RankingMetrics, RatingMetrics
 from recommender.files import FileError, check_writable, read_bytes
-from recommender.store import saved_catalogues
+from recommender.movielens.catalogue import MovieLens, format_movies
+from recommender.movielens.download import RELEASES, ensure_downloaded
+from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
+from recommender.save import ModelData, ServingArrays, check_output, save_model
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
 from recommender.stars.fusion_training import (
     FusionConfig,
@@ -45,8 +46,7 @@ from recommender.stars.fusion_training import (
 )
 from recommender.stars.paddle_setup import paddle
 from recommender.stars.predict import fit_user_prior
-from recommender.save import ModelData, ServingArrays, check_output, save_model
-from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
+from recommender.store import saved_catalogues
 
 
 def _releases() -> str:
@@ -139,13 +139,18 @@ def train(options: TrainOptions) -> None:
         raise RecommenderError("too few ratings: none falls to the test; train on at least some hundreds")
     config = FusionConfig.for_ratings(len(split.train.ratings.rating), **options.settings)
     print_plan(split, config)
-    result = train_fusion(split.train, split.vocabularies, config, on_epoch=print_epoch)
+    result = train_fusion(split.train, split.vocabularies, config)
     if rank == 0:
         finish_model(options, config, data, held_out, split, result)
 
 
 def finish_model(
-    options: TrainOptions, config: FusionConfig, data: MovieLens, held_out: np.ndarray, split: Split, result: TrainResult
+    options: TrainOptions,
+    config: FusionConfig,
+    data: MovieLens,
+    held_out: np.ndarray,
+    split: Split,
+    result: TrainResult,
 ) -> None:
     """Trains the taste model, evaluates both models and saves them."""
     taste_config = TasteConfig(seed=config.seed)
@@ -167,9 +172,7 @@ def finish_model(
         fit_user_prior(profile_vectors, split.train.profiles),
         taste,
     )
-    model_data = ModelData(
-        split.vocabularies, format_movies(data.movies).encode(), arrays, plot_training_curve(result)
-    )
+    model_data = ModelData(split.vocabularies, format_movies(data.movies).encode(), arrays, plot_training_curve(result))
     metadata = {
         "notice": data.notice,
         "data": {
@@ -207,11 +210,6 @@ def print_plan(split: Split, config: FusionConfig) -> None:
     """Prints how many ratings are for training and for the test."""
     rows = f"{len(split.train.ratings.rating):,}; test: {len(split.test.rating):,}"
     print(f"ratings for training: {rows}; batch size {config.batch_size:,}")
-
-
-def print_epoch(number: int, loss: float) -> None:
-    """Prints a line of the training log."""
-    print(f"epoch {number}: mean squared error {loss:.4f}", flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:
