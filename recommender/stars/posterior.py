@@ -123,8 +123,9 @@ class Side:
     def sample_latent(self, other: "Side", noise_precision: float) -> float:
         """Draws all latent numbers given those of the other side; returns the sum of squared errors of the ratings.
 
-        Row i has the precision P + alpha Σ d dᵀ and the mean (P + alpha Σ d dᵀ)⁻¹ (P Wᵀ xᵢ + alpha Σ (r - b) d), where the sums
-        are over its ratings r, alpha is the precision of the noise, b the bias and d = [numbers, 1] of the other side.
+        Row i has the precision P + alpha Σ d dᵀ and the mean (P + alpha Σ d dᵀ)⁻¹ (P Wᵀ xᵢ + alpha Σ (r - b) d). The
+        sums are over its ratings r, alpha is the precision of the noise, b the bias and d = [numbers, 1] of the other
+        side.
         """
         bias = other.latent[:, -1:]
         design = np.concatenate([other.latent[:, :-1], np.ones_like(bias)], axis=1)  # [others, size]
