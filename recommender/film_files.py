@@ -8,7 +8,7 @@ from typing import Any
 
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
-from recommender.films.exports import parse_user_ids, read_films
+from recommender.films.exports import parse_user_ids, read_films, shorten
 from recommender.films.matching import FilmHistory, LoadTitles, RowMatch, histories, match_rows, match_table
 
 FEW_FILMS = 10

@@ -71,7 +71,7 @@ def test_learns_a_checkerboard_of_tastes(config):
 
 def test_unknown_user_and_movie_learn_the_average():
     dataset, vocabularies = build_dataset(stars=lambda user, movie: 4 if movie % 2 else 2)
-    result = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2))
+    result = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2, epochs=12))
     user_vectors, movie_vectors = embed(result.model, dataset)
     predicted = 5 * user_vectors[ANYONE] @ movie_vectors.T
     np.testing.assert_allclose(predicted[1::2], 4, atol=0.4)
@@ -284,14 +284,9 @@ def test_training_is_a_loop_of_steps_with_averaged_weights(ema_alpha, targets):
     dataset, vocabularies = build_dataset(20, 20)
     posterior = draw_posterior(20, 20)
     config = dataclasses.replace(CONFIG, targets=targets, epochs=3, ema_alpha=ema_alpha)
-    epochs = []
-    result = train_fusion(dataset, vocabularies, config, posterior, lambda *epoch: epochs.append(epoch))
+    result = train_fusion(dataset, vocabularies, config, posterior)
     losses, averaged = train_naively(dataset, vocabularies, config, posterior)
     assert result.losses == pytest.approx(losses, rel=1e-3)
-    assert [number for number, _ in epochs] == [1, 2, 3]
-    assert [loss for _, loss in epochs] == pytest.approx(
-        [np.mean(part) for part in np.split(np.array(losses), 3)], rel=1e-3
-    )
     for weight, other in zip(weights_of(result.model), averaged, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-4)
 
