@@ -160,6 +160,8 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
+        if query.ranking == "similar" and not profile.liked:
+            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         found = next(recommend(self.model, self.collection, [profile], query))
         self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
@@ -222,7 +224,10 @@ class Recommender:
                 lists = recommend(self.model, self.collection, map(load_profile, batch), query)
                 for name, found in zip(batch, lists, strict=True):
                     num_short += len(found) < query.k
-                    rows += [{"user_id": name, **self._row(query, rank, movie)} for rank, movie in enumerate(found)]
+                    rows += [
+                        {"user_id": name, **self._row(query, rank, movie)}
+                        for rank, movie in enumerate(found, query.skip)
+                    ]
                 yield self._frame(rows, query, user=f"{len(batch)} users")
             if num_short:
                 log.warning("%s got fewer than %s", pluralize(num_short, "user"), pluralize(query.k, "movie"))
@@ -304,7 +309,7 @@ class Recommender:
             row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
         return row
 
-    def _frame(self, rows: list[Any], query: Query, **attrs: Any) -> pd.DataFrame:
+    def _frame(self, rows: Any, query: Query, **attrs: Any) -> pd.DataFrame:
         frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
         frame.attrs = {"by": query.ranking, "movies": self.collection.num_movies, **attrs}
         return frame

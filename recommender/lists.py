@@ -66,7 +66,7 @@ class Recommendation(NamedTuple):
     pick: float
     """How likely the user watches and likes it, see `RATING_WEIGHTS`; higher is likelier."""
     similarity: float
-    """How like the liked movies it is, 0 to 1.1."""
+    """How like the liked movies it is, see `recommender.similarity`."""
     reasons: list[Reason]
     """Largest contribution first."""
 

@@ -41,8 +41,8 @@ Score is the rating that we expect the user to give, in stars. Pick says how lik
 it: 0 is not at all, 1 is surely, with 4 stars. A list is ordered by
 
   both      Pick + {STAR_WEIGHT:g} x Score, where there are ratings: --user, --ratings
-  similar   likeness to the films named, where --like is all that is given
-  picks     Pick, where films are known in another way: --like with -a, --seen, a file without stars
+  similar   likeness to the films named, where --like is all that is given, up to ten times
+  picks     Pick, where films are known in another way (--like with -a, --seen, a file without stars), and for --with
   stars     Score, for age, gender and job alone, as in the original
 
 unless --by says otherwise. Options may stand in a file: python infer_milvus.py @me.txt
