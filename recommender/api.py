@@ -311,5 +311,5 @@ class Recommender:
 
     def _frame(self, rows: Any, query: Query, **attrs: Any) -> pd.DataFrame:
         frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
-        frame.attrs = {"by": query.ranking, "movies": self.collection.num_movies, **attrs}
+        frame.attrs.update(by=query.ranking, movies=self.collection.num_movies, **attrs)
         return frame
