@@ -14,15 +14,7 @@ from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
-from recommender.lists import (
-    Query,
-    Recommendation,
-    describe,
-    encode_users,
-    recommend,
-    recommend_together,
-    taste_similarities,
-)
+from recommender.lists import Query, Recommendation, describe, encode_users, recommend, recommend_together
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
 from recommender.milvus.connection import MilvusConnection
@@ -198,9 +190,8 @@ class Recommender:
             for name, own in zip(names, own_rows, strict=True):
                 shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
             rows.append(shared)
-        alike = taste_similarities(self.model, encode_users(self.model, self.collection, profiles, query))
         users = {name: profile.description for name, profile in zip(names, profiles, strict=True)}
-        return self._frame(rows, query, user=users, alike=alike.round(2).tolist())
+        return self._frame(rows, query, user=users)
 
     def recommend_many(
         self, users: PathArg | Iterable[int] = "all", *, include_seen: bool = False, **order: Any

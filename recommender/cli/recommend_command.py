@@ -209,15 +209,14 @@ def print_list(movies: Recommender, options: argparse.Namespace, person: dict[st
     if options.together:
         people, names = group(options, person)
         frame = movies.together(people, names, **order)
-        alike = frame.attrs["alike"]
-        pairs = [f"{names[i]} and {names[j]} {alike[i][j]:.2f}" for i in range(len(names)) for j in range(i)]
-        heading = [f"how alike tastes are, from -1 to 1: {', '.join(pairs)}"]
-        for name, description in frame.attrs["user"].items():
-            heading.append(f"recommended for: {name}: {description.removeprefix(f'{name}: ')}")
+        users = [f"{name}: {text.removeprefix(f'{name}: ')}" for name, text in frame.attrs["user"].items()]
     else:
         frame = movies.recommend(**person, **order)
-        heading = [f"recommended for: {frame.attrs['user']}"]
-    heading.insert(0, f"rows in collection {COLLECTION}: {frame.attrs['movies']}")
+        users = [frame.attrs["user"]]
+    heading = [
+        f"rows in collection {COLLECTION}: {frame.attrs['movies']}",
+        *(f"recommended for: {user}" for user in users),
+    ]
     rows = frame.to_dict("records")
     if options.format == "json":
         text = format_json(frame)
@@ -249,10 +248,8 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
         raise UsageError("--with is for several; give it twice, or say who you are: --ratings, --user, --like, -a")
     if len({str(entry) for entry in people}) < len(people):
         raise UsageError("--with names a user or a file twice")
-    for position, name in enumerate(names):
-        if names.count(name) > 1:
-            names[position] = f"{name} ({position + 1})"
-    return people, names
+    paths = [str(person.get("ratings", name)) for person, name in zip(people, names, strict=True)]
+    return people, [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
 
 
 def print_prediction(prediction: Prediction) -> None:
