@@ -13,7 +13,7 @@ from tqdm import tqdm
 from recommender.api import Prediction, Recommender
 from recommender.cli.options import Parser, StoreOnce, path_arg, refuse_overwriting
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
-from recommender.errors import UsageError, pluralize
+from recommender.errors import UsageError, one_line, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
 from recommender.movielens.encoding import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.vectors import RANKINGS, STAR_WEIGHT
@@ -172,10 +172,7 @@ def _add_storage_options(parser: Parser) -> None:
 
 def execute(options: argparse.Namespace) -> None:
     """Opens the recommender, answers and prints."""
-    log = logging.getLogger("recommender")
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.INFO)
+    logging.getLogger("recommender").handlers = [NoteHandler()]
     person = {name: getattr(options, name) for name in PERSON}
     order = {name: getattr(options, name) for name in (*FILTERS, *ORDER)}
     order["k"] = order["k"] or 5
@@ -204,6 +201,14 @@ def execute(options: argparse.Namespace) -> None:
         print(movies.model.facts.notice, file=sys.stderr)
 
 
+class NoteHandler(logging.Handler):
+    """Prints notes on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one note."""
+        print(one_line(record.getMessage()), file=sys.stderr)
+
+
 def print_list(movies: Recommender, options: argparse.Namespace, person: dict[str, Any], order: dict[str, Any]) -> None:
     """Prints a list for one user or for several together, or writes it to a file."""
     if options.together:
@@ -215,7 +220,7 @@ def print_list(movies: Recommender, options: argparse.Namespace, person: dict[st
         users = [frame.attrs["user"]]
     heading = [
         f"rows in collection {COLLECTION}: {frame.attrs['movies']}",
-        *(f"recommended for: {user}" for user in users),
+        *(f"recommended for: {one_line(user)}" for user in users),
     ]
     rows = frame.to_dict("records")
     if options.format == "json":
