@@ -5,15 +5,7 @@ import pytest
 from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
 
 from recommender import lists
-from recommender.lists import (
-    Query,
-    diversify,
-    encode_users,
-    group_values,
-    recommend,
-    recommend_together,
-    taste_similarities,
-)
+from recommender.lists import Query, diversify, encode_users, group_values, recommend, recommend_together
 from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
 
@@ -309,18 +301,3 @@ def test_movies_that_left_the_catalogue_count_as_long_as_training_knows_them(sav
     assert abs(own.taste - other.taste).max() > 1e-4
     [found] = recommend(saved_model, collection, [profile], query._replace(ranking="similar"))
     assert len(found) == 5
-
-
-def test_similarities_of_tastes(saved_model, collection):
-    """Least squares: what is left of each taste without that of an unknown user, then cosines."""
-    anyone = UserProfile.from_demographics(saved_model)
-    profiles = [PROFILES[name](saved_model) for name in ("films", "ratings", "user", "user, seen movies included")]
-    users = encode_users(saved_model, collection, [*profiles, anyone], Query("both", 1))
-    found = taste_similarities(saved_model, users)
-    *tastes, average = (user.taste for user in users)
-    rests = [taste - np.linalg.lstsq(average[:, None], taste)[0] * average for taste in tastes]
-    expected = [[a @ b / np.sqrt(a @ a * (b @ b)) for b in rests] for a in rests]
-    np.testing.assert_allclose(found[:4, :4], expected, atol=1e-4)
-    assert found[2, 3] == pytest.approx(1, abs=1e-4)
-    assert abs(found[:4, :4] - 1).max() > 0.1
-    np.testing.assert_allclose(found[4], 0, atol=1e-5, err_msg="an unknown user has no taste of their own")

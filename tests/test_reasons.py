@@ -71,8 +71,7 @@ def test_reasons_and_what_is_no_movie_are_the_ranked_value(saved_model, collecti
     ratings, tastes = catalogue.vectors[:, :200], catalogue.vectors[:, 200:400]
     rest = tastes @ shared_taste(saved_model, profile)
     if ranking == "both":
-        vector = saved_model.profile_vectors[profile.row]
-        rest = rest + ratings @ (vector + saved_model.user_prior.mean if profile.new_ratings else vector)
+        rest = rest + ratings @ saved_model.profile_vectors[profile.row]
     elif NEW_MOVIE.movie_id not in profile.history:
         embeddings = saved_model.taste.inputs.by_id[saved_model.movie_idx(np.array(list(profile.history)))]
         factors = taste_factor(saved_model, profile) * np.array(list(profile.history.values()))[:, None]
@@ -85,7 +84,7 @@ def test_reasons_and_what_is_no_movie_are_the_ranked_value(saved_model, collecti
 def test_reasons_by_stars_of_new_ratings_are_the_change_by_folding_in(saved_model, collection, catalogue, profile):
     values, labels = part_values(saved_model, collection, catalogue, profile, "stars")
     after = encode(saved_model, collection, profile).rating
-    before = saved_model.profile_vectors[profile.row] + saved_model.user_prior.mean
+    before = saved_model.profile_vectors[profile.row]
     change = 5 * catalogue.vectors[:, :200] @ (after - before)
     assert abs(change).max() > 0.1
     np.testing.assert_allclose(values.sum(0), change, atol=1e-4)
@@ -142,10 +141,10 @@ LABELS = ["first", "second", "third", "fourth", "fifth"]
 
 
 def test_reasons_of_a_history_contribute_to_the_movie_and_are_like_it():
-    """The three largest products of contribution and likeness; shown is the contribution, largest first."""
+    """The three largest products of contribution and squared likeness; shown is the contribution, largest first."""
     vectors, kin = np.zeros((5, 450)), np.zeros((5, 50))
     vectors[:, 0] = [1, -2, 3, 0.5, 2]
-    kin[:, 0] = [0.9, 1, 0.1, 0.8, 0.5]
+    kin[:, 0] = [0.9, 1, 0.15, 0.8, 0.5]
     movie = np.zeros(450)
     movie[[0, 400]] = 1
     assert Parts(LABELS, vectors, kin).reasons(movie) == [("fifth", 2), ("first", 1), ("fourth", 0.5)]
@@ -175,7 +174,7 @@ def test_recommendations_come_with_the_reasons_of_their_ranking(saved_model, col
                 liked = catalogue.vectors[catalogue.row(movie_id)]
                 taste = liked[200 : 200 + TASTE_DIM] / np.linalg.norm(liked[200 : 200 + TASTE_DIM])
                 likeness = np.append(taste, liked[400 + TASTE_DIM :]) @ catalogue.vectors[row, 400:]
-                kin[label] = max(column[label], 0) * max(likeness, 0)
+                kin[label] = max(column[label], 0) * max(likeness, 0) ** 2
             chosen = sorted(column, key=lambda label: -kin[label])[:3]
             chosen = [label for label in chosen if column[label] > 0]
         expected = sorted(chosen, key=lambda label: -column[label])
