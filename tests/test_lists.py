@@ -259,14 +259,14 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
 
 
 def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection, monkeypatch):
-    """Twenty places of each list, or ten times what is asked for."""
-    monkeypatch.setattr(lists, "GROUP_DEPTH", 20)
+    """Each list is read to `GROUP_DEPTH`, or to ten times what is asked for."""
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
     seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    for k, depth in ((1, 20), (3, 30)):
+    users = encode_users(saved_model, collection, group, Query("picks", 1))
+    questions = np.array([user.query("picks") for user in users])
+    for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
+        monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
         found = recommend_together(saved_model, collection, group, Query("picks", k))
-        users = encode_users(saved_model, collection, group, Query("picks", k))
-        questions = np.array([user.query("picks") for user in users])
         hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
         common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
         values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))

@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+from conftest import fail, succeed
 
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
 
@@ -62,7 +63,7 @@ def test_table_of_several_users(monkeypatch, by, kind, first):
     assert lines[0] == f"{kind} of each:"
     assert lines[1].split() == ["Top", "Ids", "Title", "you", "me.csv", "Ratings"]
     assert lines[2].split() == ["0", "1258", "The", "Shining", "(1980)", first, first, "1,234"]
-    assert [line.split() for line in lines[3:5]] == [["you:", "A", "+0.10"], ["me.csv:", "A", "+0.10"]]
+    assert lines[3:5] == [f"{' ' * 15}you: A +0.10", f"{' ' * 15}me.csv: A +0.10"]
 
 
 def test_long_names_of_users_stay_different():
@@ -101,3 +102,16 @@ def test_letterboxd_list():
     ]
     without_links = [{key: value for key, value in ROWS[0].items() if not key.endswith("b_id")}]
     assert write_letterboxd(without_links) == "Title,Year\nThe Shining,1980\n"
+
+
+def test_lists_of_many_users_whom_nothing_suits(small_workdir, tmp_path):
+    many = ("--workdir", small_workdir.folder, "--users", "all", "--output", tmp_path / "all.csv")
+    assert "200 users got fewer than 5 movies" in succeed("infer_milvus.py", *many, "--year", 1800, cwd=tmp_path).stderr
+    assert (tmp_path / "all.csv").read_text() == ""
+
+
+def test_similar_films_need_a_film(small_workdir, tmp_path):
+    """User 399 has no training ratings; without the error, they would count for nothing."""
+    for person in (("--user", 399), ("--with", 399, "--with", 1)):
+        query = ("--workdir", small_workdir.folder, "--by", "similar", *person)
+        assert "by similar needs a film that" in fail("infer_milvus.py", *query, cwd=tmp_path, code=2)
