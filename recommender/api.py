@@ -103,9 +103,13 @@ class Recommender:
         content = embed_catalogue(model, folder.movies_data) if build else None
         address = uri or str(folder.database)
         connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
-        if content:
-            build_collection(connection, *content, model.fingerprint, index)
-        return cls(model, connection)
+        try:
+            if content:
+                build_collection(connection, *content, model.fingerprint, index)
+            return cls(model, connection)
+        except BaseException:
+            connection.close()  # Otherwise no other process could build the collection anew.
+            raise
 
     def __enter__(self) -> Self:
         return self
