@@ -14,7 +14,6 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 
 import pytest
 from hypothesis import settings
-from milvus_lite.server_manager import server_manager_instance as lite_servers
 from milvus_server import new_place, server
 from small_model import Catalogue, create_catalogue, fill_workdir
 
@@ -107,8 +106,6 @@ def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subpr
             code = SCRIPTS[name].main(argv)
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-        finally:
-            lite_servers.release_all()  # As at the end of a process: another one may open the folder.
     return subprocess.CompletedProcess([name, *argv], code, stdout.getvalue(), stderr.getvalue())
 
 

@@ -1,6 +1,7 @@
 """Tables, JSON and CSV from the rows of a list."""
 
 import csv
+import fcntl
 import io
 import json
 
@@ -115,3 +116,11 @@ def test_similar_films_need_a_film(small_workdir, tmp_path):
     for person in (("--user", 399), ("--with", 399, "--with", 1)):
         query = ("--workdir", small_workdir.folder, "--by", "similar", *person)
         assert "by similar needs a film that" in fail("infer_milvus.py", *query, cwd=tmp_path, code=2)
+
+
+def test_failed_query_leaves_the_database_to_others(small_workdir, tmp_path):
+    path = small_workdir.model / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "0" * 16}))
+    assert "different model" in fail("infer_milvus.py", "--workdir", small_workdir.folder, cwd=tmp_path)
+    with (small_workdir.database / "LOCK").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
