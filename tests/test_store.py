@@ -38,11 +38,11 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def save_letters(folder, words="ab", towers=lambda folder: None, **files):
+def save_letters(folder, words="ab", towers=lambda folder: None, size=3, **files):
     """Saves a model that cannot be loaded, quickly; returns its fingerprint."""
     vocabularies = Vocabularies(Vocabulary(words), Vocabulary("c"), Vocabulary([1, 2]))
     contents = {f"{name}.png": content for name, content in files.items()}
-    return save_model(folder, {"numbers": np.arange(3)}, vocabularies, contents, towers, {"metrics": {"rmse": 0.8}})
+    return save_model(folder, {"numbers": np.arange(size)}, vocabularies, contents, towers, {"metrics": {"rmse": 0.8}})
 
 
 def test_reads_what_was_written(saved):
@@ -189,6 +189,7 @@ def test_fingerprint_is_that_of_all_files_but_the_picture(tmp_path):
     assert save_letters(tmp_path / "b", towers=write_tower("a"), training_curve=b"blue") == plain
     assert save_letters(tmp_path / "c", towers=write_tower("b")) != plain
     assert save_letters(tmp_path / "d", towers=write_tower("a"), other=b"blue") != plain
+    assert save_letters(tmp_path / "e", towers=write_tower("a"), size=4) != plain
     assert len(plain) == 16
 
 
