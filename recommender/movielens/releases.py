@@ -217,8 +217,8 @@ def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_m
         ratings = ratings[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
         is_user = ratings.user_id.isin(known_users) if known_users else ratings.user_id > 0
         is_valid = is_user & ratings.movie_id.isin(known_movies) & ratings.rating.isin(STARS)
-        pairs = ratings.user_id.astype(np.int64) * 2**32 + ratings.movie_id
-        if is_valid.all() and not pairs.duplicated().any():
+        pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id)  # Faster than `duplicated`.
+        if is_valid.all() and np.diff(pairs).all():
             return ratings
     except (ValueError, OverflowError, KeyError):  # KeyError: a first line of fewer fields.
         pass
