@@ -14,15 +14,7 @@ from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
-from recommender.lists import (
-    Query,
-    Recommendation,
-    describe,
-    encode_users,
-    recommend,
-    recommend_together,
-    taste_similarities,
-)
+from recommender.lists import Query, Recommendation, describe, encode_users, recommend, recommend_together
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
 from recommender.milvus.connection import MilvusConnection
@@ -111,9 +103,13 @@ class Recommender:
         content = embed_catalogue(model, folder.movies_data) if build else None
         address = uri or str(folder.database)
         connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
-        if content:
-            build_collection(connection, *content, model.fingerprint, index)
-        return cls(model, connection)
+        try:
+            if content:
+                build_collection(connection, *content, model.fingerprint, index)
+            return cls(model, connection)
+        except BaseException:
+            connection.close()  # Otherwise no other process could build the collection anew.
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +182,8 @@ class Recommender:
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
+        if query.ranking == "similar" and not all(profile.liked for profile in profiles):
+            raise UsageError("by similar needs a film that each likes; give like, or ratings with 4 stars or more")
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
@@ -198,9 +196,8 @@ class Recommender:
             for name, own in zip(names, own_rows, strict=True):
                 shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
             rows.append(shared)
-        alike = taste_similarities(self.model, encode_users(self.model, self.collection, profiles, query))
         users = {name: profile.description for name, profile in zip(names, profiles, strict=True)}
-        return self._frame(rows, query, user=users, alike=alike.round(2).tolist())
+        return self._frame(rows, query, user=users)
 
     def recommend_many(
         self, users: PathArg | Iterable[int] = "all", *, include_seen: bool = False, **order: Any

@@ -2,6 +2,9 @@
 
 import io
 import math
+import os
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,9 +24,12 @@ from recommender.stars.fusion import EMBEDDING_STD, ID_DIM, FusionModel
 from recommender.stars.paddle_setup import F, distributed, paddle, writable_home
 from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, PosteriorMean, sample_posterior
 
-MAX_STEPS_PER_EPOCH = 220
+JOIN_SECONDS = 120
+"""Time that the processes of `paddle.distributed.launch` have to find each other."""
+NUM_STEPS = 660
 MAX_LEARNING_RATE = 0.01
-MAX_BATCH_SIZE = 1 << 17
+MAX_PAIRS = 1 << 17
+"""Upper bound on the pairs of a step."""
 START_SWEEPS = 6
 """Sweeps of the sampler that initialize the id embeddings where the targets are the ratings themselves."""
 
@@ -38,8 +44,8 @@ class FusionConfig:
     targets: str = "posterior"
     """What the towers learn: `posterior`, the posterior mean of rated and of random pairs, or `ratings`, the ratings
     themselves, as in the original."""
-    epochs: int = 2
-    batch_size: int = 4110
+    epochs: int = 3
+    batch_size: int = 4092
     """Ratings per step; with targets `posterior` as many random pairs come on top."""
     learning_rate: float = 0.006
     """Adam's initial learning rate."""
@@ -65,22 +71,22 @@ class FusionConfig:
     ) -> "FusionConfig":
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
-        An epoch has 220 steps, and 3400 / n^0.2 on more data than ml-1m's: batches grow a little faster than the data,
-        so that the cost of a step that does not depend on its ratings stays small per rating. Training on the ratings
-        themselves has half as many steps, as many pairs in each, more epochs, and regularization, which falls with the
-        square root of the data.
+        All data get about 660 steps, in 6 epochs where they are small and 3 for ml-1m, until batches are at their
+        largest; then 2 epochs. Training on the ratings themselves takes 8 epochs of 110 steps, on large data 4 epochs,
+        and needs regularization, which falls with the square root of the data.
         """
         num_ratings = max(1, num_ratings)
         size = num_ratings / ML1M_RATINGS
-        num_steps = min(MAX_STEPS_PER_EPOCH, 3400 / num_ratings**0.2)
+        epochs = round(min(6, max(2, 3 / size**0.3)))
         rules: dict[str, Any] = {
-            "batch_size": min(MAX_BATCH_SIZE // 2, math.ceil(num_ratings / num_steps)),
+            "epochs": epochs,
+            "batch_size": min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / NUM_STEPS)),
             "posterior": PosteriorConfig.for_ratings(num_ratings, seed=seed),
         }
         if targets == "ratings":
-            rules |= {
+            rules = {
                 "epochs": round(min(8.0, max(4.0, 8 * (2e6 / num_ratings) ** 0.42))),
-                "batch_size": min(MAX_BATCH_SIZE, math.ceil(2 * num_ratings / num_steps)),
+                "batch_size": min(MAX_PAIRS, math.ceil(num_ratings / min(110, 1700 / num_ratings**0.2))),
                 "learning_rate": min(MAX_LEARNING_RATE, cls.learning_rate * max(1.0, 1 / size) ** 0.22),
                 "final_learning_rate": 0.3,  # At 0 the model overfits small data.
                 "l2": 3e-4 / size**0.5,
@@ -268,8 +274,17 @@ def init_device(device: str) -> int:
         raise RecommenderError("this paddlepaddle has no GPU support; install paddlepaddle-gpu or use --device cpu")
     paddle.set_device(device)
     if distributed.get_world_size() > 1:
+        watchdog = threading.Timer(JOIN_SECONDS, _give_up)  # Paddle waits for ever, in C++.
+        watchdog.start()
         distributed.init_parallel_env()
+        distributed.barrier()
+        watchdog.cancel()
     return process_rank()
+
+
+def _give_up() -> None:
+    print("error: the other processes of this launch do not answer; start all of them", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def process_rank() -> int:
