@@ -23,9 +23,11 @@ class RecommenderError(Exception):
     def __init__(self, message: str, fix_step: Step | None = None) -> None:
         super().__init__(message)
         self.fix_step = fix_step
+        self.command: Callable[[Step], str] = lambda step: step.value
+        """Renders `fix_step`; `Recommender.open` adds its folder."""
 
     def __str__(self) -> str:
-        return self.format_message(lambda step: step.value)
+        return self.format_message(self.command)
 
     def format_message(self, command: Callable[[Step], str]) -> str:
         """Returns the message, with the command for `fix_step` appended as `command` renders it."""

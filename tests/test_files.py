@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender import files
+from recommender import Recommender, files
 from recommender.errors import RecommenderError, Step, UsageError, one_line, pluralize
 from recommender.files import FileError, Workdir, atomic_write, read_bytes
 
@@ -144,3 +144,9 @@ def test_errors_are_one_line_with_a_remedy():
     assert one_line("é: a\nb\x1b[31m\r") == "é: a�b�[31m�"
     counts = [pluralize(count, "movie") for count in (0, 1, 2, 2345)]
     assert counts == ["0 movies", "1 movie", "2 movies", "2,345 movies"]
+
+
+def test_errors_of_an_open_recommender_name_its_folder(tmp_path):
+    with pytest.raises(RecommenderError) as caught:
+        Recommender.open(tmp_path / "my films")
+    assert str(caught.value).endswith(f"; run: python train.py --workdir '{tmp_path}/my films'")
