@@ -116,7 +116,7 @@ def test_reasons_of_demographics_are_differences_with_and_without_each(saved_mod
     change = stars(saved_model, catalogue, 2, 1, 11) - np.array(without)
     tastes = saved_model.taste.demographics[[2, 3 + 1, 11 + 11]] * taste_factor(saved_model, profile)
     picks = tastes @ catalogue.vectors[:, 200:400].T
-    expected = {"stars": change, "picks": picks, "both": 0.2 * change + picks}
+    expected = {"stars": change, "picks": picks, "both": 0.1 * change + picks}
     np.testing.assert_allclose(values, expected[ranking], atol=1e-5)
 
 

@@ -20,7 +20,7 @@ def test_joined_vectors_are_split_again():
     [
         ("stars", lambda stars, pick, similarity: stars / 5),
         ("picks", lambda stars, pick, similarity: pick),
-        ("both", lambda stars, pick, similarity: 0.2 * stars + pick),
+        ("both", lambda stars, pick, similarity: 0.1 * stars + pick),
         ("similar", lambda stars, pick, similarity: similarity),
     ],
 )
