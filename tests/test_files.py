@@ -139,7 +139,8 @@ def test_errors_are_one_line_with_a_remedy():
     assert str(RecommenderError("no model here")) == "no model here"
     error = RecommenderError("no model here", Step.TRAIN)
     assert str(error) == "no model here; run: python train.py"
-    assert error.format_message(Workdir(Path("a")).command) == "no model here; run: python train.py --workdir a"
+    error.command = Workdir(Path("a")).command
+    assert str(error) == "no model here; run: python train.py --workdir a"
     assert {RecommenderError, ValueError} <= set(UsageError.__mro__)
     assert one_line("é: a\nb\x1b[31m\r") == "é: a�b�[31m�"
     counts = [pluralize(count, "movie") for count in (0, 1, 2, 2345)]
