@@ -148,9 +148,8 @@ class SavedModel:
         """Returns int64[movies], the numbers of training ratings of movies given by id."""
         ratings = self.histories.ratings
         rated = self.movie_idx(ratings["movie_id"][~ratings["held_out"]])
-        counts = np.bincount(rated, minlength=NUM_RESERVED + len(self.movie_ids))
-        num_ratings: np.ndarray = counts[self.movie_idx(movie_ids)]
-        return num_ratings
+        counts: np.ndarray = np.bincount(rated, minlength=NUM_RESERVED + len(self.movie_ids))[self.movie_idx(movie_ids)]
+        return counts
 
     def movie_idx(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the movie indices of some ids, `UNKNOWN` for movies without training ratings."""
@@ -190,12 +189,11 @@ def save_model(
     """
     check_output(folder)
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{state}") for state in ("new", "old"))
-    movie_ids = np.array(vocabularies.movies.tokens, np.int64)
     tokens = [vocabularies.words.tokens, vocabularies.genres.tokens]
     try:
         new.mkdir(parents=True)
         save_towers(new)
-        for name, array in {**arrays, "movie_ids": movie_ids}.items():
+        for name, array in {**arrays, "movie_ids": np.array(vocabularies.movies.tokens)}.items():
             np.save(new / f"{name}.npy", array)
         for name, content in {**files, "vocabularies.json": json.dumps(tokens, ensure_ascii=False).encode()}.items():
             (new / name).write_bytes(content)
@@ -209,8 +207,8 @@ def save_model(
             folder.rename(old)
         new.rename(folder)
     except OSError as error:
-        problem = error.strerror or "no space left on device"  # numpy reports a short write without a reason.
-        raise ModelError(f"{folder}: cannot write the model: {problem}") from error
+        # numpy reports a short write without a reason.
+        raise ModelError(f"{folder}: cannot write the model: {error.strerror or 'no space left on device'}") from error
     finally:
         if old.exists() and not folder.exists():  # Interrupted between the two renames.
             old.rename(folder)

@@ -23,9 +23,8 @@ OCCUPATIONS = tuple(
 )
 EMBEDDING_DIM = 200
 """Length of a rating vector and of a taste vector."""
-PADDING = 0
-UNKNOWN = 1
-NUM_RESERVED = 2
+PADDING, UNKNOWN, NUM_RESERVED = 0, 1, 2
+"""The first indices of a vocabulary, and the number of them."""
 DEMOGRAPHICS: list[tuple[object, ...]] = [(None, *GENDERS), (None, *AGE_CODES), (None, *range(len(OCCUPATIONS)))]
 """Values of gender, age and occupation in a `User`, in the order of their indices."""
 DEMOGRAPHIC_SIZES = tuple(map(len, DEMOGRAPHICS))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from recommender.errors import DataError
-from recommender.movielens.catalogue import Movie, Record, parse_id, parse_movie, parse_movies, parse_records
+from recommender.movielens.catalogue import LAYOUT, Movie, Record, parse_id, parse_movie, parse_records
 from recommender.movielens.encoding import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS
 from recommender.movielens.encoding import User as User
 
@@ -150,7 +150,7 @@ def _read_release(data_dir: Path) -> MovieLens:
         movies = read("u.item", layout, _parse_movie_100k, "|")
     elif files.keys() >= {"ratings.dat", "movies.dat"} and files.keys() & {"users.dat", "tags.dat"}:
         ratings_name, separator = "ratings.dat", "::"
-        movies = parse_movies(files["movies.dat"].read_bytes(), str(files["movies.dat"]))
+        movies = read("movies.dat", LAYOUT, parse_movie, "::")
         if "users.dat" in files:  # Not in ml-10m.
             users = read("users.dat", "UserID::Gender::Age::Occupation::Zip-code", _parse_user, "::")
     else:
