@@ -120,13 +120,13 @@ connection = MilvusConnection(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()
 """
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def hold(folder):
     """Starts another process that opens a Lite folder, and closes it when its standard input ends."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", HOLD, folder], env=environment, **pipes)
+    return subprocess.Popen([sys.executable, "-c", HOLD, folder], env=ENVIRONMENT, **pipes)
 
 
 def test_two_processes_on_lite(lite_folder):
@@ -172,3 +172,25 @@ def test_damaged_folder_is_noticed_and_can_be_built_again(lite_folder, tmp_path,
     if "delete that folder" in str(caught.value):
         shutil.rmtree(uri)
     assert build(uri) == 30
+
+
+LOG = """
+import logging, sys
+from recommender.milvus.connection import MilvusConnection, MilvusError
+logging.getLogger("recommender").warning("shown")
+try:
+    MilvusConnection(sys.argv[1])
+except MilvusError as error:
+    print(error)
+"""
+
+
+def test_only_the_logs_of_milvus_are_silenced(lite_folder, tmp_path):
+    """Python shows warnings on standard error unless there is a handler; Milvus Lite logs what it raises."""
+    uri = shutil.copytree(lite_folder, tmp_path / "movies.db")
+    for manifest in uri.rglob("manifest.json*"):
+        manifest.write_text("x")
+    command = [sys.executable, "-c", LOG, uri]
+    process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert "failed to load" in process.stdout
+    assert process.stderr == "shown\n"

@@ -147,8 +147,8 @@ def check_searches(
             found = [exact[row_of[hit.id]] for hit in hits]
             num_missed += not np.isclose(found, exact.max(), rtol=1e-4).any()  # Of two equal vectors either will do.
     if len(queries) - num_missed < min_recall * len(queries):
-        missed = pluralize(num_missed, "movie")
-        raise MilvusError(f"{connection.uri}: searches miss {missed} of {len(queries):,}", Step.INDEX)
+        missed = f"{pluralize(num_missed, 'movie')} of {len(queries):,}"
+        raise MilvusError(f"{connection.uri}: searches miss {missed}", Step.INDEX)
 
 
 def _drop_stale_collections(connection: MilvusConnection) -> None:

@@ -109,12 +109,11 @@ class MovieCollection:
             connection.client.load_collection(name)
             count = count_movies(connection, name, consistency_level="Strong")  # Later reads then see all rows too.
         if count != metadata.num_movies:
-            problem = f"{count:,} movies instead of {metadata.num_movies:,}"
-            raise MilvusError(f"{connection.uri}: the collection is damaged: {problem}", Step.INDEX)
+            raise MilvusError(f"{connection.uri}: {count:,} movies instead of {metadata.num_movies:,}", Step.INDEX)
         self._name, self.num_movies, self.dim = name, metadata.num_movies, metadata.dim
         self.first_year, self.last_year = metadata.first_year, metadata.last_year
         self.rating_percentiles = np.array(metadata.rating_percentiles)
-        self._genre_combinations = metadata.genres
+        self._genres = {text: {genre_key(genre): genre for genre in text.split("|")} for text in metadata.genres}
         self._fetched: dict[int, StoredMovie] = {}
 
     def search(
@@ -149,14 +148,13 @@ class MovieCollection:
             while pending:
                 limit = min(limit, MAX_TOP_K)
                 results = search_collection(self.connection, self._name, vectors[pending], limit, filter)
+                unfinished = []
                 for query, hits in zip(pending, results, strict=True):
                     pairs = zip(hits.ids, hits.distances, strict=True)
                     found[query] = [Hit(*pair) for pair in pairs if pair[0] not in excluded[query]][:k]
-                cut_off = [
-                    query for query, hits in zip(pending, results, strict=True) if len(hits) == limit < MAX_TOP_K
-                ]
-                pending = [query for query in cut_off if len(found[query]) < k]
-                limit *= 2
+                    if len(found[query]) < k and len(hits) == limit < MAX_TOP_K:
+                        unfinished.append(query)
+                pending, limit = unfinished, 2 * limit
         return found
 
     def fetch(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:
@@ -196,7 +194,7 @@ class MovieCollection:
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted, each in one spelling."""
-        names = {genre_key(genre): genre for genres in self._genre_combinations for genre in genres.split("|")}
+        names = {key: genre for genres in self._genres.values() for key, genre in genres.items()}
         return [names[key] for key in sorted(names)]
 
     def resolve_genre(self, text: str) -> str:
@@ -219,13 +217,11 @@ class MovieCollection:
         """
         wanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.genres}
         unwanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.not_genres}
-        admitted = []  # Combinations of genres: on Milvus Lite an ARRAY field is ten times slower.
-        for combination in self._genre_combinations:
-            keys = {genre_key(genre) for genre in combination.split("|")}
-            if not unwanted & keys and (wanted & keys or not wanted):
-                admitted.append(combination)
+        combinations = [  # On Milvus Lite an ARRAY field is ten times slower.
+            text for text, keys in self._genres.items() if keys.keys() & (wanted or keys) and not keys.keys() & unwanted
+        ]
         return all_of(
-            is_in("genres", admitted) if wanted or unwanted else "",
+            is_in("genres", combinations) if wanted or unwanted else "",
             in_years(movie_filter.years),
             in_range("num_ratings", movie_filter.min_ratings, movie_filter.max_ratings),
             "" if movie_filter.among is None else is_in("id", movie_filter.among),

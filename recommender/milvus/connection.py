@@ -88,7 +88,13 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
         self._token = token or login
         options = {"token": self._token, "server_pem_path": str(tls_ca.expanduser()) if tls_ca else ""}
         if self._folder:
-            self._prepare_folder(self._folder, create)
+            if self._folder.suffix != ".db" or self._folder.is_file():
+                remedy = "give --uri FOLDER.db, or http://host:19530 for a server"
+                raise MilvusError(f"{self.uri}: this is not a folder whose name ends in .db; {remedy}")
+            if not create and not self._folder.is_dir():
+                raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
+            with self.translate_errors("cannot create its folder"):
+                self._folder.parent.mkdir(parents=True, exist_ok=True)
         default_wait = 0 if self.is_server else LITE_WAIT
         deadline = time.monotonic() + (default_wait if wait is None else wait)
         with tqdm(desc=f"waiting for {self.uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
@@ -107,16 +113,6 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
                     time.sleep(RETRY_SECONDS)
         if self._folder:
             _open_lite_folders[self._folder] += 1
-
-    def _prepare_folder(self, folder: Path, create: bool) -> None:
-        """Creates the folder above a Lite folder; raises a MilvusError if the path cannot be a Lite folder."""
-        if folder.suffix != ".db" or folder.is_file():
-            remedy = "give --uri FOLDER.db, or http://host:19530 for a server"
-            raise MilvusError(f"{self.uri}: this is not a folder whose name ends in .db; {remedy}")
-        if not create and not folder.is_dir():
-            raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
-        with self.translate_errors("cannot create its folder"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Closes the connection; the last one to a Lite folder lets other processes open it."""
