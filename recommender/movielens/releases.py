@@ -226,9 +226,7 @@ def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_m
     def parse_rating(fields: list[str]) -> tuple[str]:
         user_id, movie_id, stars = parse_id(fields[0]), parse_id(fields[1]), float(fields[2])
         if (known_users and user_id not in known_users) or movie_id not in known_movies or stars not in STARS:
-            raise ValueError(
-                f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not one of 0.5, 1, ..., 5"
-            )
+            raise ValueError(f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not 0.5, 1, ... or 5")
         return (f"{user_id} {movie_id}",)
 
     parse_records(file.read_bytes(), str(file), separator.join(fields), parse_rating, separator)  # Names the line.
