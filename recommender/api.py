@@ -160,8 +160,6 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
-        if query.ranking == "similar" and not profile.liked:
-            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         found = next(recommend(self.model, self.collection, [profile], query))
         self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
@@ -186,8 +184,6 @@ class Recommender:
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
-        if query.ranking == "similar" and not all(profile.liked for profile in profiles):
-            raise UsageError("by similar needs a film that each likes; give like, or ratings with 4 stars or more")
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
