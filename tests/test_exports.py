@@ -473,7 +473,7 @@ def test_encrypted_zip(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
-    with pytest.raises(RecommenderError, match="encrypted.*; unpack it and give the folder"):
+    with pytest.raises(RecommenderError, match=r"encrypted.*; unpack it and give the folder"):
         read_films(path)
 
 

@@ -28,6 +28,7 @@ class Service(NamedTuple):
 SERVICES = (
     Service("Letterboxd", "name letterboxduri", 5),
     Service("Letterboxd (list)", "position name url description"),
+    Service("Letterboxd (import)", "title rating10"),
     Service("IMDb (list)", "position const", 10, "planned"),
     Service("IMDb", "const yourrating", 10),
     Service("TMDB", "tmdbid type name yourrating", 10),
@@ -59,9 +60,7 @@ PLANNED = {"plantowatch", "follow", "listedat", "collectedat", "hiddenat"}
 """States of films, and columns of dates in Trakt's JSON, that do not mean that a film was seen."""
 NO_VALUE = {"", "-", "\u2013", "\u2014", "n/a", "na", "nan", "none", "null", "0", "0.0"}
 MAX_NAMED = 5
-_NO_FILM = re.compile(
-    r"serie|episod|season|staffel|short|kurz|game|spiel|podcast|music ?video|show|^(tv|anime|person)$"
-)
+_NO_FILM = re.compile("serie|episod|season|staffel|short|kurz|game|spiel|podcast|music ?video|show|^(tv|anime|person)$")
 _EPISODE = re.compile(r": (season|staffel|saison|temporada|stagione|limited series)\b", re.IGNORECASE)
 """How Netflix, which has no column for the type, names episodes."""
 _YEAR = re.compile(r"(?<!\d)(?:18|19|20)\d\d(?!\d)")
@@ -186,17 +185,15 @@ def _rank(keys: Iterable[str], is_strict: bool = False) -> int:
 
 def _read_table(table: Table, many_users: bool) -> FilmFile:
     """Returns the films of one table, with notes on how it was understood."""
-    # Of the columns of a role the first that has values.
     service = Service("a list of titles", "") if table.is_list else _service(table.columns)
+    # Of the columns of a role the first that has values.
     columns: dict[str, str] = {}
     for role, names in COLUMNS.items():
         present = [name for name in names.split() if name in table.columns]
         with_values = (name for name in present if any(cells.get(name) for _, cells in table.rows))
         columns |= {role: next(with_values, present[0])} if present else {}
-    rows = [
-        (line, defaultdict(str, {role: cells.get(key, "") for role, key in columns.items()}))
-        for line, cells in table.rows
-    ]
+    none = dict.fromkeys(COLUMNS, "")
+    rows = [(line, none | {role: cells.get(key, "") for role, key in columns.items()}) for line, cells in table.rows]
     # The scale: the service's or the column's, else what a user's ratings tell.
     numbers: dict[str, list[float]] = defaultdict(list)
     for _, cells in rows:

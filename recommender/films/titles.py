@@ -15,7 +15,6 @@ ID_PREFIX = "id:"
 TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
-_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]?")
 _TRAILING_ARTICLE = re.compile(
     rf"(^|\((?:a\.?k\.?a\.? )?)((?:^\([^()]*\))?[^()]*?), ({'|'.join(ARTICLES)})(?=\)| \(|$)", re.IGNORECASE
 )
@@ -132,6 +131,5 @@ def title_key(title: str, article: bool = False) -> str:
 
 def printable(text: str, width: int = 60) -> str:
     """Returns text of a person's file for a message: one line, shortened, without control characters."""
-    text = " ".join(_ESCAPE_SEQUENCE.sub("", text[: 10 * width]).split())
-    text = "".join(char for char in text if char.isprintable())
+    text = " ".join("".join(char for char in text[: 10 * width] if char.isprintable() or char.isspace()).split())
     return text if len(text) <= width else text[: width - 3] + "..."
