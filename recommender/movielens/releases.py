@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,6 +114,9 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
             return
         except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
             failures.append(str(error))
+    with suppress(OSError):  # Only folders that are empty.
+        data_dir.rmdir()
+        data_dir.parent.rmdir()
     by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
     sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
     raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
