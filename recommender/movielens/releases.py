@@ -112,8 +112,10 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
         try:
             pooch.retrieve(url, checksum, archive.name, data_dir, progressbar=sys.stderr.isatty())
             return
-        except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
-            failures.append(str(error))
+        except OSError:
+            failures.append(f"{url} does not answer")
+        except ValueError:
+            failures.append(f"{url} has another checksum")
     with suppress(OSError):  # Only folders that are empty.
         data_dir.rmdir()
         data_dir.parent.rmdir()
