@@ -247,7 +247,8 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
         names.append(f"user {other}" if is_id else Path(other).name)
     if len(people) < 2:
         raise UsageError("--with is for several; give it twice, or say who you are: --ratings, --user, --like, -a")
-    if len({str(entry) for entry in people}) < len(people):
+    named = [options.user, *map(str, options.ratings), *options.together]
+    if any(named.count(other) > 1 for other in options.together):
         raise UsageError("--with names a user or a file twice")
     for position, name in enumerate(names):
         if names.count(name) > 1:
