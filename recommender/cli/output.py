@@ -80,7 +80,7 @@ def format_table(rows: Sequence[Mapping[str, Any]], by: str) -> str:
         lines += [indent + line for line in rest]
         for column, value in row.items():
             if str(column).endswith("why") and value:
-                text = f"{str(column).removesuffix('why')} {value}".strip()
+                text = f"{str(column).removesuffix('why')}{value}"
                 lines += textwrap.wrap(text, width + 30, initial_indent=f"{indent}  ", subsequent_indent=f"{indent}  ")
     return "\n".join(lines)
 
