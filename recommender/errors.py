@@ -1,5 +1,6 @@
 """What every module raises for an expected failure, and the pipeline step that fixes it."""
 
+import sys
 from collections.abc import Callable
 from enum import Enum
 
@@ -39,6 +40,11 @@ class DataError(RecommenderError):
 
 class UsageError(RecommenderError, ValueError):
     """An argument is wrong. The message names it and what is allowed; a command exits with 2."""
+
+
+def print_error(message: str) -> None:
+    """Prints `error: ...` to standard error: one line, without control characters, which names of files may have."""
+    print("error:", "".join(char if char.isprintable() else " " for char in message), file=sys.stderr)
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
 from recommender.films.exports import parse_user_ids, read_films
 from recommender.films.matching import FilmHistory, LoadTitles, RowMatch, histories, match_rows, match_table
+from recommender.films.titles import printable
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
@@ -91,7 +92,9 @@ class FilmFiles:
             matches = match_rows(films.rows, self._load_titles)
             self.matches += match_table(matches, films.skipped)
             found = [match for match in matches if match.title]
-            log.warning("%s: %s of %s matched", path, f"{len(found):,}", pluralize(len(matches), "film"))
+            log.warning(
+                "%s: %s of %s matched", printable(str(path), 200), f"{len(found):,}", pluralize(len(matches), "film")
+            )
             missing = [match.row.film for match in matches if not match.title]
             if missing:
                 log.warning("  not in the catalogue: %s", shorten(missing))

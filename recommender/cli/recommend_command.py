@@ -15,6 +15,7 @@ from recommender.cli.options import Parser, StoreOnce, path_arg, refuse_overwrit
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
 from recommender.errors import UsageError, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
+from recommender.films.titles import printable
 from recommender.movielens.encoding import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.vectors import RANKINGS, STAR_WEIGHT
 
@@ -244,7 +245,7 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
     for other in options.together:
         is_id = other.isdecimal()
         people.append({"user": other, "include_seen": options.include_seen} if is_id else {"ratings": path_arg(other)})
-        names.append(f"user {other}" if is_id else Path(other).name)
+        names.append(f"user {other}" if is_id else printable(Path(other).name))
     if len(people) < 2:
         raise UsageError("--with is for several; give it twice, or say who you are: --ratings, --user, --like, -a")
     named = [options.user, *map(str, options.ratings), *options.together]
