@@ -28,7 +28,9 @@ for _name in ("no_proxy", "NO_PROXY"):  # A proxy cannot reach this machine's Mi
 
 from grpc import RpcError
 from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus.client.utils import SciPyHelper
 
+SciPyHelper._checked = True  # Else it imports scipy, for 0.1 s, to ask whether vectors are sparse, which ours are not.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # It logs tracebacks of what it raises.
 
 __all__ = ["DataType", "MilvusClient", "MilvusConnection", "MilvusError", "MilvusUnavailable", "without_password"]
