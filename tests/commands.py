@@ -27,14 +27,14 @@ SCRIPTS = {"train": "train.py", "encode": "get_movies_data.py", "recommend": "in
 Done = subprocess.CompletedProcess[str]
 
 
-def run(command: str, *args: object, cwd: Path, **environment: str) -> Done:
+def run(command: str, *args: object, cwd: Path, stdout: io.StringIO | None = None, **environment: str) -> Done:
     """Runs a command in this process, as if in `cwd` with these environment variables."""
     argv = [str(arg) for arg in args]
     logging.getLogger("recommender").handlers.clear()  # They write to the standard error of the call before.
     with (
         contextlib.chdir(cwd),
         pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(io.StringIO()) as stdout,
+        contextlib.redirect_stdout(stdout or io.StringIO()) as output,
         contextlib.redirect_stderr(io.StringIO()) as stderr,
     ):
         for name, value in environment.items():
@@ -43,7 +43,7 @@ def run(command: str, *args: object, cwd: Path, **environment: str) -> Done:
             code = cli.run(command, argv)
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-    return subprocess.CompletedProcess([command, *argv], code, stdout.getvalue(), stderr.getvalue())
+    return subprocess.CompletedProcess([command, *argv], code, output.getvalue(), stderr.getvalue())
 
 
 def run_process(command: str, *args: object, cwd: Path, python: tuple[str, ...] = (), **environment: str) -> Done:

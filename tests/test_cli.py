@@ -1,6 +1,7 @@
 """The three commands on the sample, in this process: what they print and write, and which step they name."""
 
 import csv
+import io
 import json
 import re
 import shlex
@@ -221,6 +222,22 @@ def test_training_does_not_overwrite_an_edited_catalogue(folder, model):
     assert origin.read_text("utf-8") == edited
     assert SavedModel(Workdir(folder).model).fingerprint == model.fingerprint
     origin.rename(folder / "mine.txt")
+
+    class EditsMeanwhile(io.StringIO):
+        """Standard output of a training during which someone makes a catalogue of their own."""
+
+        def write(self, text):
+            if text.startswith("epoch 1"):
+                origin.write_text(edited, "utf-8")
+            return super().write(text)
+
+    done = run("train", *args, cwd=folder, stdout=EditsMeanwhile())
+    assert done.returncode == 1
+    assert "movies_origin.txt: it holds other movies" in done.stderr
+    assert "epoch 1" in done.stdout
+    assert origin.read_text("utf-8") == edited
+    assert SavedModel(Workdir(folder).model).fingerprint == model.fingerprint
+    origin.unlink()
     succeed("train", *args, cwd=folder)
     other = SavedModel(Workdir(folder).model).fingerprint
     assert other != model.fingerprint
