@@ -207,7 +207,7 @@ def taste_similarities(model: SavedModel, users: Sequence[UserVectors]) -> np.nd
 
     It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
     """
-    average = normalize_rows(anyone(model).vector()[None])[0].astype(float)
+    average = normalize_rows(anyone(model).vector()[None].astype(float))[0]
     tastes = normalize_rows(np.array([user.taste for user in users], float))
     unit = normalize_rows(tastes - np.outer(tastes @ average, average))
     similarities: np.ndarray = unit @ unit.T

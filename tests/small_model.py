@@ -110,10 +110,10 @@ def save_small_model(folder: Path, **facts: Any) -> str:
     ratings["held_out"] |= (user == NUM_USERS - 1) | (ratings["movie_id"] == ONLY_TEST_RATINGS)
     vocabularies = build_vocabularies(movies, ratings["movie_id"][~ratings["held_out"]].tolist())
 
-    # Taste: movies of a kind lie close together; popular ones are long.
+    # Taste: movies of a kind lie close together; popular ones are long, and anyone likes them.
     num_content = vocabularies.genres.size + vocabularies.words.size
     kinds = np.array([(row // 5) % len(NOUNS) for row in (np.array(vocabularies.movies.tokens) - 3)])
-    directions = random.normal(0, 0.05, (len(NOUNS), EMBEDDING_DIM))
+    directions = random.normal(0, 0.05, (len(NOUNS), EMBEDDING_DIM)) + random.normal(0, 0.04, EMBEDDING_DIM)
     tables = {}
     for name in ("inputs", "outputs"):
         by_id = directions[kinds] + random.normal(0, 0.03, (len(kinds), EMBEDDING_DIM))
@@ -123,7 +123,7 @@ def save_small_model(folder: Path, **facts: Any) -> str:
         for part, array in zip(PARTS, (np.concatenate([np.zeros((2, EMBEDDING_DIM)), by_id]), by_content), strict=True):
             tables[f"taste_{name}_{part}"] = array.astype(np.float32)
     demographics = random.normal(0, 0.03, (EVERYONE + 1, EMBEDDING_DIM)).astype(np.float32)
-    demographics[EVERYONE] += tables["taste_outputs_by_id"].mean(0)
+    demographics[EVERYONE] += 2 * tables["taste_outputs_by_id"].mean(0)
 
     prior = fit_user_prior(profile_vectors, profiles)
     arrays = {

@@ -3,23 +3,27 @@
 import dataclasses
 
 import numpy as np
+import paddle
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.movielens.split import Dataset, Ratings
+from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
+    Movie,
+    User,
     build_vocabularies,
     demographic_profile_row,
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.encoding import Movie, User
+from recommender.movielens.split import Dataset, Ratings
 from recommender.picks.closed_form import Dropout, scale_features
-from recommender.stars.processes import TrainingError
 from recommender.picks.taste_training import (
+    SparseMatmul,
     TasteConfig,
+    TasteModel,
     Users,
     drop_out,
     encode_content,
@@ -60,6 +64,46 @@ def output_vectors(taste, movies, vocabularies):
 
 def arrays_of(taste):
     return [*taste.inputs, *taste.outputs, taste.demographics, taste.variances]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def model(random):
+    return TasteModel(*(random.normal(size=(size, 6)).astype(np.float32) for size in (34, 30)))
+
+
+def sparse(random, density, width):
+    dense = random.normal(size=(7, width)) * (random.random((7, width)) < density)
+    return csr_array(dense.astype(np.float32))
+
+
+def test_sparse_product_and_its_gradient_are_those_of_a_dense_one(random):
+    matrix, weights = sparse(random, 0.3, 30), random.normal(size=(7, 5)).astype(np.float32)
+    table = random.normal(size=(30, 5)).astype(np.float32)
+    tables = [paddle.to_tensor(table, stop_gradient=False) for _ in range(2)]
+    products = SparseMatmul.apply(tables[0], matrix), paddle.to_tensor(matrix.toarray()) @ tables[1]
+    for product in products:
+        (product * paddle.to_tensor(weights)).sum().backward()
+    np.testing.assert_allclose(products[0].numpy(), products[1].numpy(), atol=1e-5)
+    np.testing.assert_allclose(tables[0].grad.numpy(), tables[1].grad.numpy(), atol=1e-5)
+
+
+def test_loss_is_the_squared_error_over_all_movies(model, random):
+    """The identity of the trace, against all scores one by one; the gradients, too."""
+    features, targets = sparse(random, 0.3, 34), sparse(random, 0.2, 30)
+    loss = model.loss(model(features), targets)
+    loss.backward()
+    inputs, outputs = tables = [paddle.to_tensor(table.numpy(), stop_gradient=False) for table in model.parameters()]
+    scores = paddle.to_tensor(features.toarray()) @ inputs @ outputs.T
+    naive = ((scores - paddle.to_tensor(targets.toarray())) ** 2).sum() / 7
+    naive.backward()
+    assert float(loss) == pytest.approx(float(naive), rel=1e-5)
+    for table, expected in zip(model.parameters(), tables, strict=True):
+        np.testing.assert_allclose(table.grad.numpy(), expected.grad.numpy(), atol=1e-4)
 
 
 def test_histories_and_demographics_of_users():
@@ -235,5 +279,5 @@ def test_content_embeddings_are_a_weighted_ridge_regression():
 
 def test_nan_loss_is_an_error():
     dataset, vocabularies = build(20, 10)
-    with pytest.raises(TrainingError, match="got NaN loss"):
+    with pytest.raises(RecommenderError, match="got NaN loss"):
         train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, learning_rate=1e30))
