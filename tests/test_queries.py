@@ -12,6 +12,7 @@ from commands import ids
 from small_model import USER_IDS
 
 from recommender.api import Recommender
+from recommender.errors import UsageError
 from recommender.milvus.build import build_collection
 from recommender.milvus.connection import MilvusConnection
 from recommender.movielens.encoding import encode_movies
@@ -304,6 +305,15 @@ def check_values(frame, rows, values, names=("score", "pick", "similar"), prefix
     return wrong
 
 
+def is_refused(everyone, by, ask):
+    """Returns whether a list is in order of likeness to nothing, which must be refused."""
+    if by != "similar" or all(who["liked"] for who in everyone):
+        return False
+    with pytest.raises(UsageError, match="it needs films that the user likes"):
+        ask()
+    return True
+
+
 def ask_alone(movies, plain, asker):
     """Asks for one person; returns what differs, with the arguments."""
     (person, naive_person), (order, naive_order) = asker.person(), asker.order()
@@ -311,6 +321,8 @@ def ask_alone(movies, plain, asker):
     by = naive_order.setdefault("by", who["usual"])
     if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
         naive_order["min_ratings"] = 50
+    if is_refused([who], by, lambda: movies.recommend(**person, **order)):
+        return [], person, order, 0
     values = plain.values(who, naive_order.get("novelty", 0))
     hidden = np.array([movie.movie_id in who["hidden"] for movie in plain.movies])
     candidates = np.flatnonzero(plain.admitted(naive_order) & ~hidden)
@@ -342,6 +354,8 @@ def ask_together(movies, plain, asker):
     by = naive_order.setdefault("by", "picks" if any(who["history"] for who in everyone) else "stars")
     if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
         naive_order["min_ratings"] = 50
+    if is_refused(everyone, by, lambda: movies.together(people, **order)):
+        return [], people, order, 0
     views = [plain.values(who, naive_order.get("novelty", 0)) for who in everyone]
     hidden = np.array([any(movie.movie_id in who["hidden"] for who in everyone) for movie in plain.movies])
     candidates = np.flatnonzero(plain.admitted(naive_order) & ~hidden)
@@ -369,6 +383,8 @@ def ask_many(movies, plain, asker):
     by = naive_order.setdefault("by", "both" if "both" in usual else "stars")
     if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
         naive_order["min_ratings"] = 50
+    if is_refused(everyone, by, lambda: movies.recommend_many(users, **order)):
+        return [], users, order, 0
     frame = next(movies.recommend_many(users, **order)[1])
     wrong, num_rows = [], len(frame)
     for user, who in zip(users, everyone, strict=True):
