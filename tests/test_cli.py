@@ -44,7 +44,14 @@ def test_log_of_training(trained, model):
     plan = re.match(r"ratings for training: ([\d,]+); test: ([\d,]+); batch size \d+\n", stdout)
     num_rows = [int(number.replace(",", "")) for number in plan.groups()]
     assert sum(num_rows) == len((SAMPLE / "ratings.dat").read_bytes().splitlines())
-    for name in ("global mean", "movie mean", r"user \+ movie bias", "this model", "most popular", *"stars picks both".split()):
+    for name in (
+        "global mean",
+        "movie mean",
+        r"user \+ movie bias",
+        "this model",
+        "most popular",
+        *"stars picks both".split(),
+    ):
         assert re.search(rf"^{name} +\d\.\d{{4}} +\d\.\d{{4}}$", stdout, re.MULTILINE), name
     assert f"Model {model.fingerprint} written to recommender_system.inference.model/\n" in stdout
     assert stdout.endswith("\nNext: python get_movies_data.py\n")
@@ -107,7 +114,9 @@ def test_next_step_of_a_model_without_demographics_works(tmp_path):
     trained = succeed("train", "--data-dir", "release", "--workdir", "new", "--epochs", 1, cwd=tmp_path)
     answer = follow(follow(trained.stdout.strip(), tmp_path).stdout.strip(), tmp_path).stdout
     assert "any age" not in answer
-    assert answer.startswith("rows in collection recommender_demo: 60\nrecommended for: anyone; likes Toy Story (1995)\n")
+    assert answer.startswith(
+        "rows in collection recommender_demo: 60\nrecommended for: anyone; likes Toy Story (1995)\n"
+    )
     work = ("--workdir", "new")
     for option, value in (("-a", 0), ("-g", "F"), ("-j", 10)):
         error = fail("recommend", *work, option, value, cwd=tmp_path, code=2)
@@ -134,13 +143,18 @@ def test_catalogue_of_another_model_is_refused(folder):
     shifted = "".join(f"{number}::{title}\n" for number, title in zip(numbers, [*titles[1:], titles[0]], strict=True))
     (folder / "other.txt").write_text(shifted, "utf-8")
     error = fail("encode", "-f", "other.txt", cwd=folder)
-    assert error.startswith("this is not the catalogue of this model: 0 of the 211 movies that the model knows are in it")
+    assert error.startswith(
+        "this is not the catalogue of this model: 0 of the 211 movies that the model knows are in it"
+    )
     assert error.endswith(f"; the model's own is {Workdir().model / 'movies_origin.txt'}")
     (folder / "half.txt").write_text("".join(f"{line}\n" for line in lines[:100]), "utf-8")
     assert "100 of the 211 movies" in fail("encode", "-f", "half.txt", cwd=folder)
     assert (folder / "movies_data.txt").read_bytes() == before
     (folder / "most.txt").write_text("".join(f"{line}\n" for line in lines[:150]), "utf-8")
-    assert "61 movies of the training data not in the catalogue: " in succeed("encode", "-f", "most.txt", cwd=folder).stdout
+    assert (
+        "61 movies of the training data not in the catalogue: "
+        in succeed("encode", "-f", "most.txt", cwd=folder).stdout
+    )
     (folder / "one.txt").write_text("\n".join(["1::Toys Story (1995)::Comedy", *lines[1:], ""]), "utf-8")
     done = succeed("encode", "-f", "one.txt", cwd=folder)
     assert "1 movie renamed since training: 1 Toys Story (1995), was Toy Story (1995)\n" in done.stdout
@@ -354,9 +368,12 @@ def test_table(trained):
     expected = ask("--like", "toy story", "--why", "-k", 3, cwd=trained)
     shown = [re.match(r" {2}(\d) +(\d+)  \S.* (\d\.\d\d) +(-?\d\.\d\d) +(-?\d\.\d\d) +(\d+)$", line) for line in lines]
     assert [tuple(map(float, match.groups())) for match in shown if match] == [
-        tuple(round(row[name], 2) for name in ("top", "movie_id", "score", "pick", "similar", "ratings")) for row in expected
+        tuple(round(row[name], 2) for name in ("top", "movie_id", "score", "pick", "similar", "ratings"))
+        for row in expected
     ]
-    assert [line.strip() for line in lines if line.strip().startswith("Toy Story +")] == [row["why"] for row in expected]
+    assert [line.strip() for line in lines if line.strip().startswith("Toy Story +")] == [
+        row["why"] for row in expected
+    ]
 
 
 def test_formats_and_output(trained, tmp_path):

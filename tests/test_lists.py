@@ -98,7 +98,9 @@ def test_filter_leaves_the_order_as_it_is(saved_model, collection, ranking):
     query = Query(ranking, 100)
     movie_filter = MovieFilter(genres=("Comedy",), years=((1960, None),), min_ratings=20)
     [everything] = recommend(saved_model, collection, [profile], query)
-    [found] = recommend(saved_model, collection, [profile], query._replace(filter=collection.build_filter(movie_filter)))
+    [found] = recommend(
+        saved_model, collection, [profile], query._replace(filter=collection.build_filter(movie_filter))
+    )
     expected = [
         movie
         for movie in everything
@@ -183,7 +185,11 @@ def test_variety_of_few_candidates_and_equal_ones(count):
 def test_depth_of_a_search():
     """With variety, at least 300 candidates and twice the places that are wanted."""
     assert [Query("picks", k, skip=skip).depth for k, skip in ((5, 0), (400, 20))] == [5, 420]
-    assert [Query("picks", k, variety=0.1, skip=skip).depth for k, skip in ((5, 0), (100, 60), (400, 20))] == [300, 320, 840]
+    assert [Query("picks", k, variety=0.1, skip=skip).depth for k, skip in ((5, 0), (100, 60), (400, 20))] == [
+        300,
+        320,
+        840,
+    ]
 
 
 def test_variety_is_chosen_from_the_candidates(saved_model, collection, catalogue, monkeypatch):
@@ -269,7 +275,9 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
 def test_variety_for_several_users(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    whole = [views[0].movie.movie_id for views in recommend_together(saved_model, collection, group, Query("picks", 100))]
+    whole = [
+        views[0].movie.movie_id for views in recommend_together(saved_model, collection, group, Query("picks", 100))
+    ]
     users = encode_users(saved_model, collection, group, Query("picks", 1))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))

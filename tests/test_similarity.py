@@ -34,16 +34,20 @@ def similarities(movies, tastes, num_ratings):
 
 def year_overlap(first, second):
     """Returns the cosine of two years as bumps ten years apart."""
-    bumps = [[np.exp(-(((movie.year or 10**6) - center) ** 2) / 100) for center in range(1890, 2040, 10)]
-             for movie in (first, second)]
+    bumps = [
+        [np.exp(-(((movie.year or 10**6) - center) ** 2) / 100) for center in range(1890, 2040, 10)]
+        for movie in (first, second)
+    ]
     a, b = map(np.array, bumps)
     return a @ b / np.sqrt(a @ a * (b @ b)) if a.any() and b.any() else 0
 
 
 def test_similarity_is_the_formula(tastes):
     """Without title words, whose embedding is random: no word is in two titles."""
-    movies = [movie._replace(title=f"Film{row} ({movie.year})" if movie.year else f"Film{row}")
-              for row, movie in enumerate(MOVIES)]
+    movies = [
+        movie._replace(title=f"Film{row} ({movie.year})" if movie.year else f"Film{row}")
+        for row, movie in enumerate(MOVIES)
+    ]
     found = similarities(movies, tastes, NUM_RATINGS)
     lengths = [float(np.linalg.norm(taste)) for taste in tastes]
     median = np.median([lengths[0], lengths[1], lengths[3]])  # Of those with 20 ratings or more.
@@ -74,7 +78,9 @@ def test_rare_words_of_titles_link_movies():
 
 def test_rarer_words_count_more():
     """`Glass` is in two titles and `Harbor` in four."""
-    links = title_links(["Glass Harbor", "Glass A", "Harbor B", "Harbor C", "Harbor D", *(f"F{row}" for row in range(400))])
+    links = title_links(
+        ["Glass Harbor", "Glass A", "Harbor B", "Harbor C", "Harbor D", *(f"F{row}" for row in range(400))]
+    )
     assert links[0, 1] > links[0, 2] + 0.01 > 0.1
     expected = np.log(405 / 2) / np.hypot(np.log(405 / 2), np.log(405 / 4))
     assert links[0, 1] == pytest.approx(0.2 * expected, abs=0.02), "but for chance in the words' vectors"
@@ -90,7 +96,9 @@ def test_little_known_movies_come_after_known_ones_of_the_same_taste():
     movies = [Movie(row, f"Film{row}", (f"G{row}",)) for row in range(3)]
     found = similarities(movies, tastes, np.array([50, 50, 50]))
     assert found[0] == pytest.approx([2 / 3 + 0.2, 1 / 2, 0.1 / 1.1], abs=1e-5)
-    assert found[2][:2] == pytest.approx(found[0][:2] - [0.2, 0], abs=1e-5), "the length of the one asked for is nothing"
+    assert found[2][:2] == pytest.approx(found[0][:2] - [0.2, 0], abs=1e-5), (
+        "the length of the one asked for is nothing"
+    )
 
 
 @pytest.mark.parametrize("num_ratings", [[0, 0], [3, 1]])
