@@ -1,6 +1,5 @@
 """What every module raises for an expected failure, and the pipeline step that fixes it."""
 
-import sys
 from collections.abc import Callable
 from enum import Enum
 
@@ -42,9 +41,9 @@ class UsageError(RecommenderError, ValueError):
     """An argument is wrong. The message names it and what is allowed; a command exits with 2."""
 
 
-def print_error(message: str) -> None:
-    """Prints `error: ...` to standard error: one line, without control characters, which names of files may have."""
-    print("error:", "".join(char if char.isprintable() else " " for char in message), file=sys.stderr)
+def one_line(text: str) -> str:
+    """Returns a text as a terminal can show it: no line ends, no escape sequences."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def pluralize(number: int, noun: str) -> str:
