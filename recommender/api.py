@@ -152,8 +152,6 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
-        if query.ranking == "similar" and not profile.liked:
-            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         found = next(recommend(self.model, self.collection, [profile], query))
         self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
