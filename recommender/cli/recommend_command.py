@@ -255,7 +255,8 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
     if any(named.count(other) > 1 for other in options.together):
         raise UsageError("--with names a user or a file twice")
     paths = [str(person.get("ratings", name)) for person, name in zip(people, names, strict=True)]
-    return people, [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    told_apart = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    return people, [one_line(name) for name in told_apart]
 
 
 def print_prediction(prediction: Prediction) -> None:
