@@ -132,7 +132,6 @@ def save_small_model(folder: Path, **facts: Any) -> str:
         "profile_vectors": profile_vectors,
         "ratings": ratings,
         "ratings_indptr": np.append(0, is_rated.sum(1).cumsum()),
-        "prior_mean": prior.mean,
         "prior_covariance": prior.covariance,
         **tables,
         "taste_demographics": demographics,

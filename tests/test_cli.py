@@ -241,14 +241,14 @@ def test_training_does_not_overwrite_an_edited_catalogue(folder, model):
         """Standard output of a training during which someone makes a catalogue of their own."""
 
         def write(self, text):
-            if text.startswith("epoch 1"):
+            if text.startswith("ratings for training"):
                 origin.write_text(edited, "utf-8")
             return super().write(text)
 
     done = run("train", *args, cwd=folder, stdout=EditsMeanwhile())
     assert done.returncode == 1
     assert "movies_origin.txt: it holds other movies" in done.stderr
-    assert "epoch 1" in done.stdout
+    assert "NDCG@10" in done.stdout
     assert origin.read_text("utf-8") == edited
     assert SavedModel(Workdir(folder).model).fingerprint == model.fingerprint
     origin.unlink()
@@ -305,7 +305,7 @@ ORDERS = {
     "--user 42 --like alien": "both",
     f"--ratings {MINE} --seen psycho": "both",
     "--like alien --with seen.csv": "picks",
-    "-a 0 --with 7": "both",
+    "-a 0 --with 7": "picks",
 }
 
 
@@ -487,11 +487,8 @@ def test_many_users_get_what_each_gets_alone(trained, tmp_path):
 
 def test_what_is_printed_for_a_group(trained):
     stdout = succeed("recommend", "-g", "F", "--with", 7, "--with", MINE, "-k", 2, cwd=trained).stdout
-    rows, alike, *people, kind, columns, movie = stdout.splitlines()[:8]
-    number = r"-?[01]\.\d\d"
-    pairs = ("user 7 and you", "my_ratings.csv and you", "my_ratings.csv and user 7")
+    rows, *people, kind, columns, movie = stdout.splitlines()[:7]
     assert rows == "rows in collection recommender_demo: 211"
-    assert re.fullmatch(f"how alike tastes are, from -1 to 1: {', '.join(f'{pair} {number}' for pair in pairs)}", alike)
     assert [line.removeprefix("recommended for: ").partition(":")[0] for line in people] == ["you", "user 7", MINE.name]
     assert kind == "Pick of each:"
     assert re.fullmatch(r"Top +Ids  Title +you  user 7  my_ratings.c  Ratings", columns)
