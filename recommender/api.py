@@ -103,9 +103,13 @@ class Recommender:
         content = embed_catalogue(model, folder.movies_data) if build else None
         address = uri or str(folder.database)
         connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
-        if content:
-            build_collection(connection, *content, model.fingerprint, index)
-        return cls(model, connection)
+        try:
+            if content:
+                build_collection(connection, *content, model.fingerprint, index)
+            return cls(model, connection)
+        except BaseException:
+            connection.close()  # Otherwise no other process could build the collection anew.
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +180,8 @@ class Recommender:
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
+        if query.ranking == "similar" and not all(profile.liked for profile in profiles):
+            raise UsageError("by similar needs a film that each likes; give like, or ratings with 4 stars or more")
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)

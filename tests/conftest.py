@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))  # Each worker has one core.
 
 import pytest
-from commands import PROJECT, SAMPLE, folder, trained
+from commands import folder, trained
 from hypothesis import settings
 from milvus_server import new_place, server
 from small_model import Catalogue, create_catalogue, fill_workdir
@@ -18,7 +18,7 @@ from recommender.milvus.collection import MovieCollection
 from recommender.milvus.connection import MilvusConnection
 from recommender.store import SavedModel
 
-__all__ = ["PROJECT", "SAMPLE", "folder", "new_place", "server", "trained"]
+__all__ = ["folder", "new_place", "server", "trained"]
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)

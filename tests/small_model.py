@@ -125,14 +125,13 @@ def save_small_model(folder: Path, **facts: Any) -> str:
     demographics = random.normal(0, 0.03, (EVERYONE + 1, EMBEDDING_DIM)).astype(np.float32)
     demographics[EVERYONE] += 2 * tables["taste_outputs_by_id"].mean(0)
 
-    prior = fit_user_prior(profile_vectors, profiles)
     arrays = {
         "user_ids": np.array(USER_IDS),
         "profiles": profiles,
         "profile_vectors": profile_vectors,
         "ratings": ratings,
         "ratings_indptr": np.append(0, is_rated.sum(1).cumsum()),
-        "prior_covariance": prior.covariance,
+        "prior_covariance": fit_user_prior(profile_vectors, profiles).covariance,
         **tables,
         "taste_demographics": demographics,
         "taste_variances": np.linspace(0.2, 0.01, EMBEDDING_DIM, dtype=np.float32),

@@ -5,15 +5,7 @@ import pytest
 from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
 
 from recommender import lists
-from recommender.lists import (
-    Query,
-    diversify,
-    encode_users,
-    group_values,
-    recommend,
-    recommend_together,
-    taste_similarities,
-)
+from recommender.lists import Query, diversify, encode_users, group_values, recommend, recommend_together
 from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
 
@@ -71,16 +63,6 @@ def test_recommendations_are_those_of_exact_search(saved_model, collection, cata
     np.testing.assert_allclose([movie.similarity for movie in found], similarity, atol=1e-6)
     assert [movie.num_ratings for movie in found] == catalogue.num_ratings[rows].tolist()
     assert all(movie.reasons == [] for movie in found)
-
-
-@pytest.mark.parametrize("ranking", ["stars", "both"])
-def test_whole_list_has_every_movie_but_those_excluded(saved_model, collection, catalogue, profile, ranking):
-    [found] = recommend(saved_model, collection, [profile], Query(ranking, 500))
-    everything = {movie.movie_id for movie in catalogue.movies}
-    assert set(ids(found)) == everything - profile.exclude_ids
-    assert len(found) == len(set(ids(found)))
-    if ranking == "stars":
-        assert (np.diff([movie.score for movie in found]) <= 1e-5).all()
 
 
 def test_scores_lie_between_the_lowest_and_the_highest_rating(saved_model, collection, catalogue):
@@ -263,7 +245,11 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
     query = Query("both", 8, movie_filter, explain=True)
     whole = recommend_together(saved_model, collection, group, query._replace(k=100))
     assert all(views[0].num_ratings <= 60 for views in whole)
-    assert recommend_together(saved_model, collection, group, query._replace(skip=3)) == whole[3:11]
+    for variety in (0, 0.5):
+        first = recommend_together(saved_model, collection, group, query._replace(k=10, variety=variety))
+        assert len(first) == 10
+        rest = recommend_together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
+        assert rest == first[6:]
     for place, profile in enumerate(group):
         [own] = recommend(saved_model, collection, [profile], query._replace(k=100))
         reasons = {movie.movie.movie_id: movie.reasons for movie in own}
@@ -272,47 +258,35 @@ def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collec
             assert [reason.label for reason in views[place].reasons] == [reason.label for reason in expected] != []
 
 
+def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection, monkeypatch):
+    """Each list is read to `GROUP_DEPTH`, or to ten times what is asked for."""
+    group = [PROFILES[name](saved_model) for name in ("user", "films")]
+    seen_by_any = group[0].exclude_ids | group[1].exclude_ids
+    users = encode_users(saved_model, collection, group, Query("picks", 1))
+    questions = np.array([user.query("picks") for user in users])
+    for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
+        monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
+        found = recommend_together(saved_model, collection, group, Query("picks", k))
+        hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
+        common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
+        values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))
+        expected = [common[position] for position in np.argsort(-values)[:k]]
+        assert [views[0].movie.movie_id for views in found] == expected
+    nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
+    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
+
+
 def test_variety_for_several_users(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    whole = [
-        views[0].movie.movie_id for views in recommend_together(saved_model, collection, group, Query("picks", 100))
-    ]
+    everything = recommend_together(saved_model, collection, group, Query("picks", 100))
+    whole = [views[0].movie.movie_id for views in everything]
     users = encode_users(saved_model, collection, group, Query("picks", 1))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))
     expected = naive_diversify(totals[:20], catalogue.vectors[rows[:20]], 0.9, 7)
     found = recommend_together(saved_model, collection, group, Query("picks", 7, variety=0.9))
     assert [views[0].movie.movie_id for views in found] == [whole[position] for position in expected]
-
-
-def test_movie_for_several_users_is_on_the_list_of_each(saved_model, collection, monkeypatch):
-    monkeypatch.setattr(lists, "GROUP_DEPTH", 20)
-    group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    found = recommend_together(saved_model, collection, group, Query("picks", 2))
-    seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    on_both = set.intersection(
-        *(
-            {hit.movie_id for hit in collection.search(user.query("picks")[None], 20, "", [seen_by_any])[0]}
-            for user in encode_users(saved_model, collection, group, Query("picks", 2))
-        )
-    )
-    assert {views[0].movie.movie_id for views in found} <= on_both
-    assert len(found) == 2
-    nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
-    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
-
-
-def test_liked_movies_change_picks_and_not_scores(saved_model, collection):
-    views = []
-    for liked in ([], [13]):
-        profile = UserProfile.from_demographics(saved_model, 1, 0, 10).with_movies(liked, [])
-        [found] = recommend(saved_model, collection, [profile], Query("stars", 300))
-        views.append({movie.movie.movie_id: movie for movie in found})
-    before, after = views
-    assert before.keys() - after.keys() == {13}
-    assert all(movie.score == pytest.approx(before[key].score, abs=1e-6) for key, movie in after.items())
-    assert any(abs(movie.pick - before[key].pick) > 0.02 for key, movie in after.items())
 
 
 def test_movies_that_left_the_catalogue_count_as_long_as_training_knows_them(saved_model, collection, catalogue):
@@ -327,18 +301,3 @@ def test_movies_that_left_the_catalogue_count_as_long_as_training_knows_them(sav
     assert abs(own.taste - other.taste).max() > 1e-4
     [found] = recommend(saved_model, collection, [profile], query._replace(ranking="similar"))
     assert len(found) == 5
-
-
-def test_similarities_of_tastes(saved_model, collection):
-    """Least squares: what is left of each taste without that of an unknown user, then cosines."""
-    anyone = UserProfile.from_demographics(saved_model)
-    profiles = [PROFILES[name](saved_model) for name in ("films", "ratings", "user", "user, seen movies included")]
-    users = encode_users(saved_model, collection, [*profiles, anyone], Query("both", 1))
-    found = taste_similarities(saved_model, users)
-    *tastes, average = (user.taste for user in users)
-    rests = [taste - np.linalg.lstsq(average[:, None], taste)[0] * average for taste in tastes]
-    expected = [[a @ b / np.sqrt(a @ a * (b @ b)) for b in rests] for a in rests]
-    np.testing.assert_allclose(found[:4, :4], expected, atol=1e-4)
-    assert found[2, 3] == pytest.approx(1, abs=1e-4)
-    assert abs(found[:4, :4] - 1).max() > 0.1
-    np.testing.assert_allclose(found[4], 0, atol=1e-5, err_msg="an unknown user has no taste of their own")

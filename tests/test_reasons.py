@@ -6,13 +6,15 @@ from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
 
 from recommender.lists import Query, encode_users, recommend
 from recommender.movielens.encoding import demographic_profile_row
+from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
 from recommender.reasons import Parts, has_reasons, split_question
+from recommender.similarity import TASTE_DIM
 from recommender.users import UserProfile
 
 NAN = float("nan")
 WEIGHTS = {"stars": (5, 0, 0), "picks": (0, 1, 0), "both": (1, 1, 0), "similar": (0, 0, 1)}
 """Weights of the parts of the joined vector; where stars alone count, reasons are in stars."""
-NEW_RATINGS = {13: 5.0, NEW_MOVIE.movie_id: 4.0, 43: 1.5, 83: NAN}
+NEW_RATINGS = {13: 5.0, NEW_MOVIE.movie_id: 4.0, 43: 0.5, 83: NAN}
 WITH_HISTORY = {
     "films": lambda model: UserProfile.from_demographics(model, 0).with_movies([13, NEW_MOVIE.movie_id], [43]),
     "user": lambda model: UserProfile.from_user(model, 43),
@@ -57,7 +59,8 @@ def shared_taste(model, profile):
     everyone = model.taste.demographics[33]
     anyone = everyone * model.taste.variances / (model.taste.variances + 0.3)
     total = model.taste.demographics[rows].sum(0) + everyone
-    return total * taste_factor(model, profile) - 0.3 * length / (length + 40) * anyone
+    share = MAX_ANYONE_SHARE * length / (length + HALF_ANYONE_LENGTH)
+    return total * taste_factor(model, profile) - share * anyone
 
 
 @pytest.mark.parametrize("profile", WITH_HISTORY, indirect=True)
@@ -68,28 +71,20 @@ def test_reasons_and_what_is_no_movie_are_the_ranked_value(saved_model, collecti
     ratings, tastes = catalogue.vectors[:, :200], catalogue.vectors[:, 200:400]
     rest = tastes @ shared_taste(saved_model, profile)
     if ranking == "both":
-        vector = saved_model.profile_vectors[profile.row]
-        rest = rest + ratings @ (vector + saved_model.user_prior.mean if profile.new_ratings else vector)
+        rest = rest + ratings @ saved_model.profile_vectors[profile.row]
+    elif NEW_MOVIE.movie_id not in profile.history:
+        embeddings = saved_model.taste.inputs.by_id[saved_model.movie_idx(np.array(list(profile.history)))]
+        factors = taste_factor(saved_model, profile) * np.array(list(profile.history.values()))[:, None]
+        np.testing.assert_allclose(values, (embeddings * factors) @ tastes.T, atol=1e-6, err_msg="each of them")
     expected = catalogue.vectors @ encode(saved_model, collection, profile).query(ranking)
     np.testing.assert_allclose(values.sum(0) + rest, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("profile", WITH_HISTORY, indirect=True)
-def test_reason_by_picks_is_what_the_pick_lacks_without_the_movie(saved_model, collection, catalogue, profile):
-    """But for the length of the history, which scales the sum."""
-    values, _ = part_values(saved_model, collection, catalogue, profile, "picks")
-    for row, (movie_id, weight) in enumerate(profile.history.items()):
-        if movie_id != NEW_MOVIE.movie_id:
-            embedding = weight * saved_model.taste.inputs.by_id[saved_model.movie_idx(np.array([movie_id]))[0]]
-            expected = catalogue.vectors[:, 200:400] @ (embedding * taste_factor(saved_model, profile))
-            np.testing.assert_allclose(values[row], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("profile", WITH_RATINGS, indirect=True)
 def test_reasons_by_stars_of_new_ratings_are_the_change_by_folding_in(saved_model, collection, catalogue, profile):
     values, labels = part_values(saved_model, collection, catalogue, profile, "stars")
     after = encode(saved_model, collection, profile).rating
-    before = saved_model.profile_vectors[profile.row] + saved_model.user_prior.mean
+    before = saved_model.profile_vectors[profile.row]
     change = 5 * catalogue.vectors[:, :200] @ (after - before)
     assert abs(change).max() > 0.1
     np.testing.assert_allclose(values.sum(0), change, atol=1e-4)
@@ -102,8 +97,6 @@ def test_reasons_by_stars_of_new_ratings_are_the_change_by_folding_in(saved_mode
 def test_reasons_by_similarity_are_the_liked_movies(saved_model, collection, catalogue, profile):
     values, _ = part_values(saved_model, collection, catalogue, profile, "similar")
     user = encode(saved_model, collection, profile, "similar")
-    in_catalogue = [movie_id for movie_id in profile.liked if movie_id != GONE]
-    assert in_catalogue == profile.liked
     np.testing.assert_allclose(values.sum(0), catalogue.vectors[:, 400:] @ user.similar, atol=1e-5)
     rows = [row for row, movie_id in enumerate(profile.history) if movie_id not in profile.liked]
     assert not values[rows].any()
@@ -148,10 +141,10 @@ LABELS = ["first", "second", "third", "fourth", "fifth"]
 
 
 def test_reasons_of_a_history_contribute_to_the_movie_and_are_like_it():
-    """The three largest products of contribution and likeness; shown is the contribution, largest first."""
+    """The three largest products of contribution and squared likeness; shown is the contribution, largest first."""
     vectors, kin = np.zeros((5, 450)), np.zeros((5, 50))
     vectors[:, 0] = [1, -2, 3, 0.5, 2]
-    kin[:, 0] = [0.9, 1, 0.1, 0.8, 0.5]
+    kin[:, 0] = [0.9, 1, 0.15, 0.8, 0.5]
     movie = np.zeros(450)
     movie[[0, 400]] = 1
     assert Parts(LABELS, vectors, kin).reasons(movie) == [("fifth", 2), ("first", 1), ("fourth", 0.5)]
@@ -178,10 +171,10 @@ def test_recommendations_come_with_the_reasons_of_their_ranking(saved_model, col
         if profile.new_ratings if ranking == "stars" else profile.history:
             kin = {}
             for label, movie_id in zip(labels, profile.history, strict=True):
-                liked = catalogue.vectors[catalogue.row(movie_id)] if movie_id != GONE else np.zeros(450)
-                unit = liked[200:400] / max(np.linalg.norm(liked[200:400]), 1e-9)
-                likeness = np.append(unit, liked[600:]) @ catalogue.vectors[row, 400:] if movie_id != GONE else 0
-                kin[label] = max(column[label], 0) * max(likeness, 0)
+                liked = catalogue.vectors[catalogue.row(movie_id)]
+                taste = liked[200 : 200 + TASTE_DIM] / np.linalg.norm(liked[200 : 200 + TASTE_DIM])
+                likeness = np.append(taste, liked[400 + TASTE_DIM :]) @ catalogue.vectors[row, 400:]
+                kin[label] = max(column[label], 0) * max(likeness, 0) ** 2
             chosen = sorted(column, key=lambda label: -kin[label])[:3]
             chosen = [label for label in chosen if column[label] > 0]
         expected = sorted(chosen, key=lambda label: -column[label])

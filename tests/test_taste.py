@@ -5,10 +5,11 @@ import pytest
 
 from recommender.movielens.encoding import UNKNOWN, MovieFeatures
 from recommender.picks.taste import (
-    DEMOGRAPHIC_OFFSETS,
-    EVERYONE,
+    HALF_ANYONE_LENGTH,
+    MAX_ANYONE_SHARE,
     History,
     MovieEmbeddings,
+    anyone_share,
     history_weights,
     known_demographics,
     shrinkage,
@@ -24,7 +25,6 @@ def test_movies_with_ratings_have_rows_and_others_are_sums(random):
     by_content = random.normal(size=(4 + 5, 6)).astype(np.float32)
     by_content[[0, 4]] = 0  # Padding.
     table = MovieEmbeddings(random.normal(size=(6, 6)).astype(np.float32), by_content)
-    before = table.by_id.copy()
     movies = MovieFeatures(
         movie_idx=np.array([2, UNKNOWN, 5, UNKNOWN]),
         genre_idx=np.array([[2, 3], [3, 0], [2, 0], [2, 3]]),
@@ -33,8 +33,6 @@ def test_movies_with_ratings_have_rows_and_others_are_sums(random):
     sums = by_content[3] + by_content[4 + 3], by_content[2] + by_content[3] + by_content[4 + 4]
     expected = [table.by_id[2], sums[0], table.by_id[5], sums[1]]
     np.testing.assert_allclose(table.lookup(movies, 4), expected, atol=1e-6)
-    np.testing.assert_array_equal(table.lookup(movies.select(np.array([0, 2])), 4), table.by_id[[2, 5]])
-    assert np.array_equal(table.by_id, before)
 
 
 @pytest.mark.parametrize("demographic_idx", [[0, 0, 0], [2, 0, 21], [1, 7, 1]])
@@ -69,8 +67,12 @@ def test_shrinkage_trusts_long_histories_and_large_variances_more():
     assert factors[2, 2] == pytest.approx(1, abs=1e-5)
 
 
-def test_demographic_embeddings_do_not_overlap():
-    assert (DEMOGRAPHIC_OFFSETS.tolist(), EVERYONE) == ([0, 3, 11], 33)
+def test_share_of_anyones_taste_grows_with_the_history():
+    lengths = np.array([0, HALF_ANYONE_LENGTH, 1e6], np.float32)
+    expected = MAX_ANYONE_SHARE * np.array([0, 0.5, 1])
+    np.testing.assert_allclose(anyone_share(lengths), expected, atol=1e-4)
+    np.testing.assert_allclose(anyone_share(lengths, 0.5), expected + 0.5, atol=1e-4)
+    assert (np.diff(anyone_share(np.arange(100, dtype=np.float32))) > 0).all()
 
 
 def test_weights_of_a_history_grow_with_the_stars():

@@ -19,7 +19,8 @@ from recommender.movielens.encoding import (
     encode_profiles,
 )
 from recommender.movielens.split import Dataset, Ratings
-from recommender.picks.closed_form import Dropout, scale_features
+from recommender.picks.closed_form import Dropout
+from recommender.picks.taste import anyone_share
 from recommender.picks.taste_training import (
     SparseMatmul,
     TasteConfig,
@@ -41,20 +42,14 @@ CONFIG = TasteConfig()
 def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
     """Women watch even movies, men odd ones; a share of them, drawn at random, has been rated."""
     users = [User(1 + user, "FM"[user % 2], 25, 0) for user in range(num_users)]
-    words = ("Even", "Odd")
-    movies = [Movie(1 + movie, f"{words[movie % 2]} {movie} (2000)", ("Drama",)) for movie in range(num_movies)]
-    random = np.random.default_rng(0)
-    pairs = [
-        (user, movie)
-        for user in range(num_users)
-        for movie in range(num_movies)
-        if (user + movie) % 2 == 0 and random.random() < share
-    ]
-    user_row, movie_row = np.array(pairs).T
-    stars = np.array([rating(*pair) for pair in pairs])
-    vocabularies = build_vocabularies(movies, [movies[row].movie_id for row in set(movie_row)])
-    ratings = Ratings(NUM_DEMOGRAPHIC_PROFILES + user_row, movie_row, stars)
-    profiles = encode_profiles(users, np.isin(np.arange(num_users), user_row))
+    names = [f"{('Even', 'Odd')[movie % 2]} {movie} (2000)" for movie in range(num_movies)]
+    movies = [Movie(1 + movie, name, ("Drama",)) for movie, name in enumerate(names)]
+    is_same = np.add.outer(np.arange(num_users), np.arange(num_movies)) % 2 == 0
+    user, movie = np.nonzero(is_same & (np.random.default_rng(0).random(is_same.shape) < share))
+    stars = np.array([rating(*pair) for pair in zip(user, movie, strict=True)])
+    vocabularies = build_vocabularies(movies, (1 + movie).tolist())
+    profiles = encode_profiles(users, np.isin(np.arange(num_users), user))
+    ratings = Ratings(NUM_DEMOGRAPHIC_PROFILES + user, movie, stars)
     return Dataset(ratings, profiles, encode_movies(movies, vocabularies)), vocabularies
 
 
@@ -116,12 +111,6 @@ def test_histories_and_demographics_of_users():
     assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [2, 3 + 3, 11 + 1, 33], "female, 25-34, other"
 
 
-def test_unknown_demographics_have_no_embedding_but_everyones():
-    encoded = encode_demographics(np.array([[0, 0, 0], [2, 0, 21], [1, 7, 1]])).toarray()
-    assert encoded.shape == (3, 34)
-    assert [np.flatnonzero(row).tolist() for row in encoded] == [[33], [2, 32, 33], [1, 10, 12, 33]]
-
-
 def test_dropout_of_movies_histories_and_demographics():
     random = np.random.default_rng(0)
     users = Users(csr_array(np.ones((400, 50), np.float32)), encode_demographics(np.ones((400, 3), int)))
@@ -137,44 +126,19 @@ def test_dropout_of_movies_histories_and_demographics():
     assert users.demographics.toarray().sum() == 400 * 4
 
 
-def test_without_dropout_the_features_are_all_of_the_users():
-    users = Users(csr_array(np.diag([1, 2, 3]).astype(np.float32)), encode_demographics(np.ones((3, 3), int)))
-    features = drop_out(users, Dropout(0, 0, 0), np.random.default_rng(0))
-    np.testing.assert_array_equal(features.toarray(), scale_features(*users).toarray())
-
-
-def test_principal_axes_keep_scores_and_have_uncorrelated_components():
+@pytest.mark.parametrize(("num_movies", "empty", "rank"), [(20, [], 6), (4, [], 4), (20, [1, 4], 4)])
+def test_principal_axes_keep_scores_and_have_uncorrelated_components(num_movies, empty, rank):
+    """Of as many components as movies and users have; those without variance are 0."""
     random = np.random.default_rng(0)
-    features, inputs = random.normal(size=(50, 12)), random.normal(size=(12, 6))
-    outputs = random.normal(size=(20, 6))
+    features, inputs, outputs = (random.normal(size=shape) for shape in ((50, 12), (12, 6), (num_movies, 6)))
+    inputs[:, empty] = outputs[:, empty] = 0
     rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(features @ inputs, inputs, outputs)
     vectors = features @ rotated_inputs
-    np.testing.assert_allclose(vectors @ rotated_outputs.T, features @ inputs @ outputs.T, atol=1e-10)
-    np.testing.assert_allclose(vectors.T @ vectors / 50, np.diag(variances), atol=1e-10)
-    np.testing.assert_allclose(rotated_outputs.T @ rotated_outputs, np.eye(6), atol=1e-10)
-
-
-def test_principal_axes_of_fewer_movies_than_components():
-    random = np.random.default_rng(0)
-    vectors, inputs, outputs = (random.normal(size=(size, 6)) for size in (50, 12, 4))
-    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
-    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-10)
-    assert (variances > 0).tolist() == [True] * 4 + [False] * 2
-    assert rotated_outputs.shape == (4, 6)
-    assert not rotated_outputs[:, 4:].any()
-
-
-def test_axes_without_variance_are_zero():
-    random = np.random.default_rng(0)
-    vectors, inputs, outputs = (random.normal(size=(size, 6)).astype(np.float32) for size in (50, 12, 20))
-    for matrix in (vectors, inputs, outputs):
-        matrix[:, [1, 4]] = 0
-    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
-    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-5)
+    np.testing.assert_allclose(vectors @ rotated_outputs.T, features @ inputs @ outputs.T, atol=1e-8)
+    np.testing.assert_allclose(vectors.T @ vectors / 50, np.diag(variances), atol=1e-8)
+    np.testing.assert_allclose(rotated_outputs.T @ rotated_outputs, np.diag([1] * rank + [0] * (6 - rank)), atol=1e-8)
     assert (np.diff(variances) <= 0).all()
-    for matrix in (rotated_inputs, rotated_outputs, variances[None]):
-        assert matrix[:, :4].any(axis=0).all()
-        assert not matrix[:, 4:].any()
+    assert (variances > 0).tolist() == [True] * rank + [False] * (6 - rank)
 
 
 def test_learns_a_checkerboard_of_tastes():
@@ -212,6 +176,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     taste = train_taste(dataset, vocabularies, CONFIG)
     vectors = taste_vectors(dataset, vocabularies, taste)
     assert vectors.shape == (NUM_DEMOGRAPHIC_PROFILES + 2, 200)
+    anyone = taste.demographics[33] * taste.variances / (taste.variances + 0.3)
     woman = taste.demographics[[2, 3 + 3, 11 + 1, 33]].sum(0)
     alone = woman * taste.variances / (taste.variances + 0.3)
     np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], alone, atol=1e-6)
@@ -219,6 +184,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     squared_length = 1.4**2 + 0.3**2 + 1
     expected = (woman + 1.4 * liked + 0.3 * disliked) / np.sqrt(squared_length)
     expected *= taste.variances / (taste.variances + 0.3 / squared_length)
+    expected -= anyone_share(squared_length - 1) * anyone
     np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], expected, atol=1e-6)
 
 

@@ -7,12 +7,12 @@ from small_model import GONE, NEW_MOVIE, ONLY_TEST_RATINGS, WITHOUT_TRAINING_RAT
 from recommender.errors import UsageError
 from recommender.films.matching import FilmHistory
 from recommender.movielens.encoding import UNKNOWN, demographic_profile_row, encode_movies
+from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
+from recommender.similarity import TASTE_DIM
 from recommender.store import ModelError
 from recommender.users import (
-    History,
     UserProfile,
     anyone,
-    anyone_share,
     demographic_labels,
     encode_user,
     load_history,
@@ -145,13 +145,12 @@ def naive_taste(model, profile, novelty=0.0):
         return total / np.sqrt(squared_length) * variances / (variances + 0.3 / squared_length)
 
     table = model.taste.demographics.astype(float)
-    total = table[33] + sum(
-        table[offset + index] for offset, index in zip((0, 3, 11), model.profiles[profile.row, 1:]) if index
-    )
+    indices = zip((0, 3, 11), model.profiles[profile.row, 1:], strict=True)
+    total = table[33] + sum(table[offset + index] for offset, index in indices if index)
     for movie_id, weight in profile.history.items():
         total += weight * model.taste.inputs.by_id[model.movie_idx(np.array([movie_id]))[0]]
     length = sum(weight**2 for weight in profile.history.values())
-    share = 0.3 * length / (length + 40) + novelty
+    share = MAX_ANYONE_SHARE * length / (length + HALF_ANYONE_LENGTH) + novelty
     return shrunken(total, length + 1) - share * shrunken(table[33], 1)
 
 
@@ -171,8 +170,9 @@ def test_vectors_of_a_profile(saved_model, catalogue, novelty):
     np.testing.assert_allclose(user.rating, folded, atol=1e-6)
     np.testing.assert_allclose(user.taste, naive_taste(saved_model, profile, novelty), atol=1e-5)
     liked = catalogue.vectors[[catalogue.row(second), catalogue.row(third)]]
-    tastes = liked[:, 200:400] / np.linalg.norm(liked[:, 200:400], axis=1, keepdims=True)
-    np.testing.assert_allclose(user.similar, np.hstack([tastes, liked[:, 600:]]).mean(0), atol=1e-6)
+    tastes = liked[:, 200 : 200 + TASTE_DIM]
+    tastes = tastes / np.linalg.norm(tastes, axis=1, keepdims=True)
+    np.testing.assert_allclose(user.similar, np.hstack([tastes, liked[:, 400 + TASTE_DIM :]]).mean(0), atol=1e-6)
     for ranking, weights in {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (1, 1, 0), "similar": (0, 0, 1)}.items():
         expected = np.concatenate([weight * part for weight, part in zip(weights, user, strict=True)])
         np.testing.assert_allclose(user.query(ranking), expected, atol=1e-6)
@@ -190,16 +190,6 @@ def test_question_of_someone_who_likes_nothing_is_like_nothing(saved_model, cata
     user = encode_user(saved_model, profile, {}, load_history(saved_model, profile, {}), dim)
     assert user.query("picks").shape == (dim,)
     assert not user.similar.any()
-
-
-def test_share_of_anyones_taste_grows_with_the_history():
-    def share(count, novelty=0.0):
-        return anyone_share(History(np.zeros((count, 200)), np.ones(count), np.zeros((1, 200)), np.ones(200)), novelty)
-
-    assert share(0) == 0
-    assert share(40) == pytest.approx(0.15), "half of the greatest share at 40 films of 4 stars"
-    assert share(10**4) == pytest.approx(0.3, abs=0.002)
-    assert share(10, 0.5) == pytest.approx(0.3 * 10 / 50 + 0.5)
 
 
 def test_anyone_is_the_unknown_user(saved_model):

@@ -36,7 +36,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[str] = (), header: bool = Tr
 def _safe_cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
-    return "" if value is None or value is pd.NA else value
+    return "" if pd.isna(value) else value
 
 
 def write_letterboxd(rows: Sequence[Row]) -> str:
@@ -49,7 +49,7 @@ def format_json(frame: pd.DataFrame) -> str:
     """Returns a list as a JSON array of objects; in ASCII where standard output is not Unicode."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     rows = [
-        {name: None if value is pd.NA else value for name, value in row.items()} for row in frame.to_dict("records")
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in frame.to_dict("records")
     ]
     return json.dumps(rows, indent=1, ensure_ascii=not is_unicode) + "\n"
 

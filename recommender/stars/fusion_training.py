@@ -2,6 +2,9 @@
 
 import io
 import math
+import os
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +24,8 @@ from recommender.stars.fusion import EMBEDDING_STD, ID_DIM, FusionModel
 from recommender.stars.paddle_setup import F, distributed, paddle, writable_home
 from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, PosteriorMean, sample_posterior
 
+JOIN_SECONDS = 120
+"""Time that the processes of `paddle.distributed.launch` have to find each other."""
 NUM_STEPS = 660
 MAX_LEARNING_RATE = 0.01
 MAX_PAIRS = 1 << 17
@@ -269,8 +274,17 @@ def init_device(device: str) -> int:
         raise RecommenderError("this paddlepaddle has no GPU support; install paddlepaddle-gpu or use --device cpu")
     paddle.set_device(device)
     if distributed.get_world_size() > 1:
+        watchdog = threading.Timer(JOIN_SECONDS, _give_up)  # Paddle waits for ever, in C++.
+        watchdog.start()
         distributed.init_parallel_env()
+        distributed.barrier()
+        watchdog.cancel()
     return process_rank()
+
+
+def _give_up() -> None:
+    print("error: the other processes of this launch do not answer; start all of them", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def process_rank() -> int:
