@@ -1,8 +1,8 @@
 """Ties the figures of README and docs to what benchmarks printed: to a block, a row and a column.
 
 Blocks stand in fenced code in docs/measurements.md: a title, a line of headings, then rows; an empty line ends a block.
-Names, headings and values are two blanks or more apart. A comment in front of a Markdown table says where its figures are
-from, with a `col` for each column that has figures, and a `row` where a name differs from that in the block:
+Names, headings and values are two blanks or more apart. A comment in front of a Markdown table says where its figures
+are from, with a `col` for each column that has figures, and a `row` where a name differs from that in the block:
 
     <!-- figures
     col ml-1m: ml-1m: lists | * | NDCG@10
@@ -10,10 +10,10 @@ from, with a `col` for each column that has figures, and a `row` where a name di
     row nearest movies: * | item kNN | *
     -->
 
-A place is `block | row | column`: the beginning of the block's title, the beginning of the row's name, the heading. What
-is `*` for a column is taken from the row, whose own place is `* | its name | *` if nothing else is said. A sentence has
-the place behind its figure: `by 0.0032 <!-- figure ml-1m: NDCG@10 of picks | EDLAE | ours - other -->`. A table of what
-no benchmark prints says why: `<!-- figures: none, WHY -->`.
+A place is `block | row | column`: the beginning of the block's title, the beginning of the row's name, the heading.
+What is `*` for a column is taken from the row, whose own place is `* | its name | *` if nothing else is said. In a
+sentence, the place stands behind the figure: `by 0.0032 <!-- figure ml-1m: NDCG@10 of picks | EDLAE | ours - other -->`.
+A table of what no benchmark prints says why: `<!-- figures: none, WHY -->`.
 
 Each figure must be the printed number, rounded to the digits that it has.
 """

@@ -14,6 +14,8 @@ from commands import MINE, NUM_MOVIES, SAMPLE, ask, fail, ids, run, succeed
 from recommender.files import Workdir
 from recommender.store import SavedModel
 
+QUICK = ("--targets", "ratings", "--epochs", 1, "--batch-size", 2000)
+"""Options of a training whose quality does not matter."""
 EVERYTHING = ("-k", NUM_MOVIES, "--min-ratings", 0)
 
 
@@ -111,7 +113,7 @@ def test_next_step_of_a_model_without_demographics_works(tmp_path):
     (tmp_path / "release").mkdir()
     for name, (header, lines) in tables.items():
         (tmp_path / "release" / name).write_text("\n".join([header, *lines, ""]))
-    trained = succeed("train", "--data-dir", "release", "--workdir", "new", "--epochs", 1, cwd=tmp_path)
+    trained = succeed("train", "--data-dir", "release", "--workdir", "new", *QUICK, cwd=tmp_path)
     answer = follow(follow(trained.stdout.strip(), tmp_path).stdout.strip(), tmp_path).stdout
     assert "any age" not in answer
     assert answer.startswith(
@@ -225,12 +227,12 @@ def test_training_does_not_overwrite_an_edited_catalogue(folder, model):
     origin = folder / "movies_origin.txt"
     edited = origin.read_text("utf-8") + "9001::Neuromancer (2031)::Sci-Fi\n"
     origin.write_text(edited, "utf-8")
-    args = ("--data-dir", SAMPLE, "--epochs", 1, "--batch-size", 2000, "--targets", "ratings")
+    args = ("--data-dir", SAMPLE, *QUICK)
     done = run("train", *args, cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"error: movies_origin\.txt: .* was edited, and would be overwritten; move it away, or train in another folder: "
-        r"--workdir DIR\n",
+        r"error: movies_origin\.txt: .* was edited, and would be overwritten; move it away, or train in another "
+        r"folder: --workdir DIR\n",
         done.stderr,
     )
     assert origin.read_text("utf-8") == edited
@@ -441,7 +443,7 @@ def test_shortfall(trained, tmp_path, model):
         f"Only {len(ask('--genre', 'War', *EVERYTHING, cwd=trained))} of 200: no more movies match."
     ]
     for person, seen in (((), set()), (("--user", 42, "--by", "stars"), trained_on(model, 42))):
-        popular = [row for row in ask(*person, "-k", 300, cwd=trained)]
+        popular = ask(*person, "-k", 300, cwd=trained)
         counts = model.count_ratings(np.array(sorted(model.movies)))
         few = {movie_id for movie_id, count in zip(sorted(model.movies), counts, strict=True) if count < 50}
         more = f"{len(few - seen)} more movies would match with fewer than 50 ratings; try min-ratings 0."

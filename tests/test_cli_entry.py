@@ -1,10 +1,10 @@
 """The commands as processes, and `movie-recommender`: exit codes, missing packages, streams, locks."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -57,32 +57,45 @@ def test_without_looking_for_modules_beside_the_script(trained):
     assert "likes Alien (1979)" in done.stdout
 
 
-HIDE_PACKAGES = """
-import os, sys
+WITHOUT_PACKAGES = """
+import json, sys
 from importlib.machinery import PathFinder
+
+hidden, commands = json.loads(sys.argv[1])
+
 class Finder(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        is_hidden = name.partition(".")[0] in os.environ["NOT_INSTALLED"].split()
-        return None if is_hidden else PathFinder.find_spec(name, path, target)
+        return None if name.partition(".")[0] in hidden else PathFinder.find_spec(name, path, target)
+
 sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+from recommender.cli import run
+print([run(command, options) for command, *options in commands], file=sys.stderr)
 """
-"""A sitecustomize.py with which Python does not find some packages, as if they were not installed."""
+"""Runs some commands where Python does not find some packages, as if they were not installed; prints the exit codes."""
 
 
-def test_packages_that_are_not_installed(trained, tmp_path):
+def run_without(packages, *commands, cwd):
+    argv = [sys.executable, "-c", WITHOUT_PACKAGES, json.dumps([packages, commands])]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True)
+    return done.stdout, done.stderr.splitlines()
+
+
+def test_packages_that_are_not_installed(trained):
     """Without those of training a query works; what needs them says in one line what to install."""
-    (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGES)
-    places = os.pathsep.join([str(tmp_path), str(PROJECT)])
-    lacking = {"PYTHONPATH": places, "NOT_INSTALLED": "paddle scipy matplotlib"}
-    done = succeed("recommend", "--ratings", MINE, "--why", cwd=trained, run=run_process, **lacking)
-    assert "The Matrix +" in done.stdout
-    remedy = r"(paddle|scipy) is not installed; in the project's folder, run: pip install '\.\[train\]'"
-    for command, args in (("train", ("--data-dir", SAMPLE)), ("recommend", ("-i",)), ("recommend", ("--movie", 1))):
-        assert re.fullmatch(remedy, fail(command, *args, cwd=trained, run=run_process, **lacking))
-    lacking["NOT_INSTALLED"] = "pymilvus"
-    error = fail("recommend", cwd=trained, run=run_process, **lacking)
-    assert error == "pymilvus is not installed; run: . .venv/bin/activate, or: pip install -r requirements.txt"
+    query = ("recommend", "--ratings", str(MINE), "--why")
+    needing = (("train", "--data-dir", str(SAMPLE)), ("recommend", "-i"), ("recommend", "--movie", "1"))
+    stdout, lines = run_without(["paddle", "scipy", "matplotlib"], query, *needing, cwd=trained)
+    assert "The Matrix +" in stdout
+    remedy = "is not installed; in the project's folder, run: pip install '.[train]'"
+    *notes, train, insert, predict, codes = lines
+    assert train in (f"error: paddle {remedy}", f"error: scipy {remedy}")
+    assert (insert, predict, codes) == (f"error: paddle {remedy}", f"error: paddle {remedy}", "[0, 1, 1, 1]")
+    assert not [note for note in notes if "error" in note]
+    stdout, lines = run_without(["pymilvus"], ("recommend",), cwd=trained)
+    remedy = "pymilvus is not installed; run: . .venv/bin/activate, or: pip install -r requirements.txt"
+    assert (stdout, lines) == ("", [f"error: {remedy}", "[1]"])
 
 
 def test_reader_that_has_seen_enough(trained):
@@ -113,20 +126,23 @@ def test_interrupt(trained, tmp_path):
     """While it reads a file that does not end."""
     os.mkfifo(tmp_path / "films.csv")
     command = [sys.executable, PROJECT / "infer_milvus.py", "--ratings", tmp_path / "films.csv"]
-    with subprocess.Popen(command, cwd=trained, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        with (tmp_path / "films.csv").open("w"):  # Waits until the command has opened it for reading.
-            process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=60)
+    with (
+        subprocess.Popen(command, cwd=trained, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        (tmp_path / "films.csv").open("w"),  # Waits until the command has opened it for reading.
+    ):
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (130, "", "error: interrupted; nothing is left half-written\n")
 
 
 def test_open_recommender_holds_milvus_lite(trained):
-    """Another process says which one it is; after `close` it answers."""
+    """Another process says which one it is; after `close` the lock is free."""
     with Recommender.open(trained):
         error = fail("recommend", "--wait", 0, cwd=trained, run=run_process)
         assert f"process {os.getpid()} has it open; close that program" in error
         assert "docker" not in error
-    assert "Top" in succeed("recommend", cwd=trained, run=run_process).stdout
+    with (trained / "recommender_demo.db" / "LOCK").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_bugs_are_not_hidden(trained):

@@ -420,25 +420,16 @@ def test_similar(movies, plain):
 
 
 def test_a_wrong_list_is_noticed(plain):
-    """The checks of this module can fail: with two places exchanged, a movie missing, one too many."""
-    random = np.random.default_rng(0)
-    values, candidates = random.normal(size=len(plain.movies)), np.arange(3, 60)
-    right = candidates[np.argsort(-values[candidates])][:10].tolist()
-    for order in ({"k": 10}, {"k": 10, "variety": 0.7}):
-        rows = list(right)
-        if "variety" in order:
-            rows = []
-            for _ in range(10):
-                rows.append(
-                    next(
-                        row
-                        for row in candidates.tolist()
-                        if row not in rows
-                        and not check_order(
-                            [*rows, row], values, candidates, plain.taste, {**order, "k": len(rows) + 1}
-                        )
-                    )
-                )
-        assert check_order(rows, values, candidates, plain.taste, order) == ""
-        for wrong in ([rows[1], rows[0], *rows[2:]], rows[:9], [*rows[:9], 0], [*rows[:9], rows[8]]):
+    """The checks of this module can fail: with two places exchanged, a movie missing, one too many, one twice."""
+    values, candidates = np.random.default_rng(0).normal(size=len(plain.movies)), np.arange(3, 60)
+    best = candidates[np.argsort(-values[candidates])].tolist()
+    assert check_order(best[:6], values, candidates, plain.taste, {"k": 6}) == ""
+    varied = []
+    for k in range(1, 7):
+        order = {"k": k, "variety": 0.7}
+        varied = next(
+            rows for row in best if not check_order(rows := [*varied, row], values, candidates, plain.taste, order)
+        )
+    for rows, order in ((best[:6], {"k": 6}), (varied, {"k": 6, "variety": 0.7})):
+        for wrong in ([rows[1], rows[0], *rows[2:]], rows[:5], [*rows[:5], 0], [*rows[:5], rows[4]]):
             assert check_order(wrong, values, candidates, plain.taste, order)

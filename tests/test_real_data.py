@@ -1,4 +1,4 @@
-"""The three commands on real MovieLens in the folder that ML_DATA_DIR names, each release trained once, by default settings."""
+"""The three commands on real MovieLens, in the folder that ML_DATA_DIR names; each release is trained once."""
 
 import csv
 import os
