@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 
 from recommender.embed import embed_catalogue, paddle_score
-from recommender.errors import UsageError, pluralize
+from recommender.errors import RecommenderError, UsageError, pluralize
 from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
@@ -99,16 +99,20 @@ class Recommender:
             RecommenderError: A step has not been run yet, or Milvus does not answer. The message has the remedy.
         """
         folder = Workdir(Path(workdir))
-        model = SavedModel(folder.model)
-        content = embed_catalogue(model, folder.movies_data) if build else None
-        address = uri or str(folder.database)
-        connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
         try:
-            if content:
-                build_collection(connection, *content, model.fingerprint, index)
-            return cls(model, connection)
-        except BaseException:
-            connection.close()  # Otherwise no other process could build the collection anew.
+            model = SavedModel(folder.model)
+            content = embed_catalogue(model, folder.movies_data) if build else None
+            address = uri or str(folder.database)
+            connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
+            try:
+                if content:
+                    build_collection(connection, *content, model.fingerprint, index)
+                return cls(model, connection)
+            except BaseException:
+                connection.close()  # Otherwise no other process could build the collection anew.
+                raise
+        except RecommenderError as error:
+            error.command = folder.command
             raise
 
     def __enter__(self) -> Self:

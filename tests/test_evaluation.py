@@ -20,6 +20,7 @@ from recommender.evaluation import (
 )
 from recommender.movielens.encoding import MovieFeatures, Vocabularies, Vocabulary
 from recommender.movielens.split import Dataset, Ratings, Split
+from recommender.vectors import STAR_WEIGHT
 
 NO_RATINGS = Ratings(*np.zeros((3, 0), int))
 
@@ -164,7 +165,7 @@ def test_rankings_are_those_of_the_searches(split):
     stars, picks = 5 * users[0] @ movies[0].T, users[1] @ movies[1].T
     likes = np.array([((train.movie_row == movie) & (train.rating >= 4)).sum() for movie in range(NUM_MOVIES)])
     popular = np.tile(likes, (NUM_PROFILES, 1))
-    scores = {"most popular": popular, "stars": stars, "picks": picks, "both": picks + 0.2 * stars}
+    scores = {"most popular": popular, "stars": stars, "picks": picks, "both": picks + STAR_WEIGHT * stars}
     assert list(table) == list(scores)
     for name, expected in scores.items():
         naive = evaluate_rankings({name: lambda rows, expected=expected: expected[rows]}, train, split.test, NUM_MOVIES)

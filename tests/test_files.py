@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender import files
+from recommender import Recommender, files
 from recommender.errors import RecommenderError, Step, UsageError, one_line, pluralize
 from recommender.files import FileError, Workdir, atomic_write, read_bytes
 
@@ -139,8 +139,15 @@ def test_errors_are_one_line_with_a_remedy():
     assert str(RecommenderError("no model here")) == "no model here"
     error = RecommenderError("no model here", Step.TRAIN)
     assert str(error) == "no model here; run: python train.py"
-    assert error.format_message(Workdir(Path("a")).command) == "no model here; run: python train.py --workdir a"
+    error.command = Workdir(Path("a")).command
+    assert str(error) == "no model here; run: python train.py --workdir a"
     assert {RecommenderError, ValueError} <= set(UsageError.__mro__)
     assert one_line("é: a\nb\x1b[31m\r") == "é: a�b�[31m�"
     counts = [pluralize(count, "movie") for count in (0, 1, 2, 2345)]
     assert counts == ["0 movies", "1 movie", "2 movies", "2,345 movies"]
+
+
+def test_errors_of_an_open_recommender_name_its_folder(tmp_path):
+    with pytest.raises(RecommenderError) as caught:
+        Recommender.open(tmp_path / "my films")
+    assert str(caught.value).endswith(f"; run: python train.py --workdir '{tmp_path}/my films'")

@@ -8,9 +8,10 @@ from recommender import lists
 from recommender.lists import Query, diversify, encode_users, group_values, recommend, recommend_together
 from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
+from recommender.vectors import STAR_WEIGHT
 
-RANKINGS = {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (1, 1, 0), "similar": (0, 0, 1)}
-"""Weights of the three parts of the joined vector; a star weighs 0.2 beside Pick, and is 5 times a product."""
+RANKINGS = {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (5 * STAR_WEIGHT, 1, 0), "similar": (0, 0, 1)}
+"""Weights of the three parts of the joined vector; a star is 5 times a product."""
 NEW_RATINGS = {13: 5.0, 43: 1.5, 83: float("nan"), NEW_MOVIE.movie_id: 3.5}
 
 PROFILES = {

@@ -10,10 +10,9 @@ from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
 from recommender.reasons import Parts, has_reasons, split_question
 from recommender.similarity import TASTE_DIM
 from recommender.users import UserProfile
+from recommender.vectors import RANKINGS, STAR_WEIGHT
 
 NAN = float("nan")
-WEIGHTS = {"stars": (5, 0, 0), "picks": (0, 1, 0), "both": (1, 1, 0), "similar": (0, 0, 1)}
-"""Weights of the parts of the joined vector; where stars alone count, reasons are in stars."""
 NEW_RATINGS = {13: 5.0, NEW_MOVIE.movie_id: 4.0, 43: 0.5, 83: NAN}
 WITH_HISTORY = {
     "films": lambda model: UserProfile.from_demographics(model, 0).with_movies([13, NEW_MOVIE.movie_id], [43]),
@@ -71,7 +70,7 @@ def test_reasons_and_what_is_no_movie_are_the_ranked_value(saved_model, collecti
     ratings, tastes = catalogue.vectors[:, :200], catalogue.vectors[:, 200:400]
     rest = tastes @ shared_taste(saved_model, profile)
     if ranking == "both":
-        rest = rest + ratings @ saved_model.profile_vectors[profile.row]
+        rest = rest + 5 * STAR_WEIGHT * ratings @ saved_model.profile_vectors[profile.row]
     elif NEW_MOVIE.movie_id not in profile.history:
         embeddings = saved_model.taste.inputs.by_id[saved_model.movie_idx(np.array(list(profile.history)))]
         factors = taste_factor(saved_model, profile) * np.array(list(profile.history.values()))[:, None]
@@ -116,7 +115,7 @@ def test_reasons_of_demographics_are_differences_with_and_without_each(saved_mod
     change = stars(saved_model, catalogue, 2, 1, 11) - np.array(without)
     tastes = saved_model.taste.demographics[[2, 3 + 1, 11 + 11]] * taste_factor(saved_model, profile)
     picks = tastes @ catalogue.vectors[:, 200:400].T
-    expected = {"stars": change, "picks": picks, "both": 0.2 * change + picks}
+    expected = {"stars": change, "picks": picks, "both": STAR_WEIGHT * change + picks}
     np.testing.assert_allclose(values, expected[ranking], atol=1e-5)
 
 
@@ -160,7 +159,7 @@ def test_all_demographics_are_reasons():
 
 
 @pytest.mark.parametrize("profile", PROFILES, indirect=True)
-@pytest.mark.parametrize("ranking", WEIGHTS)
+@pytest.mark.parametrize("ranking", RANKINGS)
 def test_recommendations_come_with_the_reasons_of_their_ranking(saved_model, collection, catalogue, profile, ranking):
     [found] = recommend(saved_model, collection, [profile], Query(ranking, 4, explain=True))
     values, labels = part_values(saved_model, collection, catalogue, profile, ranking)

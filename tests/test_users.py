@@ -20,6 +20,7 @@ from recommender.users import (
     rating_vector,
     unknown_movie_ids,
 )
+from recommender.vectors import RANKINGS
 
 NAN = float("nan")
 WEIGHTS = {1: 0.1, 2: 0.3, 3: 0.6, 4: 1, 5: 1.4}
@@ -173,7 +174,7 @@ def test_vectors_of_a_profile(saved_model, catalogue, novelty):
     tastes = liked[:, 200 : 200 + TASTE_DIM]
     tastes = tastes / np.linalg.norm(tastes, axis=1, keepdims=True)
     np.testing.assert_allclose(user.similar, np.hstack([tastes, liked[:, 400 + TASTE_DIM :]]).mean(0), atol=1e-6)
-    for ranking, weights in {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (1, 1, 0), "similar": (0, 0, 1)}.items():
+    for ranking, weights in RANKINGS.items():
         expected = np.concatenate([weight * part for weight, part in zip(weights, user, strict=True)])
         np.testing.assert_allclose(user.query(ranking), expected, atol=1e-6)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recommender.users import UserVectors
-from recommender.vectors import RANKINGS, join, split
+from recommender.vectors import RANKINGS, STAR_WEIGHT, join, split
 
 
 def test_joined_vectors_are_split_again():
@@ -20,7 +20,7 @@ def test_joined_vectors_are_split_again():
     [
         ("stars", lambda stars, pick, similarity: stars / 5),
         ("picks", lambda stars, pick, similarity: pick),
-        ("both", lambda stars, pick, similarity: 0.2 * stars + pick),
+        ("both", lambda stars, pick, similarity: STAR_WEIGHT * stars + pick),
         ("similar", lambda stars, pick, similarity: similarity),
     ],
 )
