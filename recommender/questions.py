@@ -136,7 +136,7 @@ class Questions:
         """
         ranking = parse_choice("by", by, RANKINGS) if by else _suitable_ranking(profiles)
         if by == "similar" and not all(profile.liked for profile in profiles):
-            raise UsageError("by similar needs a film that each user likes: like, or ratings with 4 stars or more")
+            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         percentiles = self._collection.rating_percentiles
         lowest = None if min_ratings is None else parse_bound("min_ratings", min_ratings, percentiles)
         highest = None if max_ratings is None else parse_bound("max_ratings", max_ratings, percentiles)

@@ -7,7 +7,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import fail, succeed
+from commands import fail, succeed
 
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
 
@@ -107,7 +107,7 @@ def test_letterboxd_list():
 
 def test_lists_of_many_users_whom_nothing_suits(small_workdir, tmp_path):
     many = ("--workdir", small_workdir.folder, "--users", "all", "--output", tmp_path / "all.csv")
-    assert "200 users got fewer than 5 movies" in succeed("infer_milvus.py", *many, "--year", 1800, cwd=tmp_path).stderr
+    assert "200 users got fewer than 5 movies" in succeed("recommend", *many, "--year", 1800, cwd=tmp_path).stderr
     assert (tmp_path / "all.csv").read_text() == ""
 
 
@@ -115,12 +115,12 @@ def test_similar_films_need_a_film(small_workdir, tmp_path):
     """User 399 has no training ratings; without the error, they would count for nothing."""
     for person in (("--user", 399), ("--with", 399, "--with", 1)):
         query = ("--workdir", small_workdir.folder, "--by", "similar", *person)
-        assert "by similar needs a film that" in fail("infer_milvus.py", *query, cwd=tmp_path, code=2)
+        assert "by similar needs a film that" in fail("recommend", *query, cwd=tmp_path, code=2)
 
 
 def test_failed_query_leaves_the_database_to_others(small_workdir, tmp_path):
     path = small_workdir.model / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "0" * 16}))
-    assert "different model" in fail("infer_milvus.py", "--workdir", small_workdir.folder, cwd=tmp_path)
+    assert "different model" in fail("recommend", "--workdir", small_workdir.folder, cwd=tmp_path)
     with (small_workdir.database / "LOCK").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -251,10 +251,12 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
         names.append(f"user {other}" if is_id else Path(other).name)
     if len(people) < 2:
         raise UsageError("--with is for several; give it twice, or say who you are: --ratings, --user, --like, -a")
-    if len({str(entry) for entry in people}) < len(people):
+    named = [options.user, *map(str, options.ratings), *options.together]
+    if any(named.count(other) > 1 for other in options.together):
         raise UsageError("--with names a user or a file twice")
     paths = [str(person.get("ratings", name)) for person, name in zip(people, names, strict=True)]
-    return people, [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    told_apart = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    return people, [one_line(name) for name in told_apart]
 
 
 def print_prediction(prediction: Prediction) -> None:

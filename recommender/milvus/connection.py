@@ -25,7 +25,9 @@ for _name in ("no_proxy", "NO_PROXY"):  # A proxy cannot reach this machine's Mi
 
 from grpc import RpcError
 from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus.client.utils import SciPyHelper
 
+SciPyHelper._checked = True  # Else it imports scipy, for 0.1 s, to ask whether vectors are sparse, which ours are not.
 # They log tracebacks of what they raise. Without a handler of its own, Milvus Lite's would go to standard error.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
 for _name in ("milvus_lite", "faiss"):
