@@ -170,7 +170,7 @@ class Recommender:
         return self.recommend(like=titles, **{"by": "similar", "k": 10, **order})
 
     def together(self, people: Sequence[Mapping[str, Any]], names: Sequence[str] = (), **order: Any) -> pd.DataFrame:
-        """Returns movies for several users together, with the Score and the Pick of each.
+        """Returns movies for several users together, by Pick where films are known, with the Score and Pick of each.
 
         Args:
             people: The users, each as the arguments of `recommend` that say who it is, such as `{"user": 42}`.
@@ -182,14 +182,17 @@ class Recommender:
         numbered = enumerate(people, 1)
         names = names or [f"user {person['user']}" if "user" in person else str(number) for number, person in numbered]
         profiles = [self._questions.profile(**person) for person in people]
-        query, movie_filter = self._questions.query(profiles, **order)
+        by = "picks" if any(profile.history for profile in profiles) else "stars"
+        query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
         rows = []
         for rank, views in enumerate(found, query.skip):
             own_rows = [self._row(query, rank, view) for view in views]
-            shared = {name: value for name, value in own_rows[0].items() if name not in ("score", "pick", "why")}
+            shared: dict[str, Any] = {
+                name: value for name, value in own_rows[0].items() if name not in ("score", "pick", "why")
+            }
             for name, own in zip(names, own_rows, strict=True):
                 shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
             rows.append(shared)
@@ -215,7 +218,7 @@ class Recommender:
             num_short = 0
             for start in range(0, len(names), MANY):
                 batch = names[start : start + MANY]
-                rows: list[dict[str, Any]] = []
+                rows: list[Any] = []
                 lists = recommend(self.model, self.collection, map(load_profile, batch), query)
                 for name, found in zip(batch, lists, strict=True):
                     num_short += len(found) < query.k
@@ -260,7 +263,7 @@ class Recommender:
             return
         reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
         first, last = self.collection.first_year, self.collection.last_year
-        if movie_filter.years and all((span[0] or 0) > last for span in movie_filter.years):
+        if movie_filter.years and last and all((span[0] or 0) > last for span in movie_filter.years):
             reason = f"the catalogue has movies of {first} to {last}"
         elif movie_filter.min_ratings:
             few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
@@ -301,7 +304,7 @@ class Recommender:
             row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
         return row
 
-    def _frame(self, rows: list[dict[str, Any]], query: Query, **attrs: Any) -> pd.DataFrame:
+    def _frame(self, rows: list[Any], query: Query, **attrs: Any) -> pd.DataFrame:
         frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
         frame.attrs = {"by": query.ranking, "movies": self.collection.num_movies, **attrs}
         return frame

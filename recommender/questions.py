@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recommender.errors import UsageError
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
@@ -82,16 +84,15 @@ class Questions:
         self, users: PathArg | Iterable[int], include_seen: bool
     ) -> tuple[list[Any], Callable[[Any], UserProfile]]:
         """Returns the users of `recommend_many`, by id or name, and a function that returns the profile of one."""
-        if isinstance(users, str) and users == "all":
-            users = self._model.user_ids.tolist()
-        elif isinstance(users, str | os.PathLike):
-            users = self._films.load_users(Path(users))
-        if isinstance(users, Mapping):
+        found: Any = users
+        if isinstance(users, str | os.PathLike):
+            found = self._model.user_ids.tolist() if users == "all" else self._films.load_users(Path(users))
+        if isinstance(found, Mapping):
             if include_seen:
                 raise UsageError("include_seen is for users of the training data")
-            histories, anyone = users, UserProfile.from_demographics(self._model)
-            return list(histories), lambda name: anyone.with_history(histories[name])
-        names = list(users)
+            anyone = UserProfile.from_demographics(self._model)
+            return list(found), lambda name: anyone.with_history(found[name])
+        names = list(found)
         for user_id in names:
             self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
         return names, lambda user_id: UserProfile.from_user(self._model, user_id, include_seen)
@@ -138,7 +139,7 @@ class Questions:
         highest = None if max_ratings is None else parse_bound("max_ratings", max_ratings, percentiles)
         if lowest is None and highest is None and ranking == "stars":
             lowest = DEFAULT_MIN_RATINGS
-        if None not in (lowest, highest) and lowest > highest:
+        if lowest is not None and highest is not None and lowest > highest:
             raise UsageError("min_ratings is above max_ratings; no movie has both")
         movie_filter = MovieFilter(
             genres=tuple(as_list(genre)),
@@ -228,7 +229,7 @@ def parse_years(name: str, value: Any) -> Years:
     return (int(first) if first else None, int(last) if last else None)
 
 
-def parse_bound(name: str, value: Any, percentiles: Sequence[int]) -> int:
+def parse_bound(name: str, value: Any, percentiles: np.ndarray) -> int:
     """Returns a number of ratings from itself or from a share of the movies such as "10%", the least rated tenth.
 
     Args:

@@ -98,8 +98,8 @@ def _split_by_demographics(model: SavedModel, profile: UserProfile, ranking: str
     rating_weight, taste_weight, _ = _weights(ranking)
     indices = model.profiles[profile.row, 1:]
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
-    tastes = load_history(model, profile, {}).contributions()[len(profile.history) : -1] if not profile.history else []
-    labels, ratings = [], []
+    labels: list[str] = []
+    ratings: list[np.ndarray] = []
     for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
         if index:
             without = np.where(np.arange(len(indices)) == column, 0, indices)
@@ -111,7 +111,9 @@ def _split_by_demographics(model: SavedModel, profile: UserProfile, ranking: str
     parts = np.zeros((len(labels), dim), np.float32)
     rating_parts, taste_parts, _ = split(parts)
     rating_parts[:] = rating_weight * np.array(ratings).reshape(rating_parts.shape)
-    taste_parts[: len(tastes)] = taste_weight * np.array(tastes).reshape(len(tastes), taste_parts.shape[1])
+    if not profile.history:  # With one, these reasons are for stars alone.
+        tastes = load_history(model, profile, {}).contributions()[:-1]
+        taste_parts[: len(tastes)] = taste_weight * tastes
     return Parts(labels, parts, None)
 
 

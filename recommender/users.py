@@ -17,7 +17,14 @@ from recommender.movielens.encoding import (
     demographic_profile_row,
     encode_movies,
 )
-from recommender.picks.taste import LIKED_WEIGHT, SEEN_WEIGHT, History, history_weights, known_demographics
+from recommender.picks.taste import (
+    LIKED_WEIGHT,
+    SEEN_WEIGHT,
+    History,
+    anyone_share,
+    history_weights,
+    known_demographics,
+)
 from recommender.similarity import similar_to
 from recommender.store import SavedModel
 from recommender.vectors import RANKINGS, join, split
@@ -29,9 +36,6 @@ ANYONE_ROW = 0
 """The profile row of a user of whom nothing is known."""
 FEW_LIKED = 10
 """Number of liked films up to which they are asked about one by one, and not taken for a taste."""
-MAX_ANYONE_SHARE = 0.3
-HALF_ANYONE_SHARE = 40.0
-"""Length of a history, in movies of 4 stars, at which half of `MAX_ANYONE_SHARE` counts, see `anyone_share`."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def encode_user(
     """
     ratings = {movie_id: split(movie_vectors[movie_id])[0] for movie_id in profile.new_ratings}
     rating = rating_vector(model, profile, model.profile_vectors[profile.row], ratings)
-    taste = history.vector() - anyone_share(history, novelty) * anyone(model).vector()
+    taste = history.vector() - anyone_share(history.squared_norm, novelty) * anyone(model).vector()
     similar = np.zeros(dim - len(rating) - len(taste), np.float32)
     liked = [movie_vectors[movie_id] for movie_id in profile.liked if movie_id in movie_vectors]
     if liked:
@@ -194,15 +198,6 @@ def rating_vector(
 def new_stars(model: SavedModel, profile: UserProfile) -> np.ndarray:
     """Returns float[ratings], the new ratings on the scale of the training data."""
     return np.fromiter(profile.new_ratings.values(), float).clip(min=model.facts.min_rating)
-
-
-def anyone_share(history: History, novelty: float) -> float:
-    """Returns the share of an unknown user's taste that is taken from the user's own, so that lists are more personal.
-
-    It grows with the history, from 0: those who state little get what everyone likes. `novelty`, 0 to 1, is added.
-    """
-    length = float(history.squared_norm)
-    return MAX_ANYONE_SHARE * length / (length + HALF_ANYONE_SHARE) + novelty
 
 
 def anyone(model: SavedModel) -> History:

@@ -98,7 +98,7 @@ def admits(movie_filter, movie, num_ratings):
     )
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_search_and_count_equal_a_naive_loop(films, seed):
     """With random filters, and exclusions that differ between the queries: any movies, or just the nearest."""
     random, (collection, movies, vectors, num_ratings) = np.random.default_rng(seed), films
@@ -127,9 +127,9 @@ def test_search_and_count_equal_a_naive_loop(films, seed):
 
 def test_search_refuses_wrong_arguments(films):
     for vectors in (np.full((1, DIM), np.nan), np.full((1, DIM), np.inf), np.ones((1, DIM + 1)), np.ones(DIM)):
-        with pytest.raises(ValueError, match=f"finite vectors of shape .queries, {DIM}. expected"):
+        with pytest.raises(ValueError, match=f" finite vectors of length {DIM} expected, not "):
             films.collection.search(vectors.astype(np.float32), 3)
-    with pytest.raises(ValueError, match="2 sets of excluded ids expected, not 3"):
+    with pytest.raises(ValueError, match=r"3 finite vectors of length 16 expected, not \(2, 16\)"):
         films.collection.search(random_vectors(2), 3, exclude_ids=[(), (), ()])
 
 

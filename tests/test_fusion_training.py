@@ -296,31 +296,26 @@ def test_training_is_a_loop_of_steps_with_averaged_weights(ema_alpha, targets):
         np.testing.assert_allclose(weight, other, atol=1e-4)
 
 
-def test_id_embeddings_start_from_the_factors_and_biases_of_the_posterior_mean():
-    """Known ids only; their inner products are the mean, up to biases and a scale."""
-    random = np.random.default_rng(0)
+def test_embeddings_of_known_ids_start_from_the_factors_of_the_posterior_mean():
     dataset, vocabularies = build_dataset(40, 30)
     dataset.profiles[NUM_DEMOGRAPHIC_PROFILES + 7, 0] = UNKNOWN
-    users, movies = random.normal(size=(40, 5)), random.normal(size=(30, 5))
-    posterior = PosteriorMean(users.astype(np.float32), movies.astype(np.float32), 1, 5, [])
+    posterior = draw_posterior(40, 30)
     paddle.seed(0)
     model = FusionModel(40, vocabularies)
     tables = [tower.id_branch.embedding.weight for tower in (model.user_tower, model.movie_tower)]
     before = [table.numpy().copy() for table in tables]
     init_ids(model, dataset, posterior)
-    changed = [(table.numpy() != old).any(1) for old, table in zip(before, tables, strict=True)]
-    assert np.flatnonzero(~changed[0]).tolist() == [0, UNKNOWN, NUM_RESERVED + 7]
-    assert np.flatnonzero(~changed[1]).tolist() == [0, UNKNOWN]
-    known = np.delete(np.arange(40), 7)
-    user_table, movie_table = tables[0].numpy()[NUM_RESERVED + known], tables[1].numpy()[NUM_RESERVED:]
-    mean = users[known] @ movies.T
-    user_bias, movie_bias = mean.mean(1) - mean.mean(), mean.mean(0) - mean.mean()
-    np.testing.assert_allclose(user_table[:, 5], 0.05 * user_bias / user_bias.std(), atol=1e-4)
-    np.testing.assert_allclose(movie_table[:, 5], 0.05 * movie_bias / movie_bias.std(), atol=1e-4)
-    rest = mean - mean.mean() - user_bias[:, None] - movie_bias
-    product = user_table[:, :5] @ movie_table[:, :5].T
-    np.testing.assert_allclose(product / np.linalg.norm(product), rest / np.linalg.norm(rest), atol=1e-4)
-    assert user_table[:, :5].std() == pytest.approx(0.05, rel=0.1)
+    for old, table, factors, unknown in zip(before, tables, posterior[:2], ([7], []), strict=True):
+        weights = table.numpy()
+        assert np.flatnonzero((weights == old).all(1)).tolist() == [
+            0,
+            UNKNOWN,
+            *(NUM_RESERVED + row for row in unknown),
+        ]
+        known = np.delete(np.arange(len(factors)), unknown)
+        expected = factors[known] - factors[known].mean(0)
+        np.testing.assert_allclose(weights[NUM_RESERVED + known, :8], 0.05 * expected / expected.std(), atol=1e-6)
+        assert (weights[:, 8:] == old[:, 8:]).all()
 
 
 def test_nan_loss_stops_with_the_original_message():

@@ -123,7 +123,7 @@ def test_wishart_has_its_mean(random):
 
 
 def test_sketch_is_the_mean_of_matrices(random):
-    sketch, exact = MeanSketch(50, 40, 30, random), np.zeros((50, 40))
+    sketch, exact = MeanSketch((50, 40), 30, random), np.zeros((50, 40))
     common = random.normal(size=(50, 3)), random.normal(size=(40, 3))
     for _ in range(5):
         rows, columns = (factor + random.normal(0, 0.3, factor.shape) for factor in common)

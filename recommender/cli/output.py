@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+Row = Mapping[Any, Any]
+"""Values by column name."""
 NAME_WIDTH = 12
 """Width to which names of users are cut in headings."""
 MIN_TITLE_WIDTH = 33
@@ -19,7 +21,7 @@ FORMULA_STARTS = ("=", "@", "+", "-", "\t", "\r")
 """First characters by which a spreadsheet takes a text for a formula."""
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), header: bool = True) -> str:
+def csv_text(rows: Sequence[Row], columns: Sequence[str] = (), header: bool = True) -> str:
     """Returns rows as lines of CSV; texts that a spreadsheet would run as formulas get a quote in front."""
     file = io.StringIO()
     columns = columns or list(rows[0] if rows else ())
@@ -37,7 +39,7 @@ def _safe_cell(value: Any) -> Any:
     return "" if value is None or value is pd.NA else value
 
 
-def write_letterboxd(rows: Sequence[Mapping[str, Any]]) -> str:
+def write_letterboxd(rows: Sequence[Row]) -> str:
     """Returns rows as Letterboxd's import format."""
     names = {"title": "Title", "year": "Year", "imdb_id": "imdbID", "tmdb_id": "tmdbID"}
     return csv_text([{names[name]: row[name] for name in names if name in row} for row in rows])
@@ -52,7 +54,7 @@ def format_json(frame: pd.DataFrame) -> str:
     return json.dumps(rows, indent=1, ensure_ascii=not is_unicode) + "\n"
 
 
-def format_table(rows: Sequence[Mapping[str, Any]], by: str) -> str:
+def format_table(rows: Sequence[Row], by: str) -> str:
     """Returns a table; reasons stand below each title, wrapped to the terminal.
 
     The numbers are Score, Pick and, by `similar`, Similar; of several users the Pick of each or, by stars, the Score.
@@ -85,7 +87,7 @@ def format_table(rows: Sequence[Mapping[str, Any]], by: str) -> str:
     return "\n".join(lines)
 
 
-def _title(row: Mapping[str, Any]) -> str:
+def _title(row: Row) -> str:
     year = row["year"]
     return str(row["title"]) + ("" if year is None or year is pd.NA else f" ({year})")
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from recommender.evaluation import evaluate_model_rankings, evaluate_ratings
 from recommender.files import FileError, atomic_write
 from recommender.movielens.catalogue import format_movies
 from recommender.movielens.releases import DEFAULT_DATA_DIR, RELEASES, ensure_downloaded, read_movielens
-from recommender.movielens.split import group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.movielens.split import RatingHistories, Split, group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.picks.taste import TasteParameters
 from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
 from recommender.stars.fusion_training import FusionConfig, barrier, init_device, plot_training_curve, train_fusion
 from recommender.stars.paddle_setup import paddle
 from recommender.stars.predict import fit_user_prior, predict_ratings
-from recommender.store import CATALOGUE, CURVE, PARTS, check_output, save_model
+from recommender.store import CATALOGUE, CURVE, Facts, check_output, save_model
 
 TOP_STARS = 5.0
 
@@ -107,22 +109,61 @@ def execute(options: argparse.Namespace) -> None:
         return
     taste_config = TasteConfig(seed=config.seed)
     taste = train_taste(split.train, split.vocabularies, taste_config)
-
     profile_vectors = embed_profiles(stars.model.user_tower, split.train.profiles)
     movie_vectors = embed_movies(stars.model.movie_tower, split.train.movies)
+    facts = Facts(
+        data.has_demographics, data.has_links, min(1.0, float(data.ratings.rating.min())), TOP_STARS, data.notice
+    )
+    metrics = evaluate(split, profile_vectors, movie_vectors, taste, facts)
+
+    check_movies_origin(workdir.movies_origin, workdir.model, catalogue, options.data_dir)  # It may be edited by now.
+    histories = group_ratings_by_user(data.ratings, held_out, split.user_ids)
+    arrays = to_arrays(split, profile_vectors, histories, taste)
+    metadata = {
+        "data": facts._asdict(),
+        "data_dir": str(options.data_dir),
+        "config": dataclasses.asdict(config),
+        "taste_config": dataclasses.asdict(taste_config),
+        "metrics": metrics,
+        "libraries": {"paddle": paddle.__version__, "numpy": np.__version__},
+    }
+    files = {CATALOGUE: catalogue, CURVE: plot_training_curve(stars)}
+    towers = partial(save_towers, model=stars.model)
+    fingerprint = save_model(workdir.model, arrays, split.vocabularies, files, towers, metadata)
+    with atomic_write(workdir.movies_origin) as file:
+        file.write(catalogue.decode())
+    print(f"\nModel {fingerprint} written to {workdir.model}/\nNext: {workdir.command(Step.ENCODE)}")
+
+
+def evaluate(
+    split: Split, profile_vectors: np.ndarray, movie_vectors: np.ndarray, taste: TasteParameters, facts: Facts
+) -> dict[str, Any]:
+    """Evaluates both models on the test rows, prints tables, and returns the metrics for the manifest."""
+    predicted = predict_ratings(profile_vectors, movie_vectors, split.test.profile_row, split.test.movie_row)
+    ratings = evaluate_ratings(split, predicted.clip(facts.min_rating, facts.max_rating))
     profile_tastes = taste_vectors(split.train, split.vocabularies, taste)
     movie_tastes = taste.outputs.lookup(split.train.movies, split.vocabularies.genres.size)
-    lowest = min(1.0, float(data.ratings.rating.min()))
-    predicted = predict_ratings(profile_vectors, movie_vectors, split.test.profile_row, split.test.movie_row)
-    ratings = evaluate_ratings(split, predicted.clip(lowest, TOP_STARS))
     rankings = evaluate_model_rankings(split, (profile_vectors, profile_tastes), (movie_vectors, movie_tastes))
     print_table("test rows, in stars; lower is better", ("RMSE", "MAE"), ratings)
     shown = {name: (metrics.ndcg, metrics.recall) for name, metrics in rankings.items()}
     print_table("test rows of 4 or 5 stars; higher is better", ("NDCG@10", "recall@10"), shown)
+    if ratings["this model"].rmse >= ratings["movie mean"].rmse:
+        print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
+    return {
+        "test_rmse": ratings["this model"].rmse,
+        "test_mae": ratings["this model"].mae,
+        "test_baselines": {name: metrics._asdict() for name, metrics in ratings.items()},
+        "test_ndcg": {name: metrics.ndcg for name, metrics in rankings.items()},
+        "test_recall": {name: metrics.recall for name, metrics in rankings.items()},
+    }
 
-    histories = group_ratings_by_user(data.ratings, held_out, split.user_ids)
+
+def to_arrays(
+    split: Split, profile_vectors: np.ndarray, histories: RatingHistories, taste: TasteParameters
+) -> dict[str, np.ndarray]:
+    """Returns the arrays of a model folder by name."""
     prior = fit_user_prior(profile_vectors, split.train.profiles)
-    arrays = {
+    return {
         "user_ids": split.user_ids,
         "profiles": split.train.profiles,
         "profile_vectors": profile_vectors,
@@ -130,41 +171,11 @@ def execute(options: argparse.Namespace) -> None:
         "ratings_indptr": histories.indptr,
         "prior_mean": prior.mean,
         "prior_covariance": prior.covariance,
-        **{f"taste_inputs_{part}": array for part, array in zip(PARTS, taste.inputs, strict=True)},
-        **{f"taste_outputs_{part}": array for part, array in zip(PARTS, taste.outputs, strict=True)},
+        **{f"taste_inputs_{part}": array for part, array in taste.inputs._asdict().items()},
+        **{f"taste_outputs_{part}": array for part, array in taste.outputs._asdict().items()},
         "taste_demographics": taste.demographics,
         "taste_variances": taste.variances,
     }
-    metadata = {
-        "data": {
-            "has_demographics": data.has_demographics,
-            "has_links": data.has_links,
-            "min_rating": lowest,
-            "max_rating": TOP_STARS,
-            "notice": data.notice,
-        },
-        "data_dir": str(options.data_dir),
-        "config": dataclasses.asdict(config),
-        "taste_config": dataclasses.asdict(taste_config),
-        "metrics": {
-            "test_rmse": ratings["this model"].rmse,
-            "test_mae": ratings["this model"].mae,
-            "test_baselines": {name: metrics._asdict() for name, metrics in ratings.items()},
-            "test_ndcg": {name: metrics.ndcg for name, metrics in rankings.items()},
-            "test_recall": {name: metrics.recall for name, metrics in rankings.items()},
-        },
-        "libraries": {"paddle": paddle.__version__, "numpy": np.__version__},
-    }
-    check_movies_origin(workdir.movies_origin, workdir.model, catalogue, options.data_dir)  # It may be edited by now.
-    files = {CATALOGUE: catalogue, CURVE: plot_training_curve(stars)}
-    towers = partial(save_towers, model=stars.model)
-    fingerprint = save_model(workdir.model, arrays, split.vocabularies, files, towers, metadata)
-    with atomic_write(workdir.movies_origin) as file:
-        file.write(catalogue.decode())
-    print(f"\nModel {fingerprint} written to {workdir.model}/")
-    if ratings["this model"].rmse >= ratings["movie mean"].rmse:
-        print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
-    print(f"Next: {workdir.command(Step.ENCODE)}")
 
 
 def check_movies_origin(file: Path, model_folder: Path, catalogue: bytes, data_dir: Path) -> None:

@@ -45,7 +45,7 @@ def build_collection(
     connection: MilvusConnection,
     movies: Sequence[Movie],
     vectors: np.ndarray,
-    num_ratings: Sequence[int],
+    num_ratings: np.ndarray,
     fingerprint: str,
     index_type: str | None = None,
 ) -> None:
@@ -63,21 +63,20 @@ def build_collection(
         MilvusError: The build failed; the current collection is unchanged.
     """
     client = connection.client
-    use_hnsw = connection.is_server and len(movies) > FLAT_MAX_ROWS
-    index_type = index_type or ("HNSW" if use_hnsw else "FLAT")
+    index_type = index_type or ("HNSW" if connection.is_server and len(movies) > FLAT_MAX_ROWS else "FLAT")
     if index_type != "FLAT" and not connection.is_server:
         raise MilvusError(f"{index_type} on Milvus Lite misses movies; it needs a server")
     if not np.isfinite(vectors).all():
         raise MilvusError("the model's vectors are not finite", Step.TRAIN)
     name = f"{ALIAS}_{uuid.uuid4().hex[:12]}"
-    years = [movie.year for movie in movies if movie.year]
+    years = sorted(movie.year for movie in movies if movie.year)
     metadata = CollectionMetadata(
         fingerprint=fingerprint,
         num_movies=len(movies),
         dim=vectors.shape[1],
         genres=sorted({"|".join(movie.genres) for movie in movies}),
-        first_year=min(years, default=None),
-        last_year=max(years, default=None),
+        first_year=years[0] if years else None,
+        last_year=years[-1] if years else None,
         rating_percentiles=np.percentile(num_ratings, range(101)).astype(int).tolist(),
         created=time.time(),
     )
@@ -120,7 +119,7 @@ def _create_collection(client: MilvusClient, name: str, metadata: CollectionMeta
     client.create_index(name, index, sync=False)  # Otherwise pymilvus 3.0 sleeps, though the collection is empty.
 
 
-def _rows(movies: Sequence[Movie], vectors: np.ndarray, num_ratings: Sequence[int]) -> list[dict[str, Any]]:
+def _rows(movies: Sequence[Movie], vectors: np.ndarray, num_ratings: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "id": movie.movie_id,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from recommender.errors import RecommenderError, Step
-from recommender.films.matching import Title
+from recommender.films.title_index import Title
 from recommender.milvus.connection import MILVUS_FAILURES, MilvusConnection, MilvusError
 from recommender.milvus.filters import MovieFilter, all_of, in_range, in_years, is_in, is_not_in
 from recommender.movielens.catalogue import Movie
@@ -135,14 +135,9 @@ class MovieCollection:
             MilvusError: The search failed.
             ValueError: A vector is not finite or not of length `dim`, or `exclude_ids` is not as long as `vectors`.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not np.isfinite(vectors).all():
-            raise ValueError(f"finite vectors of shape [queries, {self.dim}] expected, not {vectors.shape}")
         excluded = [set(ids) for ids in ([()] * len(vectors) if exclude_ids is None else exclude_ids)]
-        if len(excluded) != len(vectors):
-            raise ValueError(f"{len(vectors)} sets of excluded ids expected, not {len(excluded)}")
-        if len(vectors) == 1 and excluded[0]:
-            filter = all_of(filter, is_not_in("id", sorted(excluded[0])))
-            excluded = [set()]
+        if vectors.shape != (len(excluded), self.dim) or not np.isfinite(vectors).all():
+            raise ValueError(f"{len(excluded)} finite vectors of length {self.dim} expected, not {vectors.shape}")
         return self._read(lambda: self._search_with_exclusions(vectors, k, filter, excluded))
 
     def _search_with_exclusions(
@@ -169,19 +164,12 @@ class MovieCollection:
         """Returns movies by id, reading each once; ids that are not in the collection are left out."""
         wanted = set(movie_ids)
         if wanted - self._fetched.keys():  # Of a successor, which `_read` may open, nothing has been fetched.
-            new = self._read(lambda: self._get(sorted(wanted - self._fetched.keys())))
-            self._fetched |= new
+            fields = (*TITLE_FIELDS, "genres", "vector")
+            rows = self._read(lambda: self._query(fields, "id", sorted(wanted - self._fetched.keys())))
+            for movie_id, title, num_ratings, imdb_id, tmdb_id, genres, vector in rows:
+                movie = Movie(movie_id, title, tuple(genres.split("|")), imdb_id, tmdb_id)
+                self._fetched[movie_id] = StoredMovie(movie, num_ratings, np.array(vector, np.float32))
         return {movie_id: self._fetched[movie_id] for movie_id in wanted & self._fetched.keys()}
-
-    def _get(self, movie_ids: Sequence[int]) -> dict[int, StoredMovie]:
-        movies = {}
-        for batch in _batches(movie_ids, READ_BATCH):
-            for row in self.connection.client.get(
-                self._name, ids=batch, output_fields=[*TITLE_FIELDS, "genres", "vector"]
-            ):
-                movie = Movie(row["id"], row["title"], tuple(row["genres"].split("|")), row["imdb_id"], row["tmdb_id"])
-                movies[row["id"]] = StoredMovie(movie, row["num_ratings"], np.array(row["vector"], np.float32))
-        return movies
 
     def titles(self, field: str = "", values: Iterable[str | int] = ()) -> list[Title]:
         """Returns the titles of the movies whose field has one of the values.
@@ -191,18 +179,17 @@ class MovieCollection:
                 second.
             values: What the field may be.
         """
-        batches = _batches(list(dict.fromkeys(values)), READ_BATCH)
-        filters = [is_in(field, batch) for batch in batches] if field else [""]
-        return self._read(lambda: [Title(*row) for filter in filters for row in self._query(filter, TITLE_FIELDS)])
+        unique = list(dict.fromkeys(values))
+        return [Title(*row) for row in self._read(lambda: self._query(TITLE_FIELDS, field, unique))]
 
-    def _query(self, filter: str, fields: Sequence[str]) -> Iterator[list[Any]]:
-        """Yields the fields of all rows that a filter admits."""
-        rows = self.connection.client.query_iterator(
-            self._name, batch_size=MAX_TOP_K, filter=filter, output_fields=list(fields)
-        )
-        while batch := rows.next():
-            yield from ([row[field] for field in fields] for row in batch)
-        rows.close()
+    def _query(self, fields: Sequence[str], field: str, values: Sequence[str | int]) -> list[list[Any]]:
+        """Returns the fields of the movies whose `field` has one of the values; of all movies if it is ""."""
+        filters = [is_in(field, batch) for batch in _batches(values, READ_BATCH)] if field else ["id >= 0"]
+        return [  # Not with pymilvus' query_iterator, which takes 0.06 s longer.
+            [row[name] for name in fields]
+            for filter in filters
+            for row in self.connection.client.query(self._name, filter=filter, output_fields=list(fields))
+        ]
 
     def count(self, filter: str) -> int:
         """Returns the number of movies that a filter admits."""
@@ -298,12 +285,5 @@ def count_movies(connection: MilvusConnection, name: str, filter: str = "", **op
 
 def search_collection(connection: MilvusConnection, name: str, vectors: np.ndarray, k: int, filter: str = "") -> Any:
     """Returns Milvus' hits: the k rows of the largest inner product with each vector."""
-    return connection.client.search(
-        name,
-        vectors,
-        filter=filter,
-        limit=k,
-        output_fields=["id"],
-        search_params={"metric_type": "IP", "params": {"ef": max(300, 2 * k)}},
-        anns_field="vector",
-    )
+    params = {"metric_type": "IP", "params": {"ef": max(300, 2 * k)}}
+    return connection.client.search(name, vectors, filter, limit=k, output_fields=["id"], search_params=params)

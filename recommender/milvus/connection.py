@@ -38,18 +38,14 @@ MILVUS_FAILURES = (MilvusException, RpcError)
 LITE_WAIT = 10.0
 """Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
 RETRY_SECONDS = 0.2
-_NOT_MILVUS = "that port is not Milvus'; Milvus listens on 19530 by default"
-_NOT_THERE = "no server answers there; start it: docker compose up -d"
+_UNAVAILABLE = "UNAVAILABLE|Fail connecting|not ready"
 _SERVER_HINTS = {
     "UNAUTHENTICATED": "wrong user or password; give --token user:password",
     "database not found": "the server has no database of that name; correct the end of the address or leave it out",
     "resolving": "there is no host of that name; correct the address",
-    "SSL": "TLS failed; http:// is for a server without TLS, https:// with TLS, --tls-ca FILE for your own authority",
-    "UNIMPLEMENTED": _NOT_MILVUS,
-    "HTTP": _NOT_MILVUS,
-    "UNAVAILABLE": _NOT_THERE,
-    "Fail connecting": _NOT_THERE,
-    "not ready": _NOT_THERE,
+    "SSL|handshake|Socket closed": "TLS failed; choose http:// or https://, and --tls-ca FILE for your own authority",
+    "UNIMPLEMENTED|HTTP": "that port is not Milvus'; Milvus listens on 19530 by default",
+    _UNAVAILABLE: "no server answers there; start it: docker compose up -d",
 }
 """Remedies by a part of a server's error; the first part that occurs counts."""
 
@@ -89,40 +85,47 @@ class MilvusConnection:
         self.is_server = "://" in self.uri
         self._folder = None if self.is_server else Path(os.path.abspath(Path(self.uri).expanduser()))
         self._token = token or login
-        if wait is None:
-            wait = 0 if self.is_server else LITE_WAIT
-        with self.translate_errors("cannot connect"):
-            if self._folder:
-                _prepare_lite_folder(self.uri, self._folder, create)
-        self.client = self._connect(wait, server_pem_path=str(tls_ca.expanduser()) if tls_ca else "")
-        _open_lite_folders.update([self._folder] if self._folder else [])
-
-    def _connect(self, wait: float, **options: str) -> MilvusClient:
-        deadline = time.monotonic() + wait
+        options = {"token": self._token, "server_pem_path": str(tls_ca.expanduser()) if tls_ca else ""}
+        if self._folder:
+            self._prepare_folder(self._folder, create)
+        default_wait = 0 if self.is_server else LITE_WAIT
+        deadline = time.monotonic() + (default_wait if wait is None else wait)
         with tqdm(desc=f"waiting for {self.uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
             while True:
                 _lite_log.buffer.clear()
                 try:
-                    with self.translate_errors("cannot connect"):
-                        client = MilvusClient(str(self._folder or self.uri), token=self._token, **options)
-                        client.list_collections()  # A starting server accepts connections before it answers.
-                        return client
+                    with self.translate_errors("cannot connect", ValueError):
+                        # Not dedicated, close() would leave it open for the next client of the same address.
+                        self.client = MilvusClient(str(self._folder or self.uri), dedicated=True, **options)
+                        self.client.list_collections()  # A starting server accepts connections before it answers.
+                        break
                 except MilvusUnavailable as error:
                     if time.monotonic() >= deadline:
-                        longer = "longer " if wait else ""
-                        raise MilvusUnavailable(f"{error}, or wait {longer}for it: --wait SECONDS") from error
+                        raise MilvusUnavailable(f"{error}, or wait longer: --wait SECONDS") from error
                     bar.update()
                     time.sleep(RETRY_SECONDS)
+        _open_lite_folders.update([self._folder] if self._folder else [])
+
+    def _prepare_folder(self, folder: Path, create: bool) -> None:
+        """Creates the folder above a Lite folder; raises a MilvusError if the path cannot be a Lite folder."""
+        if folder.suffix != ".db" or folder.is_file():
+            problem = "is a file, not a folder of Milvus Lite" if folder.is_file() else "does not end in .db"
+            raise MilvusError(f"{self.uri}: this {problem}; give --uri FOLDER.db, or http://host:19530 for a server")
+        if not create and not folder.is_dir():
+            raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
+        with self.translate_errors("cannot create its folder"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Closes the connection; the last one to a Lite folder lets other processes open it."""
         self.client.close()
-        if self._folder:
+        folder, self._folder = self._folder, None
+        if folder:
             from milvus_lite.server_manager import server_manager_instance  # A server needs no Milvus Lite.
 
-            _open_lite_folders[self._folder] -= 1
-            if not _open_lite_folders[self._folder]:
-                server_manager_instance.release_server(str(self._folder))
+            _open_lite_folders[folder] -= 1
+            if not _open_lite_folders[folder]:
+                server_manager_instance.release_server(str(folder))
 
     def __enter__(self) -> Self:
         return self
@@ -131,8 +134,8 @@ class MilvusConnection:
         self.close()
 
     @contextmanager
-    def translate_errors(self, problem: str) -> Iterator[None]:
-        """Turns exceptions of Milvus into one-line errors with a remedy; `problem` names what failed.
+    def translate_errors(self, problem: str, *kinds: type[Exception]) -> Iterator[None]:
+        """Turns exceptions of Milvus, and those of `kinds`, into one-line errors; `problem` names what failed.
 
         Raises:
             MilvusError: Milvus raised an error.
@@ -140,17 +143,16 @@ class MilvusConnection:
         """
         try:
             yield
-        except (*MILVUS_FAILURES, OSError, ValueError) as error:
+        except (*MILVUS_FAILURES, OSError, *kinds) as error:
             logged = [str(record.exc_info[1]) for record in _lite_log.buffer if record.exc_info]
             details, problem = f"{error} {error.__cause__} {logged}", f"{self.uri}: {problem}"
             if self._folder and "holds the lock" in details:
                 holder = _lock_holder(self._folder)
                 raise MilvusUnavailable(f"{problem}: {holder} has it open; close that program") from error
-            hints = [hint for part, hint in _SERVER_HINTS.items() if part in details and self.is_server]
-            if hints:
-                raise (MilvusUnavailable if hints[0] == _NOT_THERE else MilvusError)(
-                    f"{problem}: {hints[0]}"
-                ) from error
+            for part, hint in _SERVER_HINTS.items():
+                if self.is_server and re.search(part, details):
+                    kind = MilvusUnavailable if part == _UNAVAILABLE else MilvusError
+                    raise kind(f"{problem}: {hint}") from error
             reason = " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())
             for secret in filter(None, (self._token, self._token.partition(":")[2])):
                 reason = reason.replace(secret, "***")
@@ -171,21 +173,6 @@ def _split_login(uri: str) -> tuple[str, str]:
     match = re.match(r"(\w*://|)(.*)@", uri, re.DOTALL)
     is_lite = "://" not in uri and uri.endswith(".db")
     return (uri, "") if is_lite or match is None else (match[1] + uri[match.end() :], match[2])
-
-
-def _prepare_lite_folder(uri: str, folder: Path, create: bool) -> None:
-    """Creates the folder above a Milvus Lite folder.
-
-    Raises:
-        MilvusError: The path cannot be a Lite folder, or the folder is missing and `create` is false.
-        OSError: The folder cannot be created.
-    """
-    if folder.suffix != ".db" or folder.is_file():
-        problem = "is a file, not a folder of Milvus Lite" if folder.is_file() else "does not end in .db"
-        raise MilvusError(f"{uri}: this {problem}; give --uri FOLDER.db, or http://host:19530 for a server")
-    if not create and not folder.is_dir():
-        raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
-    folder.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _lock_holder(folder: Path) -> str:

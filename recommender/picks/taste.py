@@ -18,6 +18,8 @@ PRIOR_WEIGHT = 1.0
 """Weight of demographics beside a history: that of one movie with 4 stars."""
 TASTE_NOISE = 0.3
 """Noise variance of the taste vector of a user without history, see `shrinkage`."""
+MAX_ANYONE_SHARE, HALF_ANYONE_LENGTH = 0.4, 30.0
+"""Largest share of anyone's taste that is taken from a user's, and the length of a history that has half of it."""
 DEMOGRAPHIC_OFFSETS = np.cumsum((0, *DEMOGRAPHIC_SIZES[:-1]))
 """First rows of gender, age and occupation in a table of demographic embeddings."""
 EVERYONE = sum(DEMOGRAPHIC_SIZES)
@@ -115,6 +117,19 @@ def shrinkage(variances: np.ndarray, squared_norm: Any) -> np.ndarray:
     noise = np.float32(TASTE_NOISE) / (squared_norm + np.float32(PRIOR_WEIGHT**2))
     factors: np.ndarray = variances / (variances + noise[..., None])
     return factors
+
+
+def anyone_share(squared_norm: Any, novelty: float = 0) -> Any:
+    """Returns float32[...], the share of an unknown user's taste vector that is taken from a user's own.
+
+    Lists get more personal by it. It grows with the history, from 0: who states little gets what everyone likes.
+
+    Args:
+        squared_norm: float32[...] as of `history_scale`, roughly the number of liked movies
+        novelty: 0 to 1, which the user adds
+    """
+    grown = squared_norm / (squared_norm + np.float32(HALF_ANYONE_LENGTH))
+    return np.float32(MAX_ANYONE_SHARE) * grown + np.float32(novelty)
 
 
 def known_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from recommender.picks.taste import (
     EVERYONE,
     MovieEmbeddings,
     TasteParameters,
+    anyone_share,
     history_weights,
     shrinkage,
 )
@@ -167,14 +168,16 @@ def drop_out(users: Users, dropout: Dropout, random: np.random.Generator) -> csr
 
 
 def taste_vectors(dataset: Dataset, vocabularies: Vocabularies, taste: TasteParameters) -> np.ndarray:
-    """Returns float32[profiles, 200], the taste vectors of all profiles of a dataset."""
+    """Returns float32[profiles, 200], the taste vectors of all profiles of a dataset, less `anyone_share`."""
     users = encode_users(dataset, vocabularies.movies.size)
     nobody = csr_array((NUM_DEMOGRAPHIC_PROFILES, users.histories.shape[1]), dtype=np.float32)
     histories = vstack([nobody, users.histories], "csr")
     features = scale_features(histories, encode_demographics(dataset.profiles[:, 1:]))
     vectors = features @ np.concatenate([taste.inputs.by_id, taste.demographics])
-    shrunken: np.ndarray = vectors * shrinkage(taste.variances, squared_norms(histories))
-    return shrunken
+    squared_norm = squared_norms(histories)
+    shrunken = vectors * shrinkage(taste.variances, squared_norm)
+    personal: np.ndarray = shrunken - anyone_share(squared_norm)[:, None] * shrunken[0]  # Profile 0 is unknown in all.
+    return personal
 
 
 def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> TasteParameters:

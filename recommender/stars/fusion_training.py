@@ -20,13 +20,11 @@ from recommender.movielens.encoding import (
 from recommender.movielens.split import Dataset
 from recommender.stars.fusion import EMBEDDING_STD, ID_DIM, FusionModel
 from recommender.stars.paddle_setup import F, distributed, paddle, writable_home
-from recommender.stars.posterior import PosteriorConfig, PosteriorMean, sample_posterior
+from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, PosteriorMean, sample_posterior
 
 MAX_STEPS_PER_EPOCH = 220
 MAX_LEARNING_RATE = 0.01
 MAX_BATCH_SIZE = 1 << 17
-ML1M_RATINGS = 900_228
-"""Number of ml-1m's training ratings."""
 START_SWEEPS = 6
 """Sweeps of the sampler that initialize the id embeddings where the targets are the ratings themselves."""
 
@@ -39,8 +37,8 @@ class FusionConfig:
     """
 
     targets: str = "posterior"
-    """What the towers learn: `posterior`, the posterior mean of rated and of random pairs, or `ratings`, as the original
-    does."""
+    """What the towers learn: `posterior`, the posterior mean of rated and of random pairs, or `ratings`, the ratings
+    themselves, as in the original."""
     epochs: int = 2
     batch_size: int = 4110
     """Ratings per step; with targets `posterior` as many random pairs come on top."""
@@ -184,36 +182,16 @@ def create_optimizer(
 
 
 def init_ids(model: FusionModel, dataset: Dataset, posterior: PosteriorMean) -> None:
-    """Initializes the embeddings of known ids: 30 factors of the posterior mean without biases, then both biases."""
-    known_users = dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 0] >= NUM_RESERVED
-    known_movies = dataset.movies.movie_idx >= NUM_RESERVED
-    users, movies = posterior.user_factors[known_users], posterior.movie_factors[known_movies]
-    user_bias, movie_bias = users @ movies.mean(0), movies @ users.mean(0)
-    user_basis, user_triangle = np.linalg.qr(users - users.mean(0))
-    movie_basis, movie_triangle = np.linalg.qr(movies - movies.mean(0))
-    left, values, right = np.linalg.svd(user_triangle @ movie_triangle.T)
-    num_factors = min(ID_DIM - 2, len(values))
-    root = np.sqrt(values[:num_factors])
-    sides = (
-        (
-            model.user_tower,
-            dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 0][known_users],
-            user_basis @ left[:, :num_factors] * root,
-            user_bias,
-        ),
-        (
-            model.movie_tower,
-            dataset.movies.movie_idx[known_movies],
-            movie_basis @ right[:num_factors].T * root,
-            movie_bias,
-        ),
-    )
-    for tower, idx, factors, bias in sides:
+    """Initializes the embeddings of known ids with the factors of the posterior mean, centred, largest first."""
+    users = model.user_tower, dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 0], posterior.user_factors
+    movies = model.movie_tower, dataset.movies.movie_idx, posterior.movie_factors
+    for tower, idx, factors in (users, movies):
+        is_known = idx >= NUM_RESERVED
+        known = factors[is_known, :ID_DIM]
+        known = known - known.mean(0)
         table = tower.id_branch.embedding.weight
         weights = table.numpy()
-        bias -= bias.mean()
-        weights[idx, :num_factors] = EMBEDDING_STD * factors / max(float(factors.std()), 1e-9)
-        weights[idx, num_factors] = EMBEDDING_STD * bias / max(float(bias.std()), 1e-9)
+        weights[idx[is_known], : known.shape[1]] = EMBEDDING_STD * known / max(float(known.std()), 1e-9)
         table.set_value(weights)
 
 

@@ -22,6 +22,9 @@ from tqdm import tqdm
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, PADDING
 from recommender.movielens.split import Dataset
 
+ML1M_RATINGS = 900_228
+"""Number of ml-1m's training ratings, for which the settings are as they stand."""
+LARGE_RATINGS = 3_000_000
 ROW_BLOCK = 1 << 13
 """Users or movies whose precision matrices are in memory at once."""
 VALIDATION_SHARE = 0.005
@@ -34,14 +37,14 @@ class PosteriorConfig:
 
     num_factors: int = 20
     """Numbers per user and movie, besides the bias."""
-    ridge: float = 1.0
+    ridge: float = 3.0
     """Prior precision of the regression on features, relative to that of the numbers."""
     num_sweeps: int = 100
-    burn_in: int = 15
+    burn_in: int = 8
     """First sweeps, which do not count for the mean."""
     max_features: int = 10_000
     """Upper bound on the movies, the users and the words that are features; the most frequent stay."""
-    sketch_size: int = 80
+    sketch_size: int = 120
     """Columns of the sketch of the mean."""
     rank: int = 40
     """Columns of the factors of the mean."""
@@ -49,8 +52,14 @@ class PosteriorConfig:
 
     @classmethod
     def for_ratings(cls, num_ratings: int, **settings: Any) -> "PosteriorConfig":
-        """Returns the configuration for a number of training ratings; `settings` replace its rules."""
-        rules = {}
+        """Returns the configuration for a number of training ratings; `settings` replace these rules.
+
+        Small data have more sweeps, which cost little there. Large data have fewer, and fewer features: 21 sweeps and
+        4,000 of each kind for ml-32m.
+        """
+        rules: dict[str, Any] = {"num_sweeps": round(min(150, max(20, 100 * (ML1M_RATINGS / num_ratings) ** 0.45)))}
+        if num_ratings > LARGE_RATINGS:
+            rules["max_features"] = 4_000
         return cls(**{**rules, **settings})
 
 
@@ -69,7 +78,7 @@ class PosteriorMean(NamedTuple):
 
     def predict(self, user_row: np.ndarray, movie_row: np.ndarray) -> np.ndarray:
         """Returns float32[pairs], mean ratings in stars."""
-        stars = np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
+        stars: np.ndarray = np.einsum("nk,nk->n", self.user_factors[user_row], self.movie_factors[movie_row])
         return stars.clip(self.lowest, self.highest)
 
 
@@ -115,8 +124,9 @@ class Side:
     def sample_latent(self, other: "Side", noise_precision: float) -> float:
         """Draws all latent numbers given those of the other side; returns the sum of squared errors of the ratings.
 
-        Row i has the precision P + α Σ d dᵀ and the mean (P + α Σ d dᵀ)⁻¹ (P Wᵀ xᵢ + α Σ (r - b) d), where the sums
-        are over its ratings r, b is the bias and d = [numbers, 1] of the other side.
+        Row i has the precision P + a Σ d dᵀ and the mean (P + a Σ d dᵀ)⁻¹ (P Wᵀ xᵢ + a Σ (r - b) d), where the sums
+        are over its ratings r, a is the precision of the noise, b the bias and d = [numbers, 1] of the
+        other side.
         """
         bias = other.latent[:, -1:]
         design = np.concatenate([other.latent[:, :-1], np.ones_like(bias)], axis=1)  # [others, size]
@@ -175,7 +185,8 @@ def sample_wishart(scale: np.ndarray, freedom: int, random: np.random.Generator)
 class MeanSketch:
     """The mean of many matrices U Vᵀ, kept as its products with two random matrices, however many there are."""
 
-    def __init__(self, num_rows: int, num_columns: int, size: int, random: np.random.Generator) -> None:
+    def __init__(self, shape: tuple[int, int], size: int, random: np.random.Generator) -> None:
+        num_rows, num_columns = shape
         self.right = random.standard_normal((num_columns, size), np.float32)
         self.left = random.standard_normal((num_rows, 2 * size), np.float32)
         self.range = np.zeros((num_rows, size), np.float32)
@@ -208,7 +219,7 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
     random = np.random.default_rng(config.seed)
     user_row, movie_row, rating = dataset.ratings
     user_row = user_row - NUM_DEMOGRAPHIC_PROFILES
-    held_back = random.random(len(rating)) < VALIDATION_SHARE
+    held_back = random.permutation(len(rating)) < max(1, VALIDATION_SHARE * len(rating))
     held_users, held_movies, held_rating = user_row[held_back], movie_row[held_back], rating[held_back]
     global_mean = np.float32(rating[~held_back].mean())
     cells = user_row[~held_back], movie_row[~held_back]
@@ -217,9 +228,8 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
     user_features, movie_features = encode_features(dataset, ratings, config.max_features)
     users = Side(user_features, ratings, config, random)
     movies = Side(movie_features, ratings.T.tocsr(), config, random)
-    sketch = MeanSketch(*ratings.shape, config.sketch_size, random)
-    held_sum, rmse = np.zeros(len(held_rating)), []
-    noise_precision = 1.5
+    sketch = MeanSketch(ratings.shape, config.sketch_size, random)
+    held_sum, noise_precision, rmse = 0.0, 1.5, []
     progress = tqdm(range(config.num_sweeps), "posterior mean", unit="sweep", disable=None if show_progress else True)
     for sweep in progress:
         users.sample_prior()
@@ -232,15 +242,14 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
         if sweep >= min(config.burn_in, config.num_sweeps - 1):
             for user_rows, movie_rows in expected:
                 sketch.add(user_rows, movie_rows)
-                held_sum += np.einsum("nk,nk->n", user_rows[held_users], movie_rows[held_movies])
-            if len(held_rating):
-                rmse.append(float(np.sqrt(np.mean((held_sum / sketch.count - held_rating) ** 2))))
-                progress.set_postfix_str(f"validation RMSE {rmse[-1]:.4f}", refresh=False)
+                held_sum = held_sum + np.einsum("nk,nk->n", user_rows[held_users], movie_rows[held_movies])
+            rmse.append(float(np.sqrt(np.mean((held_sum / sketch.count - held_rating) ** 2))))
+            progress.set_postfix_str(f"validation RMSE {rmse[-1]:.4f}", refresh=False)
     return PosteriorMean(*sketch.factors(config.rank), float(rating.min()), float(rating.max()), rmse)
 
 
 def rating_factors(users: np.ndarray, movies: np.ndarray, global_mean: np.float32) -> tuple[np.ndarray, np.ndarray]:
-    """Returns [numbers, bias, 1] of each user and [numbers, 1, mean + bias] of each movie; their product is a rating."""
+    """Returns [numbers, bias, 1] of each user and [numbers, 1, mean + bias] of each movie: factors of the ratings."""
     user_one, movie_one = np.ones_like(users[:, :1]), np.ones_like(movies[:, :1])
     movie_rows = np.concatenate([movies[:, :-1], movie_one, global_mean + movies[:, -1:]], axis=1)
     return np.concatenate([users, user_one], axis=1), movie_rows
@@ -252,17 +261,15 @@ def encode_features(dataset: Dataset, ratings: csr_array, max_features: int) -> 
     Each group of features of a row (movies rated, users who rated, genres, words) has length 1, as in SVD++.
     """
     is_rated = csr_array((np.ones_like(ratings.data), ratings.indices, ratings.indptr), ratings.shape)
-    profiles = dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:]
-    demographics = [one_hot(profiles[:, [column]]) for column in (1, 2, 3)]
-    content = [one_hot(dataset.movies.genre_idx), most_frequent(one_hot(dataset.movies.word_idx), max_features)]
-    movies_rated = most_frequent(is_rated, max_features)
+    profiles, words = dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:], one_hot(dataset.movies.word_idx)
+    users = [one_hot(profiles[:, [column]]) for column in (1, 2, 3)] + [most_frequent(is_rated, max_features)]
     raters = most_frequent(csr_array(is_rated.T), max_features)
-    user_groups = [*demographics, scale_rows(movies_rated)]
-    movie_groups = [*map(scale_rows, content), scale_rows(raters)]
-    return tuple(
-        csr_array(hstack([np.ones((group[0].shape[0], 1), np.float32), *group], "csr"))
-        for group in (user_groups, movie_groups)
+    movies = [one_hot(dataset.movies.genre_idx), most_frequent(words, max_features), raters]
+    user_features, movie_features = (
+        csr_array(hstack([np.ones((group[0].shape[0], 1), np.float32), *map(scale_rows, group)], "csr"))
+        for group in (users, movies)
     )
+    return user_features, movie_features
 
 
 def one_hot(indices: np.ndarray) -> csr_array:

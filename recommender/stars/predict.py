@@ -78,7 +78,8 @@ class UserPrior(NamedTuple):
         noise = RATING_VARIANCE * np.eye(len(scaled))
         covariance = self.covariance - gain.T @ np.linalg.solve(gain @ scaled.T + noise, gain)
         variances = np.einsum("ni,ni->n", movie_vectors @ covariance, movie_vectors)
-        return COSINE_SCALE * np.sqrt(np.maximum(variances, 0))
+        spread: np.ndarray = COSINE_SCALE * np.sqrt(np.maximum(variances, 0))
+        return spread
 
 
 def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPrior:
