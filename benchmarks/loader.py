@@ -15,13 +15,14 @@ import numpy as np
 from recommender.evaluation import Ranking, weighted_sum
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.releases import MovieLens, read_movielens
-from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split, held_out_rows, split_and_encode
-from recommender.picks.taste import History, MovieEmbeddings, TasteParameters
+from recommender.movielens.split import RELEVANCE_THRESHOLD, Dataset, Ratings, Split, held_out_rows, split_and_encode
+from recommender.picks.closed_form import squared_norms
+from recommender.picks.taste import MovieEmbeddings, TasteParameters
 from recommender.picks.taste_training import TasteConfig, encode_users, taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles
 from recommender.stars.fusion_training import FusionConfig, train_fusion
 from recommender.stars.predict import predict_ratings
-from recommender.users import ANYONE_ROW, anyone_share
+from recommender.users import ANYONE_ROW
 from recommender.vectors import RANKINGS
 
 VALIDATION_SHARE = 0.1
@@ -86,30 +87,23 @@ class Taste:
         """float32[movies, 200]."""
         return self.parameters.outputs.lookup(self.split.train.movies, self.split.vocabularies.genres.size)
 
-    def whole_vectors(self, histories: Ratings | None = None) -> np.ndarray:
-        """Returns float32[profiles, 200], with nothing subtracted; see `user_vectors`."""
-        train = self.split.train if histories is None else self.split.train._replace(ratings=histories)
-        return taste_vectors(train, self.split.vocabularies, self.parameters)
-
     def user_vectors(self, histories: Ratings | None = None, novelty: float = 0) -> np.ndarray:
-        """Returns float32[profiles, 200], less a share of anyone's taste, as `users.encode_user` does it.
+        """Returns float32[profiles, 200], less a share of anyone's taste as infer_milvus.py takes it.
 
         Args:
             histories: The ratings that are known of the profiles; by default those of training.
             novelty: As of `--novelty`.
         """
-        vectors = self.whole_vectors(histories)
-        shares = [anyone_share(history, novelty) for history in self.histories(histories)]
-        return vectors - np.array(shares, np.float32)[:, None] * vectors[ANYONE_ROW]
+        vectors = taste_vectors(self._dataset(histories), self.split.vocabularies, self.parameters)
+        return vectors - np.float32(novelty) * vectors[ANYONE_ROW]
 
-    def histories(self, ratings: Ratings | None = None) -> list[History]:
-        """Returns the weights of the history of each profile, without embeddings."""
-        train = self.split.train if ratings is None else self.split.train._replace(ratings=ratings)
-        users = encode_users(train, self.split.vocabularies.movies.size).histories
-        weights = np.split(users.data, users.indptr[1:-1])
-        nothing = np.zeros((0, 0), np.float32)
-        no_weights = [np.zeros(0, np.float32)] * NUM_DEMOGRAPHIC_PROFILES
-        return [History(nothing, own, nothing, nothing) for own in no_weights + weights]
+    def squared_norms(self, histories: Ratings | None = None) -> np.ndarray:
+        """Returns float32[profiles], the lengths of the histories, see `taste.anyone_share`."""
+        users = encode_users(self._dataset(histories), self.split.vocabularies.movies.size)
+        return np.append(np.zeros(NUM_DEMOGRAPHIC_PROFILES, np.float32), squared_norms(users.histories))
+
+    def _dataset(self, histories: Ratings | None) -> Dataset:
+        return self.split.train if histories is None else self.split.train._replace(ratings=histories)
 
     def ranking(self, histories: Ratings | None = None, novelty: float = 0) -> Ranking:
         """Returns the ranking by picks."""
