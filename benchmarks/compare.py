@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import loader
 import numpy as np
 import pandas as pd
 from list_metrics import COLUMNS, ListTest, print_differences
-from loader import Stars, Taste, mixed_ranking, parser, read_data, test_split, train_picks, train_stars
 from rivals import LIST_RIVALS, RATING_RIVALS, Rival, fit_ease, fit_edlae, fit_popularity, load_settings
 from tables import Table
 
@@ -54,18 +54,19 @@ def timed(fit: Callable[[], object]) -> tuple[object, float]:
     return fit(), time.process_time() - started
 
 
-def compare_lists(name: str, split: Split, all_stars: list[Stars], all_picks: list[Taste]) -> None:
+def compare_lists(name: str, split: Split, all_stars: list[loader.Stars], all_picks: list[loader.Taste]) -> None:
     """Prints the metrics of lists and the differences in NDCG@10."""
     test, settings = ListTest.of(split), load_settings(name)
     title = f"{name}: lists of {len(test.profile_rows):,} users"
     table = Table(title, COLUMNS | {"CPU s": ".1f"})
     gains = {}
     for ranking in OURS:
-        models = list(zip(all_stars, all_picks, strict=True))
-        found = [test.top_lists(mixed_ranking(ranking, *pair)) for pair in models]
+        found = [
+            test.top_lists(loader.mixed_ranking(ranking, *pair)) for pair in zip(all_stars, all_picks, strict=True)
+        ]
         gains[ranking] = np.array([test.hits(lists)[1] for lists in found])
-        seconds = [picks.cpu_seconds * (ranking != "stars") + stars.cpu_seconds * (ranking != "picks") for stars, picks in models]
-        table.add(ranking, *np.mean([test.evaluate(lists) for lists in found], axis=0), np.mean(seconds))
+        seconds = (ranking != "picks") * all_stars[0].cpu_seconds + (ranking != "stars") * all_picks[0].cpu_seconds
+        table.add(ranking, *np.mean([test.evaluate(lists) for lists in found], axis=0), seconds)
     others = {}
     for rival_name, rival in LIST_RIVALS.items():
         ranking, seconds = timed(lambda rival=rival, own=settings[rival_name]: rival.fit(split.train, **own))
@@ -78,12 +79,14 @@ def compare_lists(name: str, split: Split, all_stars: list[Stars], all_picks: li
     print_differences(f"{title}; NDCG@10 of picks", gains["picks"].mean(0), others, test.profile_rows)
 
 
-def compare_ratings(name: str, split: Split, all_stars: list[Stars], cache: Path, rivals: dict[str, Rival]) -> None:
+def compare_ratings(
+    name: str, split: Split, all_stars: list[loader.Stars], cache: Path, rivals: dict[str, Rival]
+) -> None:
     """Prints the errors of predicted ratings and the differences in squared error."""
     rating, settings = split.test.rating, load_settings(name)
     title = f"{name}: {len(rating):,} test ratings"
     table = Table(title, {"RMSE": ".4f", "MAE": ".4f", "CPU s": ".0f"})
-    faithful = [train_stars(split, cache, seed=seed, targets="ratings") for seed in range(len(all_stars))]
+    faithful = [loader.train_stars(split, cache, seed=seed, targets="ratings") for seed in range(len(all_stars))]
     errors = {}
     for row, models in (("stars", all_stars), ("stars, --targets ratings", faithful)):
         predictions = np.array([stars.predict(split.test) for stars in models])
@@ -136,8 +139,10 @@ def print_protocols(name: str, data: MovieLens, options: argparse.Namespace, riv
     split = glocal_split(data)
     title = f"{name}: split of GLocal-K, {len(split.test.rating):,} test ratings"
     table = Table(title, {"RMSE": ".4f", "MAE": ".4f"})
-    models = [train_stars(split, options.cache, seed=seed) for seed in range(options.seeds)]
-    table.add("stars", *np.mean([rating_metrics(stars.predict(split.test), split.test.rating) for stars in models], axis=0))
+    models = [loader.train_stars(split, options.cache, seed=seed) for seed in range(options.seeds)]
+    table.add(
+        "stars", *np.mean([rating_metrics(stars.predict(split.test), split.test.rating) for stars in models], axis=0)
+    )
     for rival_name in rivals.keys() & {"myFM"}:
         predicted = rivals[rival_name].fit(split, **settings[rival_name]).clip(1, 5)
         table.add(rival_name, *rating_metrics(predicted, split.test.rating))
@@ -149,7 +154,7 @@ def print_protocols(name: str, data: MovieLens, options: argparse.Namespace, riv
     shape = f"{len(split.user_ids):,} users, {len(split.train.ratings.rating):,} training ratings"
     table = Table(f"{name}: protocol of Anelli et al., {shape}", {"NDCG@10": ".4f", "recall@10": ".4f"})
     rankings: dict[str, Ranking] = {
-        "picks": train_picks(split, options.cache).ranking(),
+        "picks": loader.train_picks(split, options.cache).ranking(),
         "EDLAE": fit_edlae(split.train, **settings["EDLAE"]),
         "EASE": fit_ease(split.train, **settings["EASE"]),
         "most popular": fit_popularity(split.train),
@@ -162,17 +167,17 @@ def print_protocols(name: str, data: MovieLens, options: argparse.Namespace, riv
 
 def main() -> None:
     """Prints the tables that the options ask for."""
-    options = parser(__doc__)
+    options = loader.parser(__doc__, 5)
     options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options.add_argument("--without", nargs="+", choices=RATING_RIVALS, default=[], metavar="MODEL", help="slow ones")
     args = options.parse_args()
     rivals = {name: rival for name, rival in RATING_RIVALS.items() if name not in args.without}
-    for name, data in read_data(args):
-        split, seeds = test_split(data), range(args.seeds)
+    for name, data in loader.read_data(args):
+        split, seeds = loader.test_split(data), range(args.seeds)
         if {"lists", "ratings"} & set(args.only):
-            all_stars = [train_stars(split, args.cache, seed=seed) for seed in seeds]
+            all_stars = [loader.train_stars(split, args.cache, seed=seed) for seed in seeds]
         if "lists" in args.only:
-            compare_lists(name, split, all_stars, [train_picks(split, args.cache, seed=seed) for seed in seeds])
+            compare_lists(name, split, all_stars, [loader.train_picks(split, args.cache, seed=seed) for seed in seeds])
         if "ratings" in args.only:
             compare_ratings(name, split, all_stars, args.cache, rivals)
         if "protocols" in args.only and name == "ml-1m":

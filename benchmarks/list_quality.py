@@ -20,9 +20,10 @@ import machine
 import numpy as np
 from list_metrics import COLUMNS, K, ListTest
 from loader import Stars, Taste, liked, parser, read_data, test_split, train_picks, train_stars
+from scipy.sparse import csr_array
 from tables import Table
 
-from recommender.evaluation import interaction_mask, ndcg, top_k_indices
+from recommender.evaluation import ndcg, top_k_indices
 from recommender.films.matching import TitleError, find_title
 from recommender.films.title_index import Title
 from recommender.films.titles import title_key
@@ -37,6 +38,7 @@ RELATIVES = machine.PROJECT / "tests" / "similar_films.tsv"
 NUM_FILMS = 500
 NUM_PAIRS = 1_500
 NUM_EXPLAINED = 300
+PAIR_COLUMNS = {"worst place": ",.0f", "NDCG@10, mean": ".4f", "worse-off": ".4f"}
 NOVELTIES = (0, 0.25, 0.5, 0.75, 1)
 VARIETIES = (0, 0.25, 0.5, 0.75, 1)
 
@@ -51,6 +53,10 @@ class Lists(NamedTuple):
     """float32[movies, dim]"""
     user_tastes: np.ndarray
     """float32[profiles, 200]"""
+    seen: csr_array
+    """bool[profiles, movies], those rated in training"""
+    liked: csr_array
+    """bool[profiles, movies], those liked in the test"""
 
     @classmethod
     def of(cls, movies: Sequence[Movie], stars: Stars, taste: Taste) -> "Lists":
@@ -58,7 +64,10 @@ class Lists(NamedTuple):
         test = ListTest.of(taste.split)
         parts = similarity_parts(movies, taste.movie_vectors, test.num_ratings)
         vectors = join(stars.movie_vectors, taste.movie_vectors, parts)
-        return cls(stars, taste, test, vectors, taste.user_vectors())
+        shape = len(stars.user_vectors), len(vectors)
+        pairs = ((rows.profile_row, rows.movie_row) for rows in (test.exclude, liked(test.test)))
+        seen, likes = (csr_array((np.ones(len(pair[0]), bool), pair), shape) for pair in pairs)
+        return cls(stars, taste, test, vectors, taste.user_vectors(), seen, likes)
 
     def questions(self, ranking: str, rows: np.ndarray) -> np.ndarray:
         """Returns float32[profiles, dim], what profiles ask; they have no films to be similar to."""
@@ -68,8 +77,7 @@ class Lists(NamedTuple):
 
     def values(self, ranking: str, rows: np.ndarray) -> np.ndarray:
         """Returns float32[profiles, movies], by which movies are ordered; -inf for those rated in training."""
-        excluded = interaction_mask(self.test.exclude, rows, len(self.vectors))
-        return np.where(excluded, -np.inf, self.questions(ranking, rows) @ self.vectors.T)
+        return np.where(self.seen[rows].toarray(), -np.inf, self.questions(ranking, rows) @ self.vectors.T)
 
 
 def similar_films(lists: Lists, row: int) -> np.ndarray:
@@ -87,7 +95,9 @@ def print_similar(name: str, lists: Lists, movies: Sequence[Movie]) -> None:
 
     def load_titles(field: str, values: Iterable[str | int]) -> list[Title]:
         wanted = set(values)
-        return [title for title, value in zip(titles, fields[field], strict=True) if value in wanted] if field else titles
+        return (
+            [title for title, value in zip(titles, fields[field], strict=True) if value in wanted] if field else titles
+        )
 
     def find(text: str) -> int | None:
         try:
@@ -119,13 +129,13 @@ def pair_quality(lists: Lists, ranking: str, num_pairs: int = NUM_PAIRS) -> tupl
 
     As in `recommend_together`, a movie must be among the first `GROUP_DEPTH` of both, and none of them has seen it.
     """
-    random, likes = np.random.default_rng(0), liked(lists.test.test)
-    num_movies, places, gains = len(lists.vectors), [], []
+    random, users = np.random.default_rng(0), lists.test.profile_rows
+    places, gains = [], []
     while len(places) < num_pairs:
-        pair = np.sort(random.choice(lists.test.profile_rows, 2, replace=False))
+        pair = random.choice(users, 2, replace=False)
         values = lists.values(ranking, pair)
         seen_by_any = np.isinf(values).any(0)
-        relevant = interaction_mask(likes, pair, num_movies) & ~seen_by_any
+        relevant = lists.liked[pair].toarray() & ~seen_by_any
         if not relevant.any(1).all():
             continue
         own_place = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
@@ -168,26 +178,28 @@ def list_similarity(lists: Lists, found: np.ndarray) -> float:
     return float((cosines.sum((1, 2)) - K).mean() / (K * (K - 1)))
 
 
-def diverse_lists(lists: Lists, ranking: str, variety: float) -> np.ndarray:
-    """Returns int64[profiles, 10], the lists with `--variety`."""
-    found = []
-    for row in lists.test.profile_rows:
-        values = lists.values(ranking, np.array([row]))
-        candidates = top_k_indices(values, min(MIN_CANDIDATES, values.shape[1]))[0]
-        order = diversify(values[0, candidates], lists.vectors[candidates], variety, K)
-        found.append(candidates[order])
-    return np.array(found)
+def print_varieties(name: str, lists: Lists) -> None:
+    """Prints the metrics of the lists of `both` by `--variety`."""
+    table = Table(f"{name}: both by variety", COLUMNS | {"similarity": ".3f"})
+    for variety in VARIETIES:
+        found = []
+        for row in lists.test.profile_rows:
+            values = lists.values("both", np.array([row]))
+            candidates = top_k_indices(values, min(MIN_CANDIDATES, values.shape[1]))[0]
+            found.append(candidates[diversify(values[0, candidates], lists.vectors[candidates], variety, K)])
+        table.add(
+            f"--variety {variety:g}", *lists.test.evaluate(np.array(found)), list_similarity(lists, np.array(found))
+        )
 
 
 def main() -> None:
     """Prints the tables of each data set."""
-    args = parser(__doc__, num_seeds=1).parse_args()
+    args = parser(__doc__, 1).parse_args()
     for name, data in read_data(args):
         whole = test_split(data)
         lists = Lists.of(data.movies, train_stars(whole, args.cache), train_picks(whole, args.cache))
         print_similar(name, lists, data.movies)
-        columns = {"worst place": ",.0f", "NDCG@10, mean": ".4f", "worse-off": ".4f"}
-        table = Table(f"{name}: lists for two, {NUM_PAIRS:,} random pairs, {len(data.movies):,} movies", columns)
+        table = Table(f"{name}: lists for two, {NUM_PAIRS:,} random pairs, {len(data.movies):,} movies", PAIR_COLUMNS)
         for ranking in ("both", "picks"):
             table.add(ranking, *pair_quality(lists, ranking))
         table = Table(f"{name}: reasons, {NUM_EXPLAINED} users", {"distinct": ".3f"})
@@ -197,10 +209,7 @@ def main() -> None:
         for novelty in NOVELTIES:
             found = lists.test.top_lists(lists.taste.ranking(novelty=novelty))
             table.add(f"--novelty {novelty:g}", *lists.test.evaluate(found), list_similarity(lists, found))
-        table = Table(f"{name}: both by variety", COLUMNS | {"similarity": ".3f"})
-        for variety in VARIETIES:
-            found = diverse_lists(lists, "both", variety)
-            table.add(f"--variety {variety:g}", *lists.test.evaluate(found), list_similarity(lists, found))
+        print_varieties(name, lists)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,10 +35,12 @@ TRAINING_CODE = ("movielens", "stars", "picks")
 """Packages on which a trained model depends."""
 
 
-def parser(description: str | None, num_seeds: int = 5) -> argparse.ArgumentParser:
+def parser(description: str | None, num_seeds: int, subjects: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Returns a parser with the options that most programs share."""
     layout = argparse.RawDescriptionHelpFormatter
     options = argparse.ArgumentParser(description=description, formatter_class=layout)
+    if subjects:
+        options.add_argument("subject", choices=subjects)
     options.add_argument("data_dirs", type=Path, nargs="+")
     options.add_argument("--seeds", type=int, default=num_seeds, help="trainings of ours (default: %(default)s)")
     options.add_argument("--cache", type=Path, help="folder of trained models (default: a temporary one)")

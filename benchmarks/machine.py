@@ -1,6 +1,5 @@
 """Imported first by every program here: one thread, the project on the path; then the costs of whole processes."""
 
-import math
 import os
 import platform
 import re

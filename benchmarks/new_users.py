@@ -15,49 +15,23 @@ first kind is of anyone.
 from pathlib import Path
 from typing import NamedTuple
 
+import loader
 import numpy as np
 from list_metrics import COLUMNS, ListTest, print_differences, print_rankings
-from loader import (
-    NUM_TEST_SPLITS,
-    Stars,
-    Taste,
-    liked,
-    mixed_ranking,
-    new_users_split,
-    parser,
-    random_positions,
-    read_data,
-    split_known,
-    train_picks,
-    train_stars,
-    with_at_least,
-)
-from rivals import (
-    demographic_predictions,
-    ease_weights,
-    edlae_weights,
-    fit_group_popularity,
-    fit_popularity,
-    linear_ranking,
-    load_settings,
-)
+from rivals import ease_weights, edlae_weights, fit_group_popularity, fit_popularity, linear_ranking, load_settings
 from tables import Table
 
-from recommender.evaluation import Ranking, rating_metrics, weighted_sum
-from recommender.movielens.catalogue import Movie
+from recommender.evaluation import Ranking, baseline_predictions, rating_metrics
 from recommender.movielens.encoding import demographic_profile_row
-from recommender.movielens.releases import MovieLens
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
-from recommender.similarity import similar_to, similarity_parts
 from recommender.stars.predict import UserPrior, fit_user_prior
-from recommender.vectors import join
 
 NUM_LIKED = (1, 3, 5, 10)
 NUM_RATED = (5, 10, 20)
 NUM_FOLDED_IN = (0, 3, 5, 10, 20)
 MIN_LIKED = 15
 MIN_RATED = 30
-"""Lower bounds on the liked or rated movies of users of whom some are known."""
+"""Lower bounds on the loader.liked or rated movies of users of whom some are known."""
 FIRST_EVALUATED = 20
 """Position, in a random order of a user's ratings, from which predicted ratings are evaluated."""
 
@@ -66,36 +40,26 @@ class NewUserModels(NamedTuple):
     """Both models, trained without some users, whose ratings are `split.test`."""
 
     split: Split
-    stars: Stars
+    stars: loader.Stars
     """With the vector of gender, age and occupation for each user."""
-    taste: Taste
+    taste: loader.Taste
     prior: UserPrior
 
     @classmethod
     def train(cls, split: Split, cache: Path, seed: int) -> "NewUserModels":
         """Trains both models on a split of users."""
-        stars, profiles = train_stars(split, cache, seed=seed), split.train.profiles
+        stars, profiles = loader.train_stars(split, cache, seed=seed), split.train.profiles
         prior = fit_user_prior(stars.user_vectors, profiles)
         anonymous = stars.user_vectors[demographic_profile_row(*profiles[:, 1:].T)]
-        return cls(split, stars._replace(user_vectors=anonymous), train_picks(split, cache, seed=seed), prior)
+        return cls(split, stars._replace(user_vectors=anonymous), loader.train_picks(split, cache, seed=seed), prior)
 
-    def fold_in(self, known: Ratings) -> Stars:
+    def fold_in(self, known: Ratings) -> loader.Stars:
         """Returns the fusion model with known ratings folded into the users' vectors."""
         vectors = self.stars.user_vectors.copy()
         for row in np.unique(known.profile_row):
             _, movie_row, rating = known.select(known.profile_row == row)
             vectors[row] = self.prior.posterior_mean(vectors[row], self.stars.movie_vectors[movie_row], rating)
         return self.stars._replace(user_vectors=vectors)
-
-    def similar_ranking(self, movies: list[Movie], known: Ratings) -> Ranking:
-        """Returns the ranking by likeness to liked films, `--by similar`."""
-        tastes = self.taste.movie_vectors
-        num_ratings = np.bincount(self.split.train.ratings.movie_row, minlength=len(movies))
-        parts = similarity_parts(movies, tastes, num_ratings)
-        questions = similar_to(join(np.zeros_like(tastes), tastes, parts))
-        sums = np.zeros((len(self.split.train.profiles), parts.shape[1]), np.float32)
-        np.add.at(sums, known.profile_row, questions[known.movie_row])
-        return weighted_sum((1,), (sums,), (parts,))
 
 
 def print_demographics(name: str, all_models: list[NewUserModels]) -> None:
@@ -104,10 +68,12 @@ def print_demographics(name: str, all_models: list[NewUserModels]) -> None:
     for models in all_models:
         train, test = models.split.train, models.split.test
         predictions = {"stars": models.stars.predict(test)}
-        predictions |= demographic_predictions(train.ratings, test, train.profiles[:, 1:])
+        predictions["movie mean"] = baseline_predictions(train.ratings, test)["movie mean"]
         ratings.append({row: rating_metrics(predicted, test.rating) for row, predicted in predictions.items()})
         nothing = test.select(np.zeros(len(test.rating), bool))
-        rankings = {row: mixed_ranking(row, models.stars, models.taste, nothing) for row in ("picks", "both", "stars")}
+        rankings = {
+            row: loader.mixed_ranking(row, models.stars, models.taste, nothing) for row in ("picks", "both", "stars")
+        }
         rankings["most popular by gender and age"] = fit_group_popularity(train)
         rankings["most popular"] = fit_popularity(train)
         evaluation = ListTest.of(models.split, exclude=nothing)
@@ -126,21 +92,26 @@ def print_demographics(name: str, all_models: list[NewUserModels]) -> None:
     print_differences(f"{title}: NDCG@10 of picks", all_gains.pop("picks"), all_gains, np.concatenate(users))
 
 
-def print_known(name: str, data: MovieLens, models: NewUserModels) -> None:
+def print_known(name: str, models: NewUserModels) -> None:
     """Prints lists of new users of whom some films or ratings are known; these are not listed."""
     train, settings, random = models.split.train, load_settings(name), np.random.default_rng(0)
     matrices = {"EDLAE": edlae_weights(train, **settings["EDLAE"]), "EASE": ease_weights(train, **settings["EASE"])}
-    likes, rated = with_at_least(liked(models.split.test), MIN_LIKED), with_at_least(models.split.test, MIN_RATED)
+    likes, rated = (
+        loader.with_at_least(loader.liked(models.split.test), MIN_LIKED),
+        loader.with_at_least(models.split.test, MIN_RATED),
+    )
     for kind, ratings, number in [*(("liked", likes, n) for n in NUM_LIKED), *(("rated", rated, n) for n in NUM_RATED)]:
-        known, test = split_known(ratings, number, random)
+        known, test = loader.split_known(ratings, number, random)
         stars = models.stars
         if kind == "rated":
             stars = models.fold_in(known)
-        else:  # A film that is liked and not rated weighs as much as one of 4 stars.
+        else:  # A film that is loader.liked and not rated weighs as much as one of 4 stars.
             known = known._replace(rating=np.full_like(known.rating, RELEVANCE_THRESHOLD))
         nothing = known.select(np.zeros(len(known.rating), bool))
-        rankings: dict[str, Ranking] = {row: mixed_ranking(row, stars, models.taste, known) for row in ("picks", "both")}
-        if kind == "liked":
+        rankings: dict[str, Ranking] = {
+            row: loader.mixed_ranking(row, stars, models.taste, known) for row in ("picks", "both")
+        }
+        if kind == "loader.liked":
             rankings["similar"] = models.similar_ranking(data.movies, known)
         rankings["picks, age, gender and job alone"] = models.taste.ranking(nothing)
         for rival, matrix in matrices.items():
@@ -152,8 +123,8 @@ def print_known(name: str, data: MovieLens, models: NewUserModels) -> None:
 
 def print_folded_in(name: str, models: NewUserModels) -> None:
     """Prints the RMSE of predicted ratings by the number of ratings that are known."""
-    ratings = with_at_least(models.split.test, MIN_RATED)
-    position = random_positions(ratings.profile_row, np.random.default_rng(0))
+    ratings = loader.with_at_least(models.split.test, MIN_RATED)
+    position = loader.random_positions(ratings.profile_row, np.random.default_rng(0))
     evaluated = ratings.select(position >= FIRST_EVALUATED)
     title = f"{name}: new users with {MIN_RATED} ratings or more, RMSE by the number that is known"
     table = Table(title, {str(number): ".4f" for number in NUM_FOLDED_IN})
@@ -163,12 +134,12 @@ def print_folded_in(name: str, models: NewUserModels) -> None:
 
 def main() -> None:
     """Prints the tables."""
-    args = parser(__doc__, num_seeds=NUM_TEST_SPLITS).parse_args()
-    for name, data in read_data(args):
-        splits = [new_users_split(data, seed) for seed in range(args.seeds)]
+    args = loader.parser(__doc__, loader.NUM_TEST_SPLITS).parse_args()
+    for name, data in loader.read_data(args):
+        splits = [loader.new_users_split(data, seed) for seed in range(args.seeds)]
         all_models = [NewUserModels.train(split, args.cache, seed) for seed, split in enumerate(splits)]
         print_demographics(name, all_models)
-        print_known(name, data, all_models[0])
+        print_known(name, all_models[0])
         print_folded_in(name, all_models[0])
 
 

@@ -6,7 +6,7 @@ and returns the predicted ratings of its test rows.
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from loader import liked
 from scipy.linalg import inv
 from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array, hstack
 
-from recommender.evaluation import Ranking, baseline_predictions, damped_mean, most_popular
+from recommender.evaluation import Ranking, baseline_predictions, most_popular
 from recommender.movielens.encoding import DEMOGRAPHIC_SIZES, NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.split import Dataset, Ratings, Split
 from recommender.stars.posterior import PosteriorConfig, encode_features
@@ -49,6 +49,17 @@ def load_settings(name: str) -> dict[str, dict[str, Any]]:
     """Returns the chosen settings of each model on the data set of a name."""
     settings: dict[str, dict[str, dict[str, Any]]] = json.loads(SETTINGS.read_text())
     return settings[name]
+
+
+def save_settings(name: str, model: str, chosen: dict[str, Any]) -> None:
+    """Writes the chosen settings of a model, a line for each model."""
+    settings = json.loads(SETTINGS.read_text())
+    settings.setdefault(name, {})[model] = chosen
+    data_sets = []
+    for data_set, models in sorted(settings.items()):
+        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(models.items())]
+        data_sets.append(f" {json.dumps(data_set)}: {{\n" + ",\n".join(lines) + "\n }")
+    SETTINGS.write_text("{\n" + ",\n".join(data_sets) + "\n}\n")
 
 
 def interactions(dataset: Dataset, weights: str) -> csr_array:
@@ -204,7 +215,9 @@ def fit_myfm(split: Split, rank: int, num_draws: int) -> np.ndarray:
 
     train, test = split.train.ratings, split.test
     shape = split.train.num_users, len(split.train.movies.movie_idx)
-    rated = csr_array((np.ones(len(train.rating), np.float32), (train.profile_row - NUM_DEMOGRAPHIC_PROFILES, train[1])), shape)
+    rated = csr_array(
+        (np.ones(len(train.rating), np.float32), (train.profile_row - NUM_DEMOGRAPHIC_PROFILES, train[1])), shape
+    )
     blocks, group_sizes = [], []
     for features in encode_features(split.train, rated, PosteriorConfig.max_features):
         known = features[:, 1:]  # Without the column of ones.
@@ -250,10 +263,7 @@ RATING_RIVALS = {
         grid(
             algorithm=["KNNBaseline"],
             k=[20, 40, 80],
-            sim_options=[
-                {"name": name, "user_based": False, "shrinkage": shrinkage}
-                for name, shrinkage in (("msd", 0), ("pearson_baseline", 100))
-            ],
+            sim_options=[{"name": "pearson_baseline", "user_based": False, "shrinkage": 100}],
             bsl_options=[{"method": "als", "reg_i": 10, "reg_u": 15}],
             verbose=[False],
         ),
@@ -264,30 +274,3 @@ RATING_RIVALS = {
     ),
     "user + movie bias": Rival(fit_bias, [{}]),
 }
-
-
-def demographic_predictions(train: Ratings, test: Ratings, demographics: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Predicts the ratings of new users in two simple ways.
-
-    Args:
-        train: The training ratings.
-        test: Ratings of other users.
-        demographics: int64[profiles, 3], gender, age and occupation index
-
-    Returns:
-        float64[test ratings] for `movie mean` and `movie mean + demographics`: the damped mean of a movie, and that
-        plus the damped offset of its ratings by the same gender, then by the same age, then by the same occupation.
-    """
-    mean = train.rating.mean()
-    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
-    movie_bias = damped_mean(train.rating - mean, train.movie_row, num_movies, damping=5)
-    residual = train.rating - mean - movie_bias[train.movie_row]
-    movie_mean = mean + movie_bias[test.movie_row]
-    total = movie_mean.copy()
-    for column in demographics.T:
-        num_levels = column.max() + 1
-        group = train.movie_row * num_levels + column[train.profile_row]
-        offset = damped_mean(residual, group, num_movies * num_levels, damping=40)
-        residual = residual - offset[group]
-        total += offset[test.movie_row * num_levels + column[test.profile_row]]
-    return {"movie mean": movie_mean, "movie mean + demographics": total}
