@@ -14,15 +14,7 @@ from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
-from recommender.lists import (
-    Query,
-    Recommendation,
-    describe,
-    encode_users,
-    recommend,
-    recommend_together,
-    taste_similarities,
-)
+from recommender.lists import Query, Recommendation, describe, encode_users, recommend, recommend_together
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
 from recommender.milvus.connection import MilvusConnection
@@ -160,6 +152,8 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
+        if query.ranking == "similar" and not profile.liked:
+            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         found = next(recommend(self.model, self.collection, [profile], query))
         self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
@@ -196,9 +190,8 @@ class Recommender:
             for name, own in zip(names, own_rows, strict=True):
                 shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
             rows.append(shared)
-        alike = taste_similarities(self.model, encode_users(self.model, self.collection, profiles, query))
         users = {name: profile.description for name, profile in zip(names, profiles, strict=True)}
-        return self._frame(rows, query, user=users, alike=alike.round(2).tolist())
+        return self._frame(rows, query, user=users)
 
     def recommend_many(
         self, users: PathArg | Iterable[int] = "all", *, include_seen: bool = False, **order: Any
@@ -222,7 +215,10 @@ class Recommender:
                 lists = recommend(self.model, self.collection, map(load_profile, batch), query)
                 for name, found in zip(batch, lists, strict=True):
                     num_short += len(found) < query.k
-                    rows += [{"user_id": name, **self._row(query, rank, movie)} for rank, movie in enumerate(found)]
+                    rows += [
+                        {"user_id": name, **self._row(query, rank, movie)}
+                        for rank, movie in enumerate(found, query.skip)
+                    ]
                 yield self._frame(rows, query, user=f"{len(batch)} users")
             if num_short:
                 log.warning("%s got fewer than %s", pluralize(num_short, "user"), pluralize(query.k, "movie"))
@@ -304,7 +300,7 @@ class Recommender:
             row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
         return row
 
-    def _frame(self, rows: list[Any], query: Query, **attrs: Any) -> pd.DataFrame:
+    def _frame(self, rows: Any, query: Query, **attrs: Any) -> pd.DataFrame:
         frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
-        frame.attrs = {"by": query.ranking, "movies": self.collection.num_movies, **attrs}
+        frame.attrs.update(by=query.ranking, movies=self.collection.num_movies, **attrs)
         return frame

@@ -41,6 +41,11 @@ class UsageError(RecommenderError, ValueError):
     """An argument is wrong. The message names it and what is allowed; a command exits with 2."""
 
 
+def one_line(text: str) -> str:
+    """Returns a text as a terminal can show it: no line ends, no escape sequences."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def pluralize(number: int, noun: str) -> str:
     """Returns `1 movie`, `2,345 movies`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -2,18 +2,18 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
-from recommender.films.exports import parse_user_ids, read_films
+from recommender.films.exports import parse_user_ids, read_films, shorten
 from recommender.films.matching import FilmHistory, LoadTitles, RowMatch, histories, match_rows, match_table
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
-MAX_NAMED = 5
+MAX_NOTES = 5
 USERS_EXPECTED = "give user ids, one per line, or a table of ratings with a column user"
 
 log = logging.getLogger("recommender")
@@ -94,17 +94,10 @@ class FilmFiles:
             log.warning("%s: %s of %s matched", path, f"{len(found):,}", pluralize(len(matches), "film"))
             missing = [match.row.film for match in matches if not match.title]
             if missing:
-                log.warning("  not in the catalogue: %s", shorten(missing))
-            for note in [*films.notes, *dict.fromkeys(match.note for match in found if match.note)][:MAX_NAMED]:
+                log.warning("  not in the catalogue: %s", shorten(missing, ", "))
+            for note in [*films.notes, *dict.fromkeys(match.note for match in found if match.note)][:MAX_NOTES]:
                 log.warning("  %s", note)
-            if len(missing) > MAX_NAMED:
+            if len(missing) > MAX_NOTES:
                 log.warning("  for every row: --matches FILE")
             all_matches += matches
         return all_matches
-
-
-def shorten(names: Iterable[str]) -> str:
-    """Returns the first `MAX_NAMED` names, each of 60 characters at most, and the number of others."""
-    listed = list(names)
-    shown = ", ".join(name if len(name) <= 60 else name[:57] + "..." for name in listed[:MAX_NAMED])
-    return shown + (f" and {len(listed) - MAX_NAMED:,} more" if len(listed) > MAX_NAMED else "")

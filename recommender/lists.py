@@ -12,7 +12,7 @@ from recommender.reasons import Parts, Reason, split_question
 from recommender.similarity import normalize_rows
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile, UserVectors, anyone, encode_user, load_history, unknown_movie_ids
+from recommender.users import UserProfile, UserVectors, encode_user, load_history, unknown_movie_ids
 from recommender.vectors import split
 
 USER_BATCH = 1000
@@ -66,7 +66,7 @@ class Recommendation(NamedTuple):
     pick: float
     """How likely the user watches and likes it, see `RATING_WEIGHTS`; higher is likelier."""
     similarity: float
-    """How like the liked movies it is, 0 to 1.1."""
+    """How like the liked movies it is, see `recommender.similarity`."""
     reasons: list[Reason]
     """Largest contribution first."""
 
@@ -200,15 +200,3 @@ def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: P
         float(user.similar @ similar),
         parts.reasons(stored.vector) if parts else [],
     )
-
-
-def taste_similarities(model: SavedModel, users: Sequence[UserVectors]) -> np.ndarray:
-    """Returns float64[users, users], how alike tastes are: -1 to 1, 0 if they share only what everyone likes.
-
-    It is the cosine of those parts of the taste vectors that are orthogonal to the vector of an unknown user.
-    """
-    average = normalize_rows(anyone(model).vector()[None])[0].astype(float)
-    tastes = normalize_rows(np.array([user.taste for user in users], float))
-    unit = normalize_rows(tastes - np.outer(tastes @ average, average))
-    similarities: np.ndarray = unit @ unit.T
-    return similarities

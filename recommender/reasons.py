@@ -37,13 +37,16 @@ class Parts(NamedTuple):
     def reasons(self, movie_vector: np.ndarray) -> list[Reason]:
         """Returns what contributes to a movie's place, given its joined vector; largest contribution first.
 
-        Of a history, these are the `MAX_REASONS` movies that both contribute to it and are like it: those with the
-        largest product of contribution and similarity.
+        Of a history, these are the `MAX_REASONS` movies that contribute to it and are like it: those with the largest
+        product of contribution and squared similarity.
         """
         values = self.vectors @ movie_vector
         chosen = np.arange(len(values))
         if self.kin is not None:
-            links = np.maximum(values, 0) * np.maximum(self.kin @ split(movie_vector)[2], 0)
+            likeness = np.maximum(self.kin @ split(movie_vector)[2], 0)
+            links = (
+                np.maximum(values, 0) * likeness**2
+            )  # Squared, as otherwise the same few movies are named throughout.
             chosen = np.argsort(-links, kind="stable")[:MAX_REASONS]
             chosen = chosen[values[chosen] > 0]
         chosen = chosen[np.argsort(-values[chosen], kind="stable")]

@@ -16,16 +16,18 @@ import numpy as np
 
 from recommender.films.titles import alternative_names, normalize_words
 from recommender.movielens.catalogue import Movie
-from recommender.movielens.encoding import EMBEDDING_DIM, genre_key
+from recommender.movielens.encoding import genre_key
 from recommender.vectors import split
 
+TASTE_DIM = 100
+"""Numbers of V that count: the first, as these are along the axes in which users differ most."""
 KNOWN_RATINGS = 20
 GENRE_WEIGHT = 0.2
 TITLE_WEIGHT = 0.2
 YEAR_WEIGHT = 0.15
 MAX_WORD_SHARE = 0.01
 """Share of the titles from which a word is too common to link two movies."""
-WORD_DIM = 128
+WORD_DIM = 64
 """Numbers onto which title words are projected at random: the products of unlike titles are noise around 0."""
 YEAR_STEP, FIRST_YEAR, LAST_YEAR = 10, 1890, 2040
 """A year is a row of bumps ten years apart, so that movies ten years apart share 0.6 of it, twenty 0.14."""
@@ -40,6 +42,7 @@ def similarity_parts(movies: Sequence[Movie], tastes: np.ndarray, num_ratings: n
         tastes: float32[movies, 200], V
         num_ratings: int[movies], the numbers of training ratings
     """
+    tastes = tastes[:, :TASTE_DIM]
     length = np.linalg.norm(tastes, axis=1)
     is_known = num_ratings >= min(KNOWN_RATINGS, num_ratings.max(initial=0))
     damped = tastes / np.maximum(length + np.median(length[is_known]), EPS)[:, None]
@@ -52,7 +55,7 @@ def similarity_parts(movies: Sequence[Movie], tastes: np.ndarray, num_ratings: n
 def similar_to(vectors: np.ndarray) -> np.ndarray:
     """Returns float32[..., dim], the question "like this one" for joined vectors of movies."""
     _, taste, similar = split(vectors)
-    return np.concatenate([normalize_rows(taste), similar[..., EMBEDDING_DIM:]], axis=-1)
+    return np.concatenate([normalize_rows(taste[..., :TASTE_DIM]), similar[..., TASTE_DIM:]], axis=-1)
 
 
 def normalize_rows(vectors: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def normalize_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def _embed_titles(movies: Sequence[Movie]) -> np.ndarray:
-    """Returns float32[movies, 128]: the sum of the vectors of a title's words, rare words counting more."""
+    """Returns float32[movies, 64]: the sum of the vectors of a title's words, rare words counting more."""
     words = [set(normalize_words(alternative_names(movie.title)[0])) for movie in movies]
     counts = Counter(word for title in words for word in title if not word.isdigit())
     linking = sorted(word for word, count in counts.items() if 2 <= count <= max(2, MAX_WORD_SHARE * len(movies)))

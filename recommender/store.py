@@ -90,10 +90,7 @@ class SavedModel:
         """All ratings, grouped by user."""
         self.movie_ids = self._array("movie_ids", np.int64, None)
         """int64[movies with training ratings], sorted, in the order of their indices"""
-        self.user_prior = UserPrior(
-            self._array("prior_mean", np.float32, EMBEDDING_DIM),
-            self._array("prior_covariance", np.float32, EMBEDDING_DIM, EMBEDDING_DIM),
-        )
+        self.user_prior = UserPrior(self._array("prior_covariance", np.float32, EMBEDDING_DIM, EMBEDDING_DIM))
         self.taste = TasteParameters(
             MovieEmbeddings(*(self._array(f"taste_inputs_{part}", np.float32, None, EMBEDDING_DIM) for part in PARTS)),
             MovieEmbeddings(*(self._array(f"taste_outputs_{part}", np.float32, None, EMBEDDING_DIM) for part in PARTS)),
@@ -217,6 +214,8 @@ def save_model(
         problem = error.strerror or "no space left on device"  # numpy reports a short write without a reason.
         raise ModelError(f"{folder}: cannot write the model: {problem}") from error
     finally:
+        if old.exists() and not folder.exists():  # Interrupted between the two renames.
+            old.rename(folder)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return fingerprint

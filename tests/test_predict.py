@@ -27,7 +27,7 @@ def test_predicted_ratings_are_five_times_the_inner_products(random):
 def draw_prior(random):
     factors = random.normal(size=(DIM, DIM))
     covariance = 0.002 * factors @ factors.T / DIM
-    return UserPrior(random.normal(0, 0.01, DIM).astype(np.float32), covariance.astype(np.float32))
+    return UserPrior(covariance.astype(np.float32))
 
 
 def draw_ratings(random, count):
@@ -44,10 +44,9 @@ def test_posterior_mean_and_spread_are_those_of_a_ridge_regression(random, count
     prior = draw_prior(random)
     vector, movie_vectors, ratings = draw_ratings(random, count)
     design = 5 * movie_vectors.astype(float)
-    start = vector + prior.mean.astype(float)
     precision = np.linalg.inv(prior.covariance.astype(float) + 1e-12 * np.eye(DIM))
     normal = design.T @ design / RATING_VARIANCE + precision
-    expected = start + np.linalg.solve(normal, design.T @ (ratings - design @ start) / RATING_VARIANCE)
+    expected = vector + np.linalg.solve(normal, design.T @ (ratings - design @ vector) / RATING_VARIANCE)
     posterior = prior.posterior_mean(vector, movie_vectors, ratings)
     assert posterior.dtype == np.float32
     np.testing.assert_allclose(posterior, expected, atol=1e-4)
@@ -60,7 +59,7 @@ def test_posterior_is_a_gaussian_conditional(random):
     """The offset given ratings, of their joint Gaussian, conditioned on one rating after the other."""
     prior = draw_prior(random)
     vector, movie_vectors, ratings = draw_ratings(random, 20)
-    mean, covariance = prior.mean.astype(float), prior.covariance.astype(float)
+    mean, covariance = np.zeros(DIM), prior.covariance.astype(float)
     for movie_vector, rating in zip(5 * movie_vectors.astype(float), ratings, strict=True):
         with_rating = covariance @ movie_vector
         variance = movie_vector @ with_rating + RATING_VARIANCE
@@ -77,11 +76,11 @@ def test_contributions_of_ratings_add_up_to_the_posterior_mean(random):
     parts = prior.contributions(vector, movie_vectors, ratings)
     assert parts.shape == (7, DIM)
     posterior = prior.posterior_mean(vector, movie_vectors, ratings)
-    np.testing.assert_allclose(vector + prior.mean + parts.sum(0), posterior, atol=1e-6)
+    np.testing.assert_allclose(vector + parts.sum(0), posterior, atol=1e-6)
 
 
 def test_ratings_as_predicted_do_not_move_the_vector(random):
-    prior = draw_prior(random)._replace(mean=np.zeros(DIM, np.float32))
+    prior = draw_prior(random)
     vector, movie_vectors, _ = draw_ratings(random, 7)
     posterior = prior.posterior_mean(vector, movie_vectors, 5 * movie_vectors @ vector)
     np.testing.assert_allclose(posterior, vector, atol=1e-5)
@@ -104,7 +103,7 @@ def draw_profiles(random, has_ratings):
     return profiles, random.normal(size=(len(profiles), DIM)).astype(np.float32)
 
 
-def test_user_prior_has_the_moments_of_the_offsets_from_demographics(random):
+def test_user_prior_has_the_covariance_of_the_offsets_from_demographics(random):
     """Of the users with training ratings."""
     has_ratings = np.arange(40) % 4 != 0
     profiles, vectors = draw_profiles(random, has_ratings)
@@ -116,9 +115,8 @@ def test_user_prior_has_the_moments_of_the_offsets_from_demographics(random):
             offsets.append(own - vectors[demographic_profile_row(gender, age, occupation)])
     centered = np.array(offsets) - np.mean(offsets, axis=0)
     assert len(offsets) == 30
-    np.testing.assert_allclose(prior.mean, np.mean(offsets, axis=0), atol=1e-6)
     np.testing.assert_allclose(prior.covariance, centered.T @ centered / 29, atol=1e-5)
-    assert prior.mean.dtype == prior.covariance.dtype == np.float32
+    assert prior.covariance.dtype == np.float32
 
 
 @pytest.mark.filterwarnings("error")
@@ -126,6 +124,5 @@ def test_user_prior_has_the_moments_of_the_offsets_from_demographics(random):
 def test_user_prior_of_one_user_is_finite_and_folds_in_ratings(random, has_ratings):
     profiles, vectors = draw_profiles(random, np.array(has_ratings))
     prior = fit_user_prior(vectors, profiles)
-    assert np.isfinite(prior.mean).all()
     assert not prior.covariance.any()
     assert np.isfinite(prior.posterior_mean(*draw_ratings(random, 3))).all()

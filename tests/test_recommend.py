@@ -11,14 +11,7 @@ from recommender.milvus.connection import MilvusConnection
 from recommender.milvus.filters import MovieFilter
 from recommender import lists as recommend_module
 from recommender.store import load_model
-from recommender.lists import (
-    Query,
-    compute_vectors,
-    predict_rating,
-    rating_vector,
-    recommend,
-    taste_similarities,
-)
+from recommender.lists import Query, compute_vectors, predict_rating, rating_vector, recommend, taste_similarities
 from recommender.users import RATING_VARIANCE, UserProfile, load_history
 
 OWN_MOVIE = Movie(9001, "Alien Robots (2031)", ("Sci-Fi", "Horror"))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from recommender.errors import RecommenderError, UsageError
+from recommender.errors import RecommenderError, UsageError, one_line
 from recommender.files import Workdir
 
 PROGRAM = "movie-recommender"
@@ -73,5 +73,5 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return code

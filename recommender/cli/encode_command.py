@@ -20,8 +20,8 @@ examples:
   python get_movies_data.py -f ~/ml-1m/movies.dat        UTF-8 and Latin-1 are both read
 
 a line of FILE:             2010::Metropolis (1926)::Sci-Fi
-a line of movies_data.txt:  2010::2913,(1926)::16::Metropolis (1926)::Sci-Fi
-(id, word indices and year, genre indices, title, genres)
+a line of movies_data.txt:  2010::3105,(1926)::16::Metropolis (1926)::Sci-Fi::1826
+(id, word indices and year, genre indices, title, genres, movie index)
 
 You may add films to FILE, with ids of their own: the model knows them by their titles and genres.
 

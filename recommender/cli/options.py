@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from recommender.errors import one_line
 from recommender.files import STANDARD_STREAM, Workdir
 
 OTHER_NAMES = {
@@ -61,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with 2."""
-        print(f"error: {message}; see {os.path.basename(sys.argv[0])} --help", file=sys.stderr)
+        print(f"error: {one_line(message)}; see {os.path.basename(sys.argv[0])} --help", file=sys.stderr)
         self.exit(2)
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from recommender.api import Prediction, Recommender
 from recommender.cli.options import Parser, StoreOnce, path_arg, refuse_overwriting
 from recommender.cli.output import csv_text, format_json, format_table, write_letterboxd
-from recommender.errors import UsageError, pluralize
+from recommender.errors import UsageError, one_line, pluralize
 from recommender.files import STANDARD_STREAM, atomic_write
 from recommender.movielens.encoding import AGE_LABELS, GENDER_LABELS, OCCUPATIONS
 from recommender.vectors import RANKINGS, STAR_WEIGHT
@@ -41,8 +41,8 @@ Score is the rating that we expect the user to give, in stars. Pick says how lik
 it: 0 is not at all, 1 is surely, with 4 stars. A list is ordered by
 
   both      Pick + {STAR_WEIGHT:g} x Score, where there are ratings: --user, --ratings
-  similar   likeness to the films named, where --like is all that is given
-  picks     Pick, where films are known in another way: --like with -a, --seen, a file without stars
+  similar   likeness to the films named, where --like is all that is given, up to ten times
+  picks     Pick, where films are known in another way (--like with -a, --seen, a file without stars), and for --with
   stars     Score, for age, gender and job alone, as in the original
 
 unless --by says otherwise. Options may stand in a file: python infer_milvus.py @me.txt
@@ -172,10 +172,7 @@ def _add_storage_options(parser: Parser) -> None:
 
 def execute(options: argparse.Namespace) -> None:
     """Opens the recommender, answers and prints."""
-    log = logging.getLogger("recommender")
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.INFO)
+    logging.getLogger("recommender").handlers = [NoteHandler()]
     person = {name: getattr(options, name) for name in PERSON}
     order = {name: getattr(options, name) for name in (*FILTERS, *ORDER)}
     order["k"] = order["k"] or 5
@@ -204,20 +201,27 @@ def execute(options: argparse.Namespace) -> None:
         print(movies.model.facts.notice, file=sys.stderr)
 
 
+class NoteHandler(logging.Handler):
+    """Prints notes on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one note."""
+        print(one_line(record.getMessage()), file=sys.stderr)
+
+
 def print_list(movies: Recommender, options: argparse.Namespace, person: dict[str, Any], order: dict[str, Any]) -> None:
     """Prints a list for one user or for several together, or writes it to a file."""
     if options.together:
         people, names = group(options, person)
         frame = movies.together(people, names, **order)
-        alike = frame.attrs["alike"]
-        pairs = [f"{names[i]} and {names[j]} {alike[i][j]:.2f}" for i in range(len(names)) for j in range(i)]
-        heading = [f"how alike tastes are, from -1 to 1: {', '.join(pairs)}"]
-        for name, description in frame.attrs["user"].items():
-            heading.append(f"recommended for: {name}: {description.removeprefix(f'{name}: ')}")
+        users = [f"{name}: {text.removeprefix(f'{name}: ')}" for name, text in frame.attrs["user"].items()]
     else:
         frame = movies.recommend(**person, **order)
-        heading = [f"recommended for: {frame.attrs['user']}"]
-    heading.insert(0, f"rows in collection {COLLECTION}: {frame.attrs['movies']}")
+        users = [frame.attrs["user"]]
+    heading = [
+        f"rows in collection {COLLECTION}: {frame.attrs['movies']}",
+        *(f"recommended for: {one_line(user)}" for user in users),
+    ]
     rows = frame.to_dict("records")
     if options.format == "json":
         text = format_json(frame)
@@ -249,10 +253,8 @@ def group(options: argparse.Namespace, person: dict[str, Any]) -> tuple[list[dic
         raise UsageError("--with is for several; give it twice, or say who you are: --ratings, --user, --like, -a")
     if len({str(entry) for entry in people}) < len(people):
         raise UsageError("--with names a user or a file twice")
-    for position, name in enumerate(names):
-        if names.count(name) > 1:
-            names[position] = f"{name} ({position + 1})"
-    return people, names
+    paths = [str(person.get("ratings", name)) for person, name in zip(people, names, strict=True)]
+    return people, [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
 
 
 def print_prediction(prediction: Prediction) -> None:

@@ -69,8 +69,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     targets += "does; that is quicker and less accurate (default: %(default)s)"
     add("--targets", choices=["posterior", "ratings"], default="posterior", help=targets)
     add("--epochs", "--num_epochs", type=positive_arg, help="of the towers (default: by targets and number of ratings)")
-    add("--batch-size", type=positive_arg, help="ratings per step (default: by their number, 8,184 for ml-1m)")
-    add("--learning-rate", type=float, help="of Adam at first (default: by the number of ratings, 0.006 for ml-1m)")
+    add("--batch-size", type=positive_arg, help="ratings per step (default: by their number)")
+    add(
+        "--learning-rate",
+        type=float,
+        help="of Adam at first (default: 0.006, more on small data with --targets ratings)",
+    )
     add("--seed", type=int, default=0, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
@@ -104,7 +108,7 @@ def execute(options: argparse.Namespace) -> None:
     given = {name: value for name, value in settings.items() if value is not None}
     config = FusionConfig.for_ratings(num_train, targets=options.targets, seed=options.seed, **given)
     print(f"ratings for training: {num_train:,}; test: {num_test:,}; batch size {config.batch_size:,}", flush=True)
-    stars = train_fusion(split.train, split.vocabularies, config, on_epoch=print_epoch)
+    stars = train_fusion(split.train, split.vocabularies, config)
     if rank > 0:
         return
     taste_config = TasteConfig(seed=config.seed)
@@ -169,7 +173,6 @@ def to_arrays(
         "profile_vectors": profile_vectors,
         "ratings": histories.ratings,
         "ratings_indptr": histories.indptr,
-        "prior_mean": prior.mean,
         "prior_covariance": prior.covariance,
         **{f"taste_inputs_{part}": array for part, array in taste.inputs._asdict().items()},
         **{f"taste_outputs_{part}": array for part, array in taste.outputs._asdict().items()},
@@ -188,11 +191,6 @@ def check_movies_origin(file: Path, model_folder: Path, catalogue: bytes, data_d
     if file.is_file() and file.read_bytes() not in (catalogue, written.read_bytes() if written.is_file() else b""):
         problem = f"{file}: it holds other movies than {data_dir}, or was edited, and would be overwritten"
         raise FileError(f"{problem}; move it away, or train in another folder: --workdir DIR")
-
-
-def print_epoch(number: int, loss: float) -> None:
-    """Prints a line of the training log."""
-    print(f"epoch {number}: train loss {loss:.4f}", flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:

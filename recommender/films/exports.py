@@ -23,8 +23,6 @@ class Service(NamedTuple):
     """Its best rating; 0 if the ratings themselves must tell."""
     meaning: str = "seen"
     """What a row without stars means: seen or planned."""
-    columns: Mapping[str, str] = {}
-    """Columns by role, where they differ from `COLUMNS`."""
 
 
 SERVICES = (
@@ -36,11 +34,11 @@ SERVICES = (
     Service("TMDB", "tmdbid type name yourrating", 10),
     Service("Trakt", "ratedat type title traktid", 10),
     Service("Trakt (JSON)", "trakt slug", 10),
-    Service("Simkl", "simklid watchlist", 10, columns={"status": "watchlist"}),
-    Service("Simkl (JSON)", "simkl status", 10, columns={"status": "status", "rating": "userrating"}),
+    Service("Simkl", "simklid watchlist", 10),
+    Service("Simkl (JSON)", "simkl status", 10),
     Service("Criticker", "score filmname"),
     Service("MovieLens", "movieid averagerating", 5),
-    Service("TV Time", "moviename entitytype", columns={"type": "entitytype", "status": "type"}),
+    Service("TV Time", "moviename entitytype"),
 )
 COLUMNS = {
     "title": "title name filmname movietitle filmtitle moviename movie film titles primarytitle titulo título titel "
@@ -53,7 +51,8 @@ COLUMNS = {
     "movie_id": "movieid movielensid",
     "user": "user userid username",
     "date": "ratedat daterated date watchedat watcheddate lastwatchedat listedat collectedat hiddenat created",
-    "type": "type titletype mediatype",
+    "type": "entitytype titletype mediatype type",
+    "status": "watchlist status type",
 }
 """Columns by role; the first that has values counts."""
 TEN_POINT_COLUMNS = {"rating10", "yourrating", "yourated"}
@@ -130,8 +129,9 @@ def read_films(path: Path, many_users: bool = False) -> FilmFile:
         table = read_json(text, file) if is_json else read_csv(text, file, _rank)
         table = table or (None if is_archive else read_list(text, file))
         if table is None or not _rank(table.columns, is_strict=is_archive or is_json):
-            names = table.columns.values() if table else text.strip().split("\n")[0].split(",")
-            problems.append(f"{file} has the columns {shorten([printable(name, 30) for name in names], ', ')}")
+            names = table.columns.values() if table else text[:1000].strip().split("\n")[:1]
+            columns = f"the columns are {printable(', '.join(names), 200) or 'none'}"
+            problems.append(f"{file}: {columns}" if is_archive else columns)
             continue
         read = _read_table(table, many_users)
         result.rows.extend(read.rows)
@@ -140,7 +140,9 @@ def read_films(path: Path, many_users: bool = False) -> FilmFile:
     if not result.rows:
         problem = shorten(problems + result.notes) or "it is empty"
         known = ", ".join(service.name for service in SERVICES if "(" not in service.name)
-        raise DataError(f"{path}: no films in it: {problem}; known are {known} and any table with a column title")
+        raise DataError(
+            f"{path}: no films in it: {problem}; known are {known}, Netflix and any table with a column title"
+        )
     users = {row.user for row in result.rows}
     if not many_users and len(users) > 1:
         raise DataError(f"{path}: films of {len(users):,} users; give them to --users FILE --output FILE")
@@ -154,13 +156,11 @@ def parse_user_ids(path: Path) -> list[int]:
         DataError: A line is something else, or there is no id.
     """
     lines = enumerate(decode(read_bytes(path, "give user ids, one per line"))[0].split("\n"), 1)
-    ids = {number: line.strip() for number, line in lines if line.strip()}
-    for number, text in ids.items():
+    ids = {line.strip(): number for number, line in lines if line.strip()}
+    for text, number in ids.items() or (("", 1),):
         if not re.fullmatch("[0-9]{1,10}", text):
             raise DataError(f"{path}, line {number}: {printable(text)!r} is not a user id; write one id per line")
-    if not ids:
-        raise DataError(f"{path}: no user ids in it; write one per line")
-    return list(dict.fromkeys(map(int, ids.values())))
+    return list(dict.fromkeys(map(int, ids)))
 
 
 def shorten(texts: Sequence[str], separator: str = "; ") -> str:
@@ -170,9 +170,7 @@ def shorten(texts: Sequence[str], separator: str = "; ") -> str:
 
 
 def _service(keys: Iterable[str]) -> Service:
-    present = set(keys)
-    known = (service for service in SERVICES if present.issuperset(service.header.split()))
-    return next(known, Service("a table", ""))
+    return next((service for service in SERVICES if {*service.header.split()} <= {*keys}), Service("a table", ""))
 
 
 def _rank(keys: Iterable[str], is_strict: bool = False) -> int:
@@ -192,8 +190,9 @@ def _rank(keys: Iterable[str], is_strict: bool = False) -> int:
 
 def _read_table(table: Table, many_users: bool) -> FilmFile:
     """Returns the films of one table, with notes on how it was understood."""
-    service, columns = _service(table.columns), {}
-    for role, names in {**COLUMNS, **service.columns}.items():
+    service = Service("a list of titles", "") if table.is_list else _service(table.columns)
+    columns: dict[str, str] = {}
+    for role, names in COLUMNS.items():
         present = [name for name in names.split() if name in table.columns]
         with_values = (name for name in present if any(cells.get(name) for _, cells in table.rows))
         columns |= {role: next(with_values, present[0])} if present else {}
@@ -204,9 +203,9 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
             numbers[cells.get("user", "")].append(float(match[1].replace(",", ".")))
     scale = service.scale or (10 if columns.get("rating") in TEN_POINT_COLUMNS else 0)
     scales = {user: scale or _guess_scale(values) for user, values in numbers.items()}
-    name = PurePath(table.file).stem.casefold()
-    is_planned = name.startswith("watchlist") or columns.get("date") in PLANNED
-    is_liked = service.name == "Letterboxd" and name in ("films", "likes")  # The file likes/films.csv.
+    name = PurePath(table.file).name.casefold()
+    is_planned = re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED
+    is_liked = service.name == "Letterboxd" and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
     unrated = "planned" if is_planned else "liked" if is_liked else service.meaning
     result = FilmFile([], [], list(table.skipped))
     for line, cells in rows:
@@ -217,15 +216,12 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
             result.skipped.append(SkippedRow(table.file, line, printable(cells.get("title", "")), row))
         else:
             result.rows.append(row)
-    used = [f"{role} from {printable(table.columns[key], 30)!r}" for role, key in columns.items()]
+    used = [f"{role} from {table.columns[key]!r}" for role, key in columns.items()]
     used += [f"ratings out of {' or '.join(map(str, sorted({*scales.values()})))}"] if scales else ["no ratings"]
-    unused = [
-        printable(table.columns[key], 30)
-        for key in table.columns.keys() - columns.values()
-        if _LOOKS_USEFUL.search(key)
-    ]
-    without = f"; not used: {', '.join(sorted(unused))}" if unused else ""
-    result.notes.append(f"read as {'a list of titles' if table.is_list else service.name}: {', '.join(used)}{without}")
+    unused = table.columns.keys() - columns.values()
+    unused_names = sorted(table.columns[key] for key in unused if _LOOKS_USEFUL.search(key))
+    without = f"; not used: {', '.join(unused_names)}" if unused_names else ""
+    result.notes.append(printable(f"read as {service.name}: {', '.join(used)}{without}", 500))
     if result.skipped:
         reasons = shorten([f"line {row.line}: {row.reason}" for row in result.skipped])
         result.notes.append(f"{pluralize(len(result.skipped), 'row')} skipped: {reasons}")
@@ -234,9 +230,9 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
 
 def _guess_scale(numbers: Sequence[float]) -> int:
     """Returns 5, 10 or 100 for what a column holds; a few rows may be slips, which are out of range then."""
-    if sum(number > 10 for number in numbers) * 4 > len(numbers):
+    if sum(10 < number <= 100 for number in numbers) * 4 > len(numbers):
         return 100
-    return 10 if sum(number > 5 for number in numbers) * 10 > len(numbers) else 5
+    return 10 if sum(5 < number <= 10 for number in numbers) * 10 > len(numbers) else 5
 
 
 def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow | str:
@@ -271,7 +267,7 @@ def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow |
     tmdb_id, movie_id = (re.fullmatch(r"([0-9]{1,9})(?:\.0)?", text) for text in (tmdb, movie))
     if not (name or imdb_id or tmdb_id or movie_id):
         return "no title"
-    day_first = re.match(r"(\d\d)[-.](\d\d)[-.](\d{4})(.*)", date)
+    date = re.sub(r"^(\d\d)[-.](\d\d)[-.](\d{4})", r"\3-\2-\1", date)
     return draft._replace(
         title=name,
         other_titles=(original,) if original not in ("", title) else (),
@@ -281,9 +277,5 @@ def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow |
         movie_id=int(movie_id[1]) if movie_id else 0,
         meaning="rated" if stars else draft.meaning,
         stars=max(0.5, stars) if stars else math.nan,
-        date="{2}-{1}-{0}{3}".format(*day_first.groups())
-        if day_first
-        else date
-        if re.match(r"\d{4}-\d\d-", date)
-        else "",
+        date=date if re.match(r"\d{4}-\d\d-", date) else "",
     )

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from recommender.errors import RecommenderError
 from recommender.films.exports import FilmRow
 from recommender.films.tables import SkippedRow
-from recommender.films.title_index import MAX_OFFERED, Looseness, Title, TitleIndex
+from recommender.films.title_index import MAX_OFFERED, Looseness, TitleIndex
+from recommender.films.title_index import Title as Title  # Part of the interface.
 from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
@@ -25,6 +26,8 @@ from recommender.films.titles import (
 LoadTitles = Callable[[str, Iterable[str | int]], list[Title]]
 """Returns the titles whose field ("id", "imdb_id", "tmdb_id", "title_key") has one of the values; all for ""."""
 ROWS_WITH_BAR = 5000
+_IDS = ("imdb_id", "tmdb_id", "movie_id")
+"""Ids of rows and titles, the most reliable first."""
 _YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
 _TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
@@ -72,49 +75,40 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
         progress: Whether to show a progress bar if there are many rows.
     """
     by_id: dict[str, dict[str | int, Title]] = {}
-    for name, attribute in _ID_FIELDS.items():
-        values = {getattr(row, attribute) for row in rows} - {"", 0}
-        found = load_titles(name, values) if values else []
-        by_id[name] = {title.movie_id if name == "id" else getattr(title, name): title for title in found}
+    for name in _IDS:
+        values = {getattr(row, name) for row in rows} - {"", 0}
+        found = load_titles(name.removeprefix("movie_"), values) if values else []
+        by_id[name] = {getattr(title, name): title for title in found}
     keys = {title_key(row.title) for row in rows if row.title}
     index = TitleIndex(load_titles("title_key", keys) if keys else [])
     everything: TitleIndex | None = None
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
     for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
-        known = next(
-            (by_id[name][getattr(row, of)] for name, of in _ID_FIELDS.items() if getattr(row, of) in by_id[name]), None
-        )
+        known = next(filter(None, (by_id[name].get(getattr(row, name)) for name in _IDS)), None)
         if known is not None and _fits(row, known):
             matches.append(RowMatch(row, known))
             continue
         film = (row.title, row.other_titles, row.year, row.is_typed)
         if film not in films:
-            films[film] = _find(row, index)
-            titles, rule = films[film]
-            if rule or not titles or titles[0].year != row.year:
+            looseness = Looseness.LIST if row.is_typed else Looseness.FILE
+            titles, difference = _find(row, index, looseness)
+            if difference or not titles or titles[0].year != row.year:
                 everything = everything or TitleIndex(load_titles("", ()))
-                films[film] = _find(row, everything)
+                titles, difference = _find(row, everything, looseness)
+            films[film] = titles, difference
         matches.append(_choose(row, known, *films[film]))
     return matches
 
 
-_ID_FIELDS = {"imdb_id": "imdb_id", "tmdb_id": "tmdb_id", "id": "movie_id"}
-"""Attributes of rows by the fields of titles, the most reliable id first."""
-
-
-def _names(row: FilmRow) -> list[str]:
+def _find(row: FilmRow, index: TitleIndex, looseness: Looseness) -> tuple[list[Title], str]:
+    """Returns the movies that a row's names find, its title before the original title."""
     main, *brackets = alternative_names(row.title)
-    return [main, *row.other_titles, *brackets]
-
-
-def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], str]:
-    looseness = Looseness.LIST if row.is_typed else Looseness.FILE
-    found = index.find(_names(row), row.year, looseness)
+    searches = [([main, *row.other_titles, *brackets], row.year), *(([title], row.year) for title in row.other_titles)]
     year_behind = _YEAR_BEHIND.fullmatch(row.title)
-    if not found[0] and row.year is None and year_behind:
-        return index.find([year_behind[1]], int(year_behind[2]), looseness)
-    return found
+    searches += [([year_behind[1]], int(year_behind[2]))] if year_behind and row.year is None else []
+    found = (index.find(names, year, looseness) for names, year in searches)
+    return next((result for result in found if result[0]), ([], ""))
 
 
 def _fits(row: FilmRow, title: Title) -> bool:
@@ -122,52 +116,46 @@ def _fits(row: FilmRow, title: Title) -> bool:
     if not row.title or title_key(row.title) == title_key(title.title):
         return True
     index = TitleIndex([title])
-    return any(index.find(_names(row), year, Looseness.LIST)[0] for year in (None, row.year))
+    return any(_find(row._replace(year=year), index, Looseness.FILE)[0] for year in (None, row.year))
 
 
-def _choose(row: FilmRow, known: Title | None, titles: list[Title], rule: str) -> RowMatch:
+def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: str) -> RowMatch:
     """Returns the match of a row that has a title.
 
     Args:
         row: The row.
         known: The movie that has the row's id, and another title.
         titles: The movies that have its title.
-        rule: How they match.
+        difference: How they differ from it.
     """
-    year_is_near = known is not None and (row.year is None or abs((known.year or 0) - row.year) <= 1)
-    if known is None:
-        same_ids = [title for title in titles if not _has_other_id(row, title)]
-        if titles and not same_ids:
-            return RowMatch(row, None, f"its id is not in the catalogue; {titles[0].with_id} has another")
-        titles = same_ids
-    elif (
-        not titles
-        and year_is_near
-        and (row.imdb_id == known.imdb_id != "" or (row.year and row.tmdb_id == known.tmdb_id))
-    ):
-        return RowMatch(row, known, f"by its id {display_title(known.title)}, though the title differs")
-    elif not titles:
-        return RowMatch(row, None, f"not in the catalogue; its id is that of {display_title(known.title)}")
-    if not titles:
-        return RowMatch(row, None, "not in the catalogue")
-    of_one_year = len({title.year for title in titles}) == 1
-    if len(titles) > 1 and not (not rule and of_one_year):
-        offered = "; ".join(title.with_id for title in titles[:MAX_OFFERED])
-        twins = tuple(title.movie_id for title in titles) if not rule else ()
-        return RowMatch(row, None, f"several films may be meant: {offered}", twins)
-    best, *twins_of_best = titles
-    notes = [] if not rule else [f"taken to be {display_title(best.title)}: {rule}"]
-    if known is not None:
-        notes.append(f"matched by title, as its id is that of {display_title(known.title)}")
-    if twins_of_best:
-        notes.append(f"the best known of {len(titles)} films of that name and year")
-    return RowMatch(row, best, "; ".join(notes), tuple(title.movie_id for title in twins_of_best))
+    named = display_title(known.title) if known else ""
+    if known and not titles:
+        is_near = abs((known.year or 0) - row.year) <= 1 if row.year else row.imdb_id == known.imdb_id
+        if is_near and (row.imdb_id == known.imdb_id != "" or row.tmdb_id == known.tmdb_id != 0):
+            return RowMatch(row, known, f"by its id {named}, though the title differs")
+        return RowMatch(row, None, f"not in the catalogue; its id is that of {named}")
+    candidates = [title for title in titles if known or not _has_other_id(row, title)]
+    if not candidates:
+        other_id = f"its id is not in the catalogue; {titles[0].with_id} has another" if titles else ""
+        return RowMatch(row, None, other_id or "not in the catalogue")
+    best, *others = candidates
+    twins = tuple(title.movie_id for title in others)
+    if others and (difference or any(title.year != best.year for title in others)):
+        offered = "; ".join(title.with_id for title in candidates[:MAX_OFFERED])
+        return RowMatch(
+            row, None, f"several films may be meant: {offered}", () if difference else (best.movie_id, *twins)
+        )
+    notes = {
+        f"taken to be {display_title(best.title)}: {difference}": difference,
+        f"matched by title, as its id is that of {named}": known,
+        f"the best known of {len(candidates)} films of that name and year": twins,
+    }
+    return RowMatch(row, best, "; ".join(note for note, applies in notes.items() if applies), twins)
 
 
 def _has_other_id(row: FilmRow, title: Title) -> bool:
-    if row.imdb_id and title.imdb_id:
-        return row.imdb_id != title.imdb_id
-    return bool(row.tmdb_id and title.tmdb_id) and row.tmdb_id != title.tmdb_id
+    ids = (row.imdb_id, title.imdb_id), (row.tmdb_id, title.tmdb_id)
+    return any(own and other and own != other for own, other in ids)
 
 
 def find_title(text: str, load_titles: LoadTitles) -> Title:
@@ -185,15 +173,12 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
         if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
             raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
         return titles[0]
-    year = split_title(text)[1]
-    index = TitleIndex(load_titles("title_key", [title_key(text)]))
-    titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
-    if rule or not titles:
+    name, year = split_title(text)
+    row, index = FilmRow("", 0, name, year=year), TitleIndex(load_titles("title_key", [title_key(text)]))
+    titles, difference = _find(row, index, Looseness.TYPED)
+    if difference or not titles:
         index = TitleIndex(load_titles("", ()))
-        titles, rule = index.find(alternative_names(text), year, Looseness.TYPED)
-    year_behind = _YEAR_BEHIND.fullmatch(text)
-    if not titles and year is None and year_behind:
-        titles, rule = index.find([year_behind[1]], int(year_behind[2]), Looseness.TYPED)
+        titles, _ = _find(row, index, Looseness.TYPED)
     if len(titles) == 1:
         return titles[0]
     similar = titles or index.similar(alternative_names(text)[0])
@@ -238,7 +223,6 @@ def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ())
         movie = (title.movie_id, display_title(title.title)) if title else ("", "")
         rows.append((row.file, row.line, row.film, *movie, f"{row.stars:g}".replace("nan", ""), note))
     rows += [(file, line, film, "", "", "", f"skipped: {reason}") for file, line, film, reason in skipped]
-    order = {row[0]: position for position, row in reversed(list(enumerate(rows)))}
-    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    rows.sort(key=lambda row: (str(row[0]), row[1]))
     columns = ("file", "line", "film", "movie_id", "title", "stars", "note")
     return [dict(zip(columns, map(str, row), strict=True)) for row in rows]

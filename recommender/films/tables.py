@@ -133,9 +133,7 @@ def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Tabl
             table.columns.update(zip(keys, map(clean, fields), strict=True))
         elif line > header_line:
             if not problem and any(map(str.strip, fields[len(keys) :])):
-                problem = (
-                    f"{len(fields)} cells instead of {len(keys)}; put a title that holds {delimiter!r} into quotes"
-                )
+                problem = f"{len(fields)} cells instead of {len(keys)}; quote a title that holds {delimiter!r}"
             if problem:
                 table.skipped.append(SkippedRow(file, line, printable(delimiter.join(fields)), problem))
             else:
@@ -147,10 +145,10 @@ def read_list(text: str, file: str) -> Table | None:
     """Returns a text of titles, one per line, as a table; None if it looks like something else."""
     lines = [(number, clean(line)) for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)]
     rows = [(number, {"title": line}) for number, line in lines if line]
-    is_table = file.casefold().endswith((".csv", ".tsv")) and any(mark in rows[0][1]["title"] for mark in DELIMITERS)
-    return (
-        Table(file, {"title": "title"}, rows, [], is_list=True) if rows and "\0" not in text and not is_table else None
-    )
+    is_table = file.casefold().endswith((".csv", ".tsv")) and any(map(text.split("\n")[0].count, DELIMITERS))
+    if not rows or is_table or "\0" in text:
+        return None
+    return Table(file, {"title": "title"}, rows, [], is_list=True)
 
 
 def _read_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:

@@ -81,15 +81,16 @@ class TitleIndex:
             year: Its year, if it is known.
             looseness: Where the ladder ends.
         """
-        words = [normalize_words(name) for name in names]
-        for difference, rows in self._ladder(names, words, year, looseness) if any(words) else ():
+        for difference, rows in self._ladder(names, year, looseness):
             if rows:
                 return [self.titles[row] for row in sorted(set(rows))], difference
         return [], ""
 
-    def _ladder(
-        self, names: Sequence[str], words: Sequence[list[str]], year: int | None, looseness: Looseness
-    ) -> Iterator[tuple[str, list[int]]]:
+    def _ladder(self, names: Sequence[str], year: int | None, looseness: Looseness) -> Iterator[tuple[str, list[int]]]:
+        """Yields, rule by rule, how movies differ and their rows."""
+        words = [normalize_words(name) for name in names]
+        if not any(words):
+            return
         keys = ["".join(name) for name in words if name]
         whole = [row for key in keys for row in self._rows.get(key, [])]
         main = [row for row in self._rows.get(keys[0], []) if "".join(self._words[row][0]) == keys[0]]
@@ -99,12 +100,11 @@ class TitleIndex:
         else:
             yield from (("", self._dated(rows, year, 0)) for rows in (main, self._rows.get(keys[0], []), whole))
             # In the year beside the article must be right too: `The Fear (1995)` is not `Fear (1996)`.
-            exact = {"".join(normalize_words(name, article=True)) for name in names}
-            beside = [row for row in self._dated(whole, year, 1) if not exact.isdisjoint(self._exact_keys(row))]
-            yield from (("of the year beside", [row for row in beside if row in rows]) for rows in (main, whole))
+            exact, of_name = "".join(normalize_words(names[0], article=True)), self._rows.get(keys[0], [])
+            beside = [row for row in self._dated(of_name, year, 1) if exact in self._exact_keys(row)]
+            yield from (("of the year beside", [row for row in beside if row in rows]) for rows in (main, of_name))
             yield "", [row for row in main if self._years[row] is None]
-            for name, name_words in zip(names, words, strict=True):
-                yield from (("a name almost the same", rows) for rows in self._alike(name, name_words, year))
+            yield from (("a name almost the same", rows) for rows in self._alike(names[0], words[0], year))
         for rows in self._loose(words[0], looseness):
             dated = [rows] if year is None else [self._dated(rows, year, distance) for distance in (0, 1)]
             yield from (("a name almost the same", near) for near in dated)
@@ -120,7 +120,7 @@ class TitleIndex:
         clues, key, content = self._clues, "".join(words), _content(words)
         yield self._like(clues[year, f"all {content}"], lambda own: _numbers_agree(own, words))
         heads, tails = name_parts(name)
-        parts = tails + [head for head, _ in heads if len(head) > 2 or self._is_telling(head)]
+        parts = tails + [head for head, _ in heads if len(head) > 2 or (len(head) > 1 and head[-1][-1].isdigit())]
         of_parts = [row for part in parts for row in self._dated(self._rows.get("".join(part), []), year, 0)]
         yield clues[year, f"part {key}"] + of_parts
         shared = Counter(row for word in content for row in clues[year, word])
@@ -131,18 +131,6 @@ class TitleIndex:
 
     def _like(self, rows: Iterable[int], is_like: Callable[[list[str]], bool]) -> list[int]:
         return [row for row in rows if any(map(is_like, self._words[row]))]
-
-    def _is_telling(self, part: list[str]) -> bool:
-        """Returns whether a part of a name stands for all of it: it ends in a number, or is a word of no other name."""
-        return part[-1][-1].isdigit() if len(part) > 1 else len(part[0]) > 4 and len(self._rows_with[part[0]]) == 1
-
-    @cached_property
-    def _rows_with(self) -> dict[str, set[int]]:
-        rows: dict[str, set[int]] = defaultdict(set)
-        for row, names in enumerate(self._words):
-            for word in (word for words in names for word in words):
-                rows[word].add(row)
-        return rows
 
     @cached_property
     def _clues(self) -> dict[tuple[int | None, str], list[int]]:
@@ -176,11 +164,8 @@ class TitleIndex:
             yield self._like(rows, lambda own: _in_order(own, words, is_typo))
 
     def similar(self, text: str) -> list[Title]:
-        """Returns titles to offer: for `die hard 3` the films of the series, else titles with similar letters."""
+        """Returns titles with similar letters, to be offered."""
         words = normalize_words(text)
-        series = [row for row, names in enumerate(self._words) if names[0][: len(words) - 1] == words[:-1]]
-        if len(words) > 1 and words[-1].isdigit() and series:
-            return [self.titles[row] for row in sorted(series, key=lambda row: self._years[row] or 0)]
         names = [" ".join(names[0]) for names in self._words]
         near = process.extract(
             " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED

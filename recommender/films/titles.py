@@ -18,7 +18,7 @@ _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]?")
 _TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
 _SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|(?P<possessive>['\u2019]s\s|s['\u2019]\s)|\sor:?\s")
 _PLURAL = re.compile(r"(?:ve)?s$|f$")
-_FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode volume chapter us".split())
+_FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode volume chapter us what about".split())
 """Words that a name may lack."""
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)

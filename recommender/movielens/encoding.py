@@ -22,8 +22,6 @@ OCCUPATIONS = tuple(
 )
 EMBEDDING_DIM = 200
 """Length of a rating vector and of a taste vector."""
-INDEX_DIM = 2 * EMBEDDING_DIM
-"""Length of a movie's vector in Milvus: its rating vector and, behind it, its taste vector."""
 PADDING = 0
 UNKNOWN = 1
 NUM_RESERVED = 2

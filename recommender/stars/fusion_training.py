@@ -2,7 +2,9 @@
 
 import io
 import math
-from collections.abc import Callable
+import os
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,9 +24,12 @@ from recommender.stars.fusion import EMBEDDING_STD, ID_DIM, FusionModel
 from recommender.stars.paddle_setup import F, distributed, paddle, writable_home
 from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, PosteriorMean, sample_posterior
 
-MAX_STEPS_PER_EPOCH = 220
+JOIN_SECONDS = 120
+"""Time that the processes of `paddle.distributed.launch` have to find each other."""
+NUM_STEPS = 660
 MAX_LEARNING_RATE = 0.01
-MAX_BATCH_SIZE = 1 << 17
+MAX_PAIRS = 1 << 17
+"""Upper bound on the pairs of a step."""
 START_SWEEPS = 6
 """Sweeps of the sampler that initialize the id embeddings where the targets are the ratings themselves."""
 
@@ -39,8 +44,8 @@ class FusionConfig:
     targets: str = "posterior"
     """What the towers learn: `posterior`, the posterior mean of rated and of random pairs, or `ratings`, the ratings
     themselves, as in the original."""
-    epochs: int = 2
-    batch_size: int = 4110
+    epochs: int = 3
+    batch_size: int = 4092
     """Ratings per step; with targets `posterior` as many random pairs come on top."""
     learning_rate: float = 0.006
     """Adam's initial learning rate."""
@@ -66,22 +71,22 @@ class FusionConfig:
     ) -> "FusionConfig":
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
-        An epoch has 220 steps, and 3400 / n^0.2 on more data than ml-1m's: batches grow a little faster than the data,
-        so that the cost of a step that does not depend on its ratings stays small per rating. Training on the ratings
-        themselves has half as many steps, as many pairs in each, more epochs, and regularization, which falls with the
-        square root of the data.
+        All data get about 660 steps, in 6 epochs where they are small and 3 for ml-1m, until batches are at their
+        largest; then 2 epochs. Training on the ratings themselves takes 8 epochs of 110 steps, on large data 4 epochs,
+        and needs regularization, which falls with the square root of the data.
         """
         num_ratings = max(1, num_ratings)
         size = num_ratings / ML1M_RATINGS
-        num_steps = min(MAX_STEPS_PER_EPOCH, 3400 / num_ratings**0.2)
+        epochs = round(min(6, max(2, 3 / size**0.3)))
         rules: dict[str, Any] = {
-            "batch_size": min(MAX_BATCH_SIZE // 2, math.ceil(num_ratings / num_steps)),
+            "epochs": epochs,
+            "batch_size": min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / NUM_STEPS)),
             "posterior": PosteriorConfig.for_ratings(num_ratings, seed=seed),
         }
         if targets == "ratings":
-            rules |= {
+            rules = {
                 "epochs": round(min(8.0, max(4.0, 8 * (2e6 / num_ratings) ** 0.42))),
-                "batch_size": min(MAX_BATCH_SIZE, math.ceil(2 * num_ratings / num_steps)),
+                "batch_size": min(MAX_PAIRS, math.ceil(num_ratings / min(110, 1700 / num_ratings**0.2))),
                 "learning_rate": min(MAX_LEARNING_RATE, cls.learning_rate * max(1.0, 1 / size) ** 0.22),
                 "final_learning_rate": 0.3,  # At 0 the model overfits small data.
                 "l2": 3e-4 / size**0.5,
@@ -120,12 +125,11 @@ def draw_batch(
     """Returns a batch of some ratings, with dropout of user ids, demographics and movie ids.
 
     With targets `posterior` there are as many random pairs again, of the user of one rating and the movie of another.
-    Targets are then the posterior mean, but the true rating where the user id is dropped:
-    what age, gender and job say of a rating is in the ratings, not in the mean for a user whose ratings are known.
+    Targets are then the posterior mean, but the true rating where the user id is dropped: what age, gender and job say
+    of a rating is in the ratings, not in the mean for a user whose ratings are known.
     """
-    profile_row, movie_row, rating = dataset.ratings.select(rows)
+    profile_row, movie_row, target = dataset.ratings.select(rows)
     dropped = np.flatnonzero(random.random(len(rows)) < config.user_id_dropout)
-    target = np.asarray(rating, np.float32)
     if config.targets == "posterior":
         profile_pick, movie_pick = random.integers(len(dataset.ratings.rating), size=(2, len(rows)))
         profile_row = np.append(profile_row, dataset.ratings.profile_row[profile_pick])
@@ -133,7 +137,6 @@ def draw_batch(
         mean = posterior.predict(profile_row - NUM_DEMOGRAPHIC_PROFILES, movie_row)
         mean[dropped] = target[dropped]
         target = mean
-    profile_row = profile_row.copy()
     demographics = dataset.profiles[profile_row[dropped], 1:]
     kept = random.random(demographics.shape) >= config.demographic_dropout
     profile_row[dropped] = demographic_profile_row(*(demographics * kept).T)
@@ -145,7 +148,7 @@ def draw_batch(
     with_id = dataset.movies.select(movies[movies < num_movies])
     no_id = dataset.movies.select(movies[movies >= num_movies] - num_movies).without_ids()
     features = MovieFeatures(*map(np.concatenate, zip(with_id, no_id, strict=True)))
-    return Batch(dataset.profiles[profiles], features, profile_row, movie_row, target)
+    return Batch(dataset.profiles[profiles], features, profile_row, movie_row, target.astype(np.float32))
 
 
 def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, batch: Batch) -> float:
@@ -155,9 +158,8 @@ def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, ba
         RecommenderError: The loss is not finite.
     """
     movies = tuple(map(paddle.to_tensor, batch.movies))
-    rows = map(paddle.to_tensor, (batch.profile_row, batch.movie_row))
-    predicted = model(paddle.to_tensor(batch.profiles), movies, *rows)
-    loss = F.mse_loss(predicted, paddle.to_tensor(batch.target))
+    profiles, *rows, target = map(paddle.to_tensor, (batch.profiles, batch.profile_row, batch.movie_row, batch.target))
+    loss = F.mse_loss(model(profiles, movies, *rows), target)
     value = float(loss)
     if not np.isfinite(value):
         raise RecommenderError("got NaN loss, training failed; try a smaller --learning-rate")
@@ -186,21 +188,15 @@ def init_ids(model: FusionModel, dataset: Dataset, posterior: PosteriorMean) -> 
     users = model.user_tower, dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 0], posterior.user_factors
     movies = model.movie_tower, dataset.movies.movie_idx, posterior.movie_factors
     for tower, idx, factors in (users, movies):
-        is_known = idx >= NUM_RESERVED
-        known = factors[is_known, :ID_DIM]
-        known = known - known.mean(0)
-        table = tower.id_branch.embedding.weight
-        weights = table.numpy()
-        weights[idx[is_known], : known.shape[1]] = EMBEDDING_STD * known / max(float(known.std()), 1e-9)
-        table.set_value(weights)
+        known = idx >= NUM_RESERVED
+        centred = factors[known, :ID_DIM] - factors[known, :ID_DIM].mean(0)
+        weights = tower.id_branch.embedding.weight.numpy()
+        weights[idx[known], : centred.shape[1]] = EMBEDDING_STD * centred / max(float(centred.std()), 1e-9)
+        tower.id_branch.embedding.weight.set_value(weights)
 
 
 def train_fusion(
-    dataset: Dataset,
-    vocabularies: Vocabularies,
-    config: FusionConfig,
-    posterior: PosteriorMean | None = None,
-    on_epoch: Callable[[int, float], None] = lambda number, loss: None,
+    dataset: Dataset, vocabularies: Vocabularies, config: FusionConfig, posterior: PosteriorMean | None = None
 ) -> TrainResult:
     """Samples the posterior mean and trains a fusion model; the averaged weights of the last step are the model.
 
@@ -212,14 +208,13 @@ def train_fusion(
         vocabularies: The vocabularies that encoded the dataset.
         config: The hyper-parameters.
         posterior: The posterior mean; by default it is sampled.
-        on_epoch: A function called after every epoch with its number and its mean loss.
 
     Raises:
         RecommenderError: The loss is not finite, or there are too few ratings.
     """
     rank, num_processes = process_rank(), distributed.get_world_size()
     num_ratings = len(dataset.ratings.rating)
-    if num_ratings < num_processes:
+    if num_ratings < max(2, num_processes):
         raise RecommenderError("too few ratings to learn from; train on at least some hundreds")
     if posterior is None:
         posterior = sample_posterior(dataset, config.posterior, show_progress=rank == 0)
@@ -235,15 +230,13 @@ def train_fusion(
     losses: list[float] = []
     for number in range(1, config.epochs + 1):
         order = shuffler.permutation(num_ratings)
-        title = f"towers, epoch {number}/{config.epochs}"
-        for start in tqdm(starts, title, unit="batch", leave=False, disable=True if rank else None):
+        for start in tqdm(starts, f"towers, epoch {number}/{config.epochs}", disable=True if rank else None):
             rows = np.sort(order[start : start + batch_size][rank::num_processes])  # Neighbours are faster to gather.
             batch = draw_batch(dataset, rows, posterior, config, random)
             losses.append(train_step(parallel, optimizer, batch))
             schedule.step()
             # The mean of all steps at first, then an exponential moving average.
             update_ema(averaged, model, max(1 / len(losses), config.ema_alpha))
-        on_epoch(number, float(np.mean(losses[-len(starts) :])))
     averaged.eval()
     return TrainResult(averaged, losses, posterior)
 
@@ -281,8 +274,17 @@ def init_device(device: str) -> int:
         raise RecommenderError("this paddlepaddle has no GPU support; install paddlepaddle-gpu or use --device cpu")
     paddle.set_device(device)
     if distributed.get_world_size() > 1:
+        watchdog = threading.Timer(JOIN_SECONDS, _give_up)  # Paddle waits for ever, in C++.
+        watchdog.start()
         distributed.init_parallel_env()
+        distributed.barrier()
+        watchdog.cancel()
     return process_rank()
+
+
+def _give_up() -> None:
+    print("error: the other processes of this launch do not answer; start all of them", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def process_rank() -> int:

@@ -31,15 +31,13 @@ def predict_ratings(
 
 
 class UserPrior(NamedTuple):
-    """Prior over the offset of a user's rating vector from that of the user's demographic profile.
+    """Prior over the offset of a user's rating vector from that of the user's demographic profile, with mean 0.
 
-    With V = 5 · movie vectors of n ratings r, C the covariance, σ² = `RATING_VARIANCE` and u = vector + mean, the
+    With V = 5 · movie vectors of n ratings r, C the covariance, σ² = `RATING_VARIANCE` and u the profile's vector, the
     posterior has the mean u + C Vᵀ (V C Vᵀ + σ² I)⁻¹ (r - V u), a ridge regression with smaller penalties where users
     differ more, and the covariance C - C Vᵀ (V C Vᵀ + σ² I)⁻¹ V C.
     """
 
-    mean: np.ndarray
-    """float32[200]"""
     covariance: np.ndarray
     """float32[200, 200]"""
 
@@ -54,7 +52,7 @@ class UserPrior(NamedTuple):
         Returns:
             float32[200]
         """
-        moved = vector + self.mean + self.contributions(vector, movie_vectors, ratings).sum(0)
+        moved = vector + self.contributions(vector, movie_vectors, ratings).sum(0)
         return np.asarray(moved, np.float32)
 
     def contributions(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
@@ -62,7 +60,7 @@ class UserPrior(NamedTuple):
         scaled = COSINE_SCALE * movie_vectors  # V
         gain = scaled @ self.covariance  # V C
         noise = RATING_VARIANCE * np.eye(len(ratings))
-        coefficients = np.linalg.solve(gain @ scaled.T + noise, ratings - scaled @ (vector + self.mean))
+        coefficients = np.linalg.solve(gain @ scaled.T + noise, ratings - scaled @ vector)
         parts: np.ndarray = coefficients[:, None] * gain
         return parts
 
@@ -83,7 +81,9 @@ class UserPrior(NamedTuple):
 
 
 def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPrior:
-    """Returns the mean and covariance of the offsets of the users with a known id.
+    """Returns the prior with the covariance of the offsets of the users with a known id.
+
+    Their mean is not that of new users: a profile's vector is trained on ratings, of which active users have more.
 
     Args:
         profile_vectors: float32[profiles, 200], the user tower's rating vectors
@@ -92,4 +92,4 @@ def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPri
     known = NUM_DEMOGRAPHIC_PROFILES + np.flatnonzero(profiles[NUM_DEMOGRAPHIC_PROFILES:, 0] != UNKNOWN)
     offsets = profile_vectors[known] - profile_vectors[demographic_profile_row(*profiles[known, 1:].T)]
     covariance = np.cov(offsets.T) if len(offsets) > 1 else np.zeros((offsets.shape[1],) * 2)
-    return UserPrior(offsets.mean(0), covariance.astype(np.float32))
+    return UserPrior(covariance.astype(np.float32))
