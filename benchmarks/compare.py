@@ -32,11 +32,7 @@ PARTS = ("lists", "ratings", "protocols")
 OURS = ("picks", "both", "stars")
 MIN_CORE = 10
 ANELLI_TRAIN_SHARE = 0.8
-ANELLI_PUBLISHED = {
-    "EASE, as published": (0.3433, 0.1965),
-    "MultiDAE, as published": (0.3001, 0.1780),
-    "most popular, as published": (0.1622, 0.0858),
-}
+ANELLI_PUBLISHED = {"EASE, as published": (0.3433, 0.1965), "most popular, as published": (0.1622, 0.0858)}
 """NDCG@10 and recall@10 on ml-1m of F. Shehzad and D. Jannach (Everyone's a winner, RecSys 2023), in
 github.com/Faisalse/RecSys2023_hyperparameter_tuning, `Additional material/Movielens_1m/Tuned`, commit 7a36850."""
 GLOCAL_SEED = 1234
@@ -114,13 +110,13 @@ def anelli_split(data: MovieLens) -> Split:
         for column in ("user_id", "movie_id"):
             ratings = ratings[ratings.groupby(column)[column].transform("size") >= MIN_CORE]
     ratings = ratings.reset_index(drop=True)
-    users, movies = set(ratings.user_id), set(ratings.movie_id)
+    kept_users, kept_movies = set(ratings.user_id), set(ratings.movie_id)
     order = pd.Series(np.random.default_rng(42).random(len(ratings))).groupby(ratings.user_id).rank(method="first")
     num_train = np.floor(ANELLI_TRAIN_SHARE * ratings.groupby("user_id").user_id.transform("size"))
     data = data._replace(
         ratings=ratings,
-        users=[user for user in data.users if user.user_id in users],
-        movies=[movie for movie in data.movies if movie.movie_id in movies],
+        users=[user for user in data.users if user.user_id in kept_users],
+        movies=[movie for movie in data.movies if movie.movie_id in kept_movies],
     )
     return split_and_encode(data, (order > num_train).to_numpy())
 
@@ -140,9 +136,8 @@ def print_protocols(name: str, data: MovieLens, options: argparse.Namespace, riv
     title = f"{name}: split of GLocal-K, {len(split.test.rating):,} test ratings"
     table = Table(title, {"RMSE": ".4f", "MAE": ".4f"})
     models = [loader.train_stars(split, options.cache, seed=seed) for seed in range(options.seeds)]
-    table.add(
-        "stars", *np.mean([rating_metrics(stars.predict(split.test), split.test.rating) for stars in models], axis=0)
-    )
+    metrics = [rating_metrics(stars.predict(split.test), split.test.rating) for stars in models]
+    table.add("stars", *np.mean(metrics, axis=0))
     for rival_name in rivals.keys() & {"myFM"}:
         predicted = rivals[rival_name].fit(split, **settings[rival_name]).clip(1, 5)
         table.add(rival_name, *rating_metrics(predicted, split.test.rating))

@@ -1,9 +1,8 @@
 """Lists of ten movies against test ratings: metrics, and 95 % intervals of differences from a bootstrap over users.
 
 Columns: NDCG@10 and recall@10 count movies that the user rated with 4 stars or more in the test; "rated, stars" is the
-mean rating of all listed movies that the user rated in the test, "1-2 stars" the share of low ratings among them;
-"coverage" is the share of all movies that are in any list, "ratings" the median number of training ratings of a listed
-movie.
+mean rating of all listed movies that the user rated in the test; "coverage" is the share of all movies that are in any
+list, "ratings" the median number of training ratings of a listed movie.
 """
 
 from collections.abc import Mapping
@@ -20,14 +19,7 @@ from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 K = 10
 NUM_SAMPLES = 2_000
 """Number of samples of a bootstrap."""
-COLUMNS = {
-    "NDCG@10": ".4f",
-    "recall@10": ".4f",
-    "rated, stars": ".2f",
-    "1-2 stars": ".1%",
-    "coverage": ".3f",
-    "ratings": ",.0f",
-}
+COLUMNS = {"NDCG@10": ".4f", "recall@10": ".4f", "rated, stars": ".2f", "coverage": ".3f", "ratings": ",.0f"}
 """Headings and formats of `ListMetrics`."""
 
 
@@ -37,7 +29,6 @@ class ListMetrics(NamedTuple):
     ndcg: float
     recall: float
     list_rating: float
-    low_share: float
     coverage: float
     num_ratings: float
 
@@ -94,7 +85,6 @@ class ListTest(NamedTuple):
             gains.mean(),
             ((ratings >= RELEVANCE_THRESHOLD).sum(1) / num_relevant).mean(),
             rated.mean() if len(rated) else np.nan,
-            (rated < 3).mean() if len(rated) else np.nan,
             len(np.unique(lists)) / len(self.num_ratings),
             float(np.median(self.num_ratings[lists])),
         )

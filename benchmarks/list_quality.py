@@ -35,12 +35,9 @@ from recommender.similarity import normalize_rows, similar_to, similarity_parts
 from recommender.vectors import RANKINGS, join, split
 
 RELATIVES = machine.PROJECT / "tests" / "similar_films.tsv"
-NUM_FILMS = 500
-NUM_PAIRS = 1_500
-NUM_EXPLAINED = 300
+NUM_FILMS, NUM_PAIRS, NUM_EXPLAINED = 500, 1_500, 300
 PAIR_COLUMNS = {"worst place": ",.0f", "NDCG@10, mean": ".4f", "worse-off": ".4f"}
-NOVELTIES = (0, 0.25, 0.5, 0.75, 1)
-VARIETIES = (0, 0.25, 0.5, 0.75, 1)
+NOVELTIES = VARIETIES = (0, 0.25, 0.5, 0.75, 1)
 
 
 class Lists(NamedTuple):
@@ -124,14 +121,14 @@ def print_similar(name: str, lists: Lists, movies: Sequence[Movie]) -> None:
     print("without a relative:", "; ".join(missed) or "none")
 
 
-def pair_quality(lists: Lists, ranking: str, num_pairs: int = NUM_PAIRS) -> tuple[float, float, float]:
+def pair_quality(lists: Lists, ranking: str) -> tuple[float, float, float]:
     """Returns of random pairs the median worst place and the mean NDCG@10 of both and of the worse-off.
 
     As in `recommend_together`, a movie must be among the first `GROUP_DEPTH` of both, and none of them has seen it.
     """
     random, users = np.random.default_rng(0), lists.test.profile_rows
     places, gains = [], []
-    while len(places) < num_pairs:
+    while len(places) < NUM_PAIRS:
         pair = random.choice(users, 2, replace=False)
         values = lists.values(ranking, pair)
         seen_by_any = np.isinf(values).any(0)

@@ -170,22 +170,15 @@ def validation_split(data: MovieLens) -> Split:
 
 
 def new_users_split(data: MovieLens, seed: int) -> Split:
-    """Returns a split that holds out a tenth of the users with all their ratings."""
-    return _split_users(data, _is_new_user(data, seed))
+    """Returns a split that holds out a tenth of the users with all their ratings.
 
-
-def new_users_validation_split(data: MovieLens) -> Split:
-    """Returns a split of users that are in no split for testing, for choosing settings."""
-    is_tested = np.any([_is_new_user(data, seed) for seed in range(NUM_TEST_SPLITS)], axis=0)
-    return _split_users(data, _is_new_user(data, VALIDATION_SEED) & ~is_tested)
-
-
-def _is_new_user(data: MovieLens, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random(len(data.users)) < NEW_SHARE
-
-
-def _split_users(data: MovieLens, is_new: np.ndarray) -> Split:
+    With `VALIDATION_SEED`, for choosing settings, none of them is in a split for testing.
+    """
     user_ids = np.array(sorted(user.user_id for user in data.users))
+    is_new = np.random.default_rng(seed).random(len(user_ids)) < NEW_SHARE
+    if seed == VALIDATION_SEED:
+        for test_seed in range(NUM_TEST_SPLITS):
+            is_new &= np.random.default_rng(test_seed).random(len(user_ids)) >= NEW_SHARE
     return split_and_encode(data, is_new[np.searchsorted(user_ids, data.ratings.user_id)])
 
 

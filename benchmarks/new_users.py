@@ -21,17 +21,14 @@ from list_metrics import COLUMNS, ListTest, print_differences, print_rankings
 from rivals import ease_weights, edlae_weights, fit_group_popularity, fit_popularity, linear_ranking, load_settings
 from tables import Table
 
-from recommender.evaluation import Ranking, baseline_predictions, rating_metrics
+from recommender.evaluation import baseline_predictions, rating_metrics
 from recommender.movielens.encoding import demographic_profile_row
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.stars.predict import UserPrior, fit_user_prior
 
-NUM_LIKED = (1, 3, 5, 10)
-NUM_RATED = (5, 10, 20)
-NUM_FOLDED_IN = (0, 3, 5, 10, 20)
-MIN_LIKED = 15
-MIN_RATED = 30
-"""Lower bounds on the loader.liked or rated movies of users of whom some are known."""
+NUM_LIKED, NUM_RATED, NUM_FOLDED_IN = (1, 3, 5, 10), (5, 10, 20), (0, 3, 5, 10, 20)
+MIN_LIKED, MIN_RATED = 15, 30
+"""Lower bounds on the liked or rated movies of users of whom some are known."""
 FIRST_EVALUATED = 20
 """Position, in a random order of a user's ratings, from which predicted ratings are evaluated."""
 
@@ -71,9 +68,8 @@ def print_demographics(name: str, all_models: list[NewUserModels]) -> None:
         predictions["movie mean"] = baseline_predictions(train.ratings, test)["movie mean"]
         ratings.append({row: rating_metrics(predicted, test.rating) for row, predicted in predictions.items()})
         nothing = test.select(np.zeros(len(test.rating), bool))
-        rankings = {
-            row: loader.mixed_ranking(row, models.stars, models.taste, nothing) for row in ("picks", "both", "stars")
-        }
+        pair = models.stars, models.taste
+        rankings = {row: loader.mixed_ranking(row, *pair, nothing) for row in ("picks", "both", "stars")}
         rankings["most popular by gender and age"] = fit_group_popularity(train)
         rankings["most popular"] = fit_popularity(train)
         evaluation = ListTest.of(models.split, exclude=nothing)
@@ -96,23 +92,18 @@ def print_known(name: str, models: NewUserModels) -> None:
     """Prints lists of new users of whom some films or ratings are known; these are not listed."""
     train, settings, random = models.split.train, load_settings(name), np.random.default_rng(0)
     matrices = {"EDLAE": edlae_weights(train, **settings["EDLAE"]), "EASE": ease_weights(train, **settings["EASE"])}
-    likes, rated = (
-        loader.with_at_least(loader.liked(models.split.test), MIN_LIKED),
-        loader.with_at_least(models.split.test, MIN_RATED),
-    )
+    likes = loader.with_at_least(loader.liked(models.split.test), MIN_LIKED)
+    rated = loader.with_at_least(models.split.test, MIN_RATED)
     for kind, ratings, number in [*(("liked", likes, n) for n in NUM_LIKED), *(("rated", rated, n) for n in NUM_RATED)]:
         known, test = loader.split_known(ratings, number, random)
         stars = models.stars
         if kind == "rated":
             stars = models.fold_in(known)
-        else:  # A film that is loader.liked and not rated weighs as much as one of 4 stars.
+        else:  # A film that is liked and not rated weighs as much as one of 4 stars.
             known = known._replace(rating=np.full_like(known.rating, RELEVANCE_THRESHOLD))
         nothing = known.select(np.zeros(len(known.rating), bool))
-        rankings: dict[str, Ranking] = {
-            row: loader.mixed_ranking(row, stars, models.taste, known) for row in ("picks", "both")
-        }
-        if kind == "loader.liked":
-            rankings["similar"] = models.similar_ranking(data.movies, known)
+        pair = stars, models.taste
+        rankings = {row: loader.mixed_ranking(row, *pair, known) for row in ("picks", "both")}
         rankings["picks, age, gender and job alone"] = models.taste.ranking(nothing)
         for rival, matrix in matrices.items():
             rankings[rival] = linear_ranking(train._replace(ratings=known), settings[rival]["weights"], matrix)

@@ -22,7 +22,7 @@ from recommender.movielens.split import Dataset, Ratings, Split
 from recommender.stars.posterior import PosteriorConfig, encode_features
 
 SETTINGS = Path(__file__).parent / "settings.json"
-"""The chosen settings by data set and model, written by `tune.py`."""
+"""The chosen settings of each data set and model, written by `tune.py`."""
 WEIGHTS = {
     "liked": (0, 0, 0, 1, 1),
     "half": (0.5, 0.5, 0.5, 1, 1),
@@ -47,19 +47,15 @@ def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
 
 def load_settings(name: str) -> dict[str, dict[str, Any]]:
     """Returns the chosen settings of each model on the data set of a name."""
-    settings: dict[str, dict[str, dict[str, Any]]] = json.loads(SETTINGS.read_text())
-    return settings[name]
+    settings: dict[str, dict[str, Any]] = json.loads(SETTINGS.read_text())
+    return {key.removeprefix(f"{name}: "): value for key, value in settings.items() if key.startswith(f"{name}: ")}
 
 
 def save_settings(name: str, model: str, chosen: dict[str, Any]) -> None:
-    """Writes the chosen settings of a model, a line for each model."""
-    settings = json.loads(SETTINGS.read_text())
-    settings.setdefault(name, {})[model] = chosen
-    data_sets = []
-    for data_set, models in sorted(settings.items()):
-        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(models.items())]
-        data_sets.append(f" {json.dumps(data_set)}: {{\n" + ",\n".join(lines) + "\n }")
-    SETTINGS.write_text("{\n" + ",\n".join(data_sets) + "\n}\n")
+    """Writes the chosen settings of a model, a line for each model and data set."""
+    settings = {**json.loads(SETTINGS.read_text()), f"{name}: {model}": chosen}
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(settings.items())]
+    SETTINGS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def interactions(dataset: Dataset, weights: str) -> csr_array:
@@ -247,11 +243,7 @@ def fit_surprise(split: Split, algorithm: str, **settings: Any) -> np.ndarray:
     return np.array([model.predict(*pair).est for pair in pairs])
 
 
-def fit_bias(split: Split) -> np.ndarray:
-    """Returns the predictions by user and movie biases."""
-    return baseline_predictions(split.train.ratings, split.test)["user + movie bias"]
-
-
+BIAS = "user + movie bias"
 RATING_RIVALS = {
     "myFM": Rival(fit_myfm, grid(rank=[16, 32], num_draws=[300])),
     "Surprise SVD": Rival(
@@ -272,5 +264,7 @@ RATING_RIVALS = {
         fit_surprise,
         grid(algorithm=["SVDpp"], n_factors=[20], reg_all=[0.02, 0.05, 0.1], random_state=[0], cache_ratings=[True]),
     ),
-    "user + movie bias": Rival(fit_bias, [{}]),
+    "user + movie bias": Rival(
+        lambda split: baseline_predictions(split.train.ratings, split.test)["user + movie bias"], [{}]
+    ),
 }

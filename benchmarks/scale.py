@@ -5,8 +5,7 @@
     python benchmarks/scale.py big --uri http://127.0.0.1:19530
 
 FOLDER keeps the data, which generate.py writes, and is the working folder. "recall@10" of single searches is the share
-of the exact ten best that Milvus returns; "in numpy" is the exact comparison with all vectors. `--keep` leaves out the
-steps that were taken.
+of the exact ten best that Milvus returns; "in numpy" is the exact comparison with all vectors.
 """
 
 import argparse
@@ -28,8 +27,7 @@ from recommender.store import SavedModel
 from recommender.users import UserProfile
 
 NUM_MOVIES, NUM_USERS, NUM_RATINGS = 87_585, 200_948, 32_000_204
-NUM_SEARCHES = 300
-K = 10
+NUM_SEARCHES, K = 300, 10
 
 
 def main() -> None:
@@ -39,7 +37,6 @@ def main() -> None:
     add("folder", type=Path)
     add("--share", type=float, default=1, help="of the numbers of movies, users and ratings (default: %(default)s)")
     add("--uri", help="a server (default: Milvus Lite in FOLDER)")
-    add("--keep", action="store_true", help="the model and the collection in FOLDER")
     args = options.parse_args()
     folder, checkout = args.folder.resolve(), Checkout(machine.PROJECT)
     sizes = [int(args.share * number) for number in (NUM_MOVIES, NUM_USERS, NUM_RATINGS)]
@@ -61,7 +58,7 @@ def main() -> None:
     }
     columns = {"seconds": ".1f", "CPU s": ".1f", "GB": ".2f"}
     table = Table("{:,} movies, {:,} users, {:,} ratings: whole commands".format(*sizes), columns)
-    for name, command in {**({} if args.keep else steps), **queries}.items():
+    for name, command in {**steps, **queries}.items():
         table.add(name, *measure_process(command, folder)[:3])
 
     workdir = Workdir(folder)

@@ -11,7 +11,6 @@ lowest and the highest in brackets. The first rows are imports alone.
 import argparse
 import csv
 import shutil
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -94,14 +93,13 @@ def main() -> None:
 
         columns = {"seconds": ".2f", "CPU s": ".2f", "GB": ".2f"}
         if args.against:
-            columns |= {"other: s": ".2f", "CPU s / other": "", "seconds / other": ""}
+            columns |= {"CPU s / other": "", "seconds / other": ""}
         table = Table(f"{args.data_dir.name}: infer_milvus.py as a whole, {args.turns} turns", columns)
         for code in IMPORTS:
-            table.add(code, *median_cost(imports[code]), *["-"] * (3 if args.against else 0))
+            table.add(code, *median_cost(imports[code]), *["-"] * (2 if args.against else 0))
         for name in queries:
             row: list[float | str] = [*median_cost(costs[here, name])]
             if args.against:
-                row.append(statistics.median(cost.seconds for cost in costs[other, name]))
                 for field in ("cpu_seconds", "seconds"):
                     values = [[getattr(cost, field) for cost in costs[own, name]] for own in (here, other)]
                     row.append(format_ratios(*values).rjust(24))

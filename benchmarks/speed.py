@@ -43,19 +43,14 @@ def create_plain_step(framework: str, split: Split) -> Step:
     sizes = (NUM_RESERVED + num_users, *DEMOGRAPHIC_SIZES)
     tables = module_list([nn.Embedding(*shape) for shape in zip(sizes, WIDTHS, strict=True)])
     linear = module_list([nn.Linear(width, width) for width in WIDTHS])
-    movie, genre, word = (
-        nn.Embedding(vocabularies.movies.size, 32),
-        nn.Embedding(vocabularies.genres.size, 32, padding_idx=0),
-        nn.Embedding(vocabularies.words.size, 32, padding_idx=0),
-    )
+    movie = nn.Embedding(vocabularies.movies.size, 32)
+    genre, word = (nn.Embedding(own.size, 32, padding_idx=0) for own in (vocabularies.genres, vocabularies.words))
     movie_linear, convolution = nn.Linear(32, 32), conv(32, 32, 3, padding=1)
     user_output, movie_output = nn.Linear(80, 200), nn.Linear(96, 200)
     layers = [tables, linear, movie, genre, word, movie_linear, convolution, user_output, movie_output]
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
-    if framework == "torch":
-        optimizer = api.optim.Adam(parameters, 0.001)
-    else:
-        optimizer = api.optimizer.Adam(0.001, parameters=parameters)
+    adam = api.optim.Adam if framework == "torch" else api.optimizer.Adam
+    optimizer = adam(parameters=parameters) if framework == "paddle" else adam(parameters)
 
     def step(rows: np.ndarray) -> None:
         ratings = split.train.ratings.select(rows)
@@ -67,7 +62,7 @@ def create_plain_step(framework: str, split: Split) -> Step:
         parts = [movie_linear(movie(movie_idx)), genre(genre_idx).sum(1), title]
         predicted = 5 * nn.functional.cosine_similarity(user, api.tanh(movie_output(concat(parts, 1))), 1)
         loss = nn.functional.mse_loss(predicted, to_tensor(ratings.rating.astype(np.float32)))
-        float(loss)
+        loss.item()
         loss.backward()
         optimizer.step()
         (optimizer.zero_grad if framework == "torch" else optimizer.clear_grad)()

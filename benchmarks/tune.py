@@ -141,7 +141,8 @@ def tune_ours(subject: str, data_sets: dict[str, MovieLens]) -> None:
 
 def tune_lists(name: str, data: MovieLens, args: argparse.Namespace) -> None:
     """Prints what the constants of lists do."""
-    split, new_users, seeds = loader.validation_split(data), loader.new_users_validation_split(data), range(args.seeds)
+    split, new_users = loader.validation_split(data), loader.new_users_split(data, loader.VALIDATION_SEED)
+    seeds = range(args.seeds)
     all_stars = [loader.train_stars(split, args.cache, seed=seed) for seed in seeds]
     all_picks = [loader.train_picks(split, args.cache, seed=seed) for seed in seeds]
     test = ListTest.of(split)
