@@ -191,7 +191,7 @@ def print_varieties(name: str, lists: Lists) -> None:
 
 def main() -> None:
     """Prints the tables of each data set."""
-    args = parser(__doc__, 1).parse_args()
+    args = parser(__doc__, 0).parse_args()
     for name, data in read_data(args):
         whole = test_split(data)
         lists = Lists.of(data.movies, train_stars(whole, args.cache), train_picks(whole, args.cache))

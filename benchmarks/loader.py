@@ -36,13 +36,14 @@ TRAINING_CODE = ("movielens", "stars", "picks")
 
 
 def parser(description: str | None, num_seeds: int, subjects: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Returns a parser with the options that most programs share."""
+    """Returns a parser with the options that most programs share; without `num_seeds` none for seeds."""
     layout = argparse.RawDescriptionHelpFormatter
     options = argparse.ArgumentParser(description=description, formatter_class=layout)
     if subjects:
         options.add_argument("subject", choices=subjects)
     options.add_argument("data_dirs", type=Path, nargs="+")
-    options.add_argument("--seeds", type=int, default=num_seeds, help="trainings of ours (default: %(default)s)")
+    if num_seeds:
+        options.add_argument("--seeds", type=int, default=num_seeds, help="trainings of ours (default: %(default)s)")
     options.add_argument("--cache", type=Path, help="folder of trained models (default: a temporary one)")
     return options
 

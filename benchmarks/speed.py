@@ -39,8 +39,7 @@ def create_plain_step(framework: str, split: Split) -> Step:
 
         to_tensor, concat, conv, module_list = api.to_tensor, api.concat, api.nn.Conv1D, api.nn.LayerList
     nn = api.nn
-    num_users, vocabularies = split.train.num_users, split.vocabularies
-    sizes = (NUM_RESERVED + num_users, *DEMOGRAPHIC_SIZES)
+    vocabularies, sizes = split.vocabularies, (NUM_RESERVED + split.train.num_users, *DEMOGRAPHIC_SIZES)
     tables = module_list([nn.Embedding(*shape) for shape in zip(sizes, WIDTHS, strict=True)])
     linear = module_list([nn.Linear(width, width) for width in WIDTHS])
     movie = nn.Embedding(vocabularies.movies.size, 32)

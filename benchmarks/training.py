@@ -111,7 +111,7 @@ def print_speeds(data_dir: Path, turns: int) -> None:
 
 def main() -> None:
     """Prints the tables of one subject."""
-    options = parser(__doc__, 1, SUBJECTS)
+    options = parser(__doc__, 0, SUBJECTS)
     options.add_argument("--turns", type=int, default=3)
     options.add_argument("--against", type=Path, action="append", default=[], metavar="FOLDER", help="another checkout")
     args = options.parse_args()

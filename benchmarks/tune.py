@@ -82,9 +82,7 @@ def tune_rivals(data_sets: dict[str, MovieLens], names: Sequence[str]) -> None:
                     seconds = time.process_time() - started
                     tried.append((evaluate(model), settings, seconds))
                 value, best, seconds = max(tried, key=lambda trial, sign=sign: sign * trial[0])
-                shown = ", ".join(
-                    f"{key} {value}" for key, value in best.items() if key not in ("algorithm", "verbose")
-                )
+                shown = ", ".join(f"{key} {value}" for key, value in best.items())
                 table.add(name, value, len(tried), seconds, "  " + shown)
                 save_settings(data_name, name, best)
 
