@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 
 from recommender.embed import embed_catalogue, paddle_score
-from recommender.errors import UsageError, pluralize
+from recommender.errors import RecommenderError, UsageError, pluralize
 from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
@@ -99,13 +99,21 @@ class Recommender:
             RecommenderError: A step has not been run yet, or Milvus does not answer. The message has the remedy.
         """
         folder = Workdir(Path(workdir))
-        model = SavedModel(folder.model)
-        content = embed_catalogue(model, folder.movies_data) if build else None
-        address = uri or str(folder.database)
-        connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
-        if content:
-            build_collection(connection, *content, model.fingerprint, index)
-        return cls(model, connection)
+        try:
+            model = SavedModel(folder.model)
+            content = embed_catalogue(model, folder.movies_data) if build else None
+            address = uri or str(folder.database)
+            connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
+            try:
+                if content:
+                    build_collection(connection, *content, model.fingerprint, index)
+                return cls(model, connection)
+            except BaseException:
+                connection.close()  # Otherwise no other process could build the collection anew.
+                raise
+        except RecommenderError as error:
+            error.command = folder.command
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -152,8 +160,6 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
-        if query.ranking == "similar" and not profile.liked:
-            raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         found = next(recommend(self.model, self.collection, [profile], query))
         self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]

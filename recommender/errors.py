@@ -23,14 +23,12 @@ class RecommenderError(Exception):
     def __init__(self, message: str, fix_step: Step | None = None) -> None:
         super().__init__(message)
         self.fix_step = fix_step
+        self.command: Callable[[Step], str] = lambda step: step.value
+        """Returns the command that runs a step; who knows the working folder sets it to `Workdir.command`."""
 
     def __str__(self) -> str:
-        return self.format_message(lambda step: step.value)
-
-    def format_message(self, command: Callable[[Step], str]) -> str:
-        """Returns the message, with the command for `fix_step` appended as `command` renders it."""
         message = str(self.args[0])
-        return f"{message}; run: {command(self.fix_step)}" if self.fix_step else message
+        return f"{message}; run: {self.command(self.fix_step)}" if self.fix_step else message
 
 
 class DataError(RecommenderError):

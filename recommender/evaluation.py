@@ -15,6 +15,8 @@ MAX_RANKED_SCORES = 100_000_000
 
 Ranking = Callable[[np.ndarray], np.ndarray]
 """Scores all movies for some profiles: int64[profiles] rows to float[profiles, movies]."""
+Vectors = Sequence[np.ndarray]
+"""Vectors of all profiles or movies, float32[rows, 200] for each inner product."""
 
 
 class RatingMetrics(NamedTuple):
@@ -67,10 +69,9 @@ def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, exclude: np.ndarra
     if (relevant & exclude).any():
         raise ValueError("training and test overlap: a movie is both excluded and relevant")
     has_relevant = relevant.any(1)
-    relevant = relevant[has_relevant]
-    ranked = top_k_indices(np.where(exclude[has_relevant], -np.inf, scores[has_relevant]), min(k, scores.shape[1]))
-    hits = np.take_along_axis(relevant, ranked, axis=1)
-    num_relevant = relevant.sum(1)
+    scores, relevant, exclude = scores[has_relevant], relevant[has_relevant], exclude[has_relevant]
+    ranked = top_k_indices(np.where(exclude, -np.inf, scores), min(k, scores.shape[1]))
+    hits, num_relevant = np.take_along_axis(relevant, ranked, axis=1), relevant.sum(1)
     first_hit = np.where(hits.any(1), 1 / (1 + hits.argmax(1)), 0)
     return np.column_stack([hits.mean(1), hits.sum(1) / num_relevant, ndcg(hits, num_relevant, k), first_hit])
 
@@ -118,19 +119,17 @@ def evaluate_rankings(
 
 def interaction_mask(ratings: Ratings, profile_rows: np.ndarray, num_movies: int) -> np.ndarray:
     """Returns bool[profiles, movies], True where a profile rated a movie; `profile_rows` are sorted."""
-    position = np.minimum(np.searchsorted(profile_rows, ratings.profile_row), len(profile_rows) - 1)
-    is_wanted = profile_rows[position] == ratings.profile_row
+    wanted = ratings.select(np.isin(ratings.profile_row, profile_rows))
     mask = np.zeros((len(profile_rows), num_movies), bool)
-    mask[position[is_wanted], ratings.movie_row[is_wanted]] = True
+    mask[np.searchsorted(profile_rows, wanted.profile_row), wanted.movie_row] = True
     return mask
 
 
 def top_k_indices(scores: np.ndarray, k: int) -> np.ndarray:
     """Returns int64[users, k], the columns of the k highest of float[users, movies], best first, ties by column."""
-    threshold = np.partition(scores, -k, axis=1)[:, -k]
     top = np.empty((len(scores), k), np.int64)
     for row, user_scores in enumerate(scores):
-        candidates = np.flatnonzero(user_scores >= threshold[row])
+        candidates = np.flatnonzero(user_scores >= np.partition(user_scores, -k)[-k])
         top[row] = candidates[np.argsort(-user_scores[candidates], kind="stable")][:k]
     return top
 
@@ -141,22 +140,18 @@ def evaluate_ratings(split: Split, predicted: np.ndarray) -> dict[str, RatingMet
     return {name: rating_metrics(values, split.test.rating) for name, values in predictions.items()}
 
 
-def evaluate_model_rankings(
-    split: Split, user_vectors: Sequence[np.ndarray], movie_vectors: Sequence[np.ndarray]
-) -> dict[str, RankingMetrics]:
+def evaluate_model_rankings(split: Split, user_vectors: Vectors, movie_vectors: Vectors) -> dict[str, RankingMetrics]:
     """Returns the metrics of the model's rankings by `stars`, `picks` and `both`, and of `most popular`.
 
     Args:
         split: The data set.
-        user_vectors: float32[profiles, 200] twice, rating vectors and taste vectors
-        movie_vectors: float32[movies, 200] twice
+        user_vectors: The rating vectors and the taste vectors of all profiles.
+        movie_vectors: Those of all movies.
     """
     train, num_movies = split.train.ratings, len(movie_vectors[0])
-    names = ("stars", "picks", "both")
-    rankings = {
-        "most popular": most_popular(train, num_movies),
-        **{name: weighted_sum(RANKINGS[name], user_vectors, movie_vectors) for name in names},
-    }
+    rankings = {"most popular": most_popular(train, num_movies)}
+    for name in ("stars", "picks", "both"):
+        rankings[name] = weighted_sum(RANKINGS[name], user_vectors, movie_vectors)
     return evaluate_rankings(rankings, train, split.test, num_movies)
 
 
@@ -166,18 +161,16 @@ def most_popular(train: Ratings, num_movies: int) -> Ranking:
     return lambda rows: np.broadcast_to(counts, (len(rows), num_movies))
 
 
-def weighted_sum(
-    weights: Sequence[float], user_vectors: Sequence[np.ndarray], movie_vectors: Sequence[np.ndarray]
-) -> Ranking:
+def weighted_sum(weights: Sequence[float], user_vectors: Vectors, movie_vectors: Vectors) -> Ranking:
     """Returns the ranking by a weighted sum of inner products, as one search in Milvus ranks.
 
     Args:
         weights: The weights of the inner products, see `RANKINGS`; those without vectors do not count.
-        user_vectors: float32[profiles, 200] for each, such as rating vectors and taste vectors
-        movie_vectors: float32[movies, 200] for each
+        user_vectors: The vectors of all profiles, such as rating vectors and taste vectors.
+        movie_vectors: Those of all movies.
     """
     parts = tuple(zip(weights, user_vectors, movie_vectors, strict=False))
-    return lambda rows: sum(weight * users[rows] @ movies.T for weight, users, movies in parts)
+    return lambda rows: np.sum([weight * users[rows] @ movies.T for weight, users, movies in parts], axis=0)
 
 
 def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:
@@ -187,18 +180,17 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
         float64[test ratings] for `global mean`, `movie mean` (the global mean for a movie without ratings) and
         `user + movie bias`.
     """
-    train_rating = train.rating.astype(np.float64)
-    mean = train_rating.mean()
+    mean = train.rating.astype(np.float64).mean()
+    above_mean = train.rating - mean
     num_users = max(train.profile_row.max(), test.profile_row.max()) + 1
     num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
-    movie_mean = mean + damped_mean(train_rating - mean, train.movie_row, num_movies, damping=0)
-    user_bias, movie_bias = np.zeros(num_users), np.zeros(num_movies)
+    user_bias = np.zeros(num_users)
     for _ in range(10):  # Alternating least squares with the damping of Surprise's BaselineOnly, 15 and 10.
-        movie_bias = damped_mean(train_rating - mean - user_bias[train.profile_row], train.movie_row, num_movies, 10)
-        user_bias = damped_mean(train_rating - mean - movie_bias[train.movie_row], train.profile_row, num_users, 15)
+        movie_bias = damped_mean(above_mean - user_bias[train.profile_row], train.movie_row, num_movies, 10)
+        user_bias = damped_mean(above_mean - movie_bias[train.movie_row], train.profile_row, num_users, 15)
     return {
         "global mean": np.full(len(test.rating), mean),
-        "movie mean": movie_mean[test.movie_row],
+        "movie mean": mean + damped_mean(above_mean, train.movie_row, num_movies, 0)[test.movie_row],
         "user + movie bias": mean + user_bias[test.profile_row] + movie_bias[test.movie_row],
     }
 

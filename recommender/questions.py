@@ -5,6 +5,7 @@ import re
 from bisect import bisect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ class Questions:
             not_among: Files of films that must not be listed.
         """
         ranking = parse_choice("by", by, RANKINGS) if by else _suitable_ranking(profiles)
+        if by == "similar" and not all(profile.liked for profile in profiles):
+            raise UsageError("by similar needs a film that each user likes: like, or ratings with 4 stars or more")
         percentiles = self._collection.rating_percentiles
         lowest = None if min_ratings is None else parse_bound("min_ratings", min_ratings, percentiles)
         highest = None if max_ratings is None else parse_bound("max_ratings", max_ratings, percentiles)
@@ -166,7 +169,7 @@ def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
     suitable = {profile.default_ranking for profile in profiles}
     if len(suitable) > 1 and "similar" in suitable:
         suitable = suitable - {"similar"} | {"picks"}
-    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable)
+    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable | {"stars"})
 
 
 def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, whole: bool = True) -> Any:
@@ -176,15 +179,16 @@ def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 -
         UsageError: The value is something else.
     """
     kind = int if whole else float
+    family: Any = Integral if whole else Real
     try:
         number = kind(value) if isinstance(value, str) else value
-        is_number = isinstance(number, int | kind) and not isinstance(number, bool) and minimum <= number <= maximum
+        is_number = isinstance(number, family) and not isinstance(number, bool) and minimum <= number <= maximum
     except ValueError:
         is_number = False
     if not is_number:
         what = "a whole number" if whole else "a number"
         raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
-    return number
+    return kind(number)
 
 
 def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:

@@ -16,7 +16,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from recommender.picks.taste import MovieEmbeddings, TasteParameters
 from recommender.stars.predict import UserPrior
 
 FORMAT_VERSION = 5
+"""Of the files, and of the layout of the joined vector (vectors.py, similarity.py): it is part of the fingerprint."""
 MANIFEST = "manifest.json"
 CATALOGUE = "movies_origin.txt"
 CURVE = "training_curve.png"
@@ -74,10 +76,9 @@ class SavedModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = _read_manifest(folder)
-        self.fingerprint = str(self.manifest["fingerprint"])
+        self.manifest, self.facts = _read_manifest(folder)
+        self.fingerprint: str = self.manifest["fingerprint"]
         """A hash of everything that determines the model's answers."""
-        self.facts = _parse_facts(folder, self.manifest)
         self.user_ids = self._array("user_ids", np.int64, None)
         """int64[users], sorted"""
         self.profiles = self._array("profiles", np.int64, None, 4)
@@ -101,10 +102,8 @@ class SavedModel:
     def _array(self, name: str, dtype: Any, *shape: int | None) -> np.ndarray:
         """Loads an array, whose shape is as given where that is not None."""
         path = self.folder / f"{name}.npy"
-        try:
+        with _reading(path):
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        except (OSError, ValueError, EOFError) as error:
-            raise ModelError(f"{path}: missing or damaged", Step.TRAIN) from error
         sizes = zip(array.shape, shape, strict=False)
         if array.dtype != dtype or array.ndim != len(shape) or any(size not in (None, own) for own, size in sizes):
             raise ModelError(f"{path}: damaged, it holds {array.dtype}{list(array.shape)}", Step.TRAIN)
@@ -114,20 +113,16 @@ class SavedModel:
     def vocabularies(self) -> Vocabularies:
         """The vocabularies that encode movies for this model."""
         path = self.folder / "vocabularies.json"
-        try:
+        with _reading(path):
             words, genres = (Vocabulary(map(str, tokens)) for tokens in json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"{path}: missing or damaged", Step.TRAIN) from error
         return Vocabularies(words, genres, Vocabulary(self.movie_ids.tolist()))
 
     @cached_property
     def movies(self) -> dict[int, Movie]:
         """The movies of the training data by id."""
         path = self.folder / CATALOGUE
-        try:
+        with _reading(path):
             return {movie.movie_id: movie for movie in parse_movies(path.read_bytes(), str(path))}
-        except OSError as error:
-            raise ModelError(f"{path}: missing", Step.TRAIN) from error
 
     def profile_row(self, user_id: int) -> int:
         """Returns the profile row of a user of the training data.
@@ -152,10 +147,9 @@ class SavedModel:
     def count_ratings(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the numbers of training ratings of movies given by id."""
         ratings = self.histories.ratings
-        counts = np.zeros(NUM_RESERVED + len(self.movie_ids), np.int64)
-        np.add.at(counts, self.movie_idx(ratings["movie_id"][~ratings["held_out"]]), 1)
-        num_ratings: np.ndarray = counts[self.movie_idx(movie_ids)]
-        return num_ratings
+        rated = self.movie_idx(ratings["movie_id"][~ratings["held_out"]])
+        counts: np.ndarray = np.bincount(rated, minlength=NUM_RESERVED + len(self.movie_ids))[self.movie_idx(movie_ids)]
+        return counts
 
     def movie_idx(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the movie indices of some ids, `UNKNOWN` for movies without training ratings."""
@@ -195,24 +189,26 @@ def save_model(
     """
     check_output(folder)
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{state}") for state in ("new", "old"))
-    movie_ids = np.array(vocabularies.movies.tokens, np.int64)
     tokens = [vocabularies.words.tokens, vocabularies.genres.tokens]
     try:
         new.mkdir(parents=True)
         save_towers(new)
-        for name, array in {**arrays, "movie_ids": movie_ids}.items():
+        for name, array in {**arrays, "movie_ids": np.array(vocabularies.movies.tokens)}.items():
             np.save(new / f"{name}.npy", array)
         for name, content in {**files, "vocabularies.json": json.dumps(tokens, ensure_ascii=False).encode()}.items():
             (new / name).write_bytes(content)
-        fingerprint = _fingerprint(new)
+        digest = hashlib.sha256(str(FORMAT_VERSION).encode())
+        for path in sorted(path for path in new.iterdir() if path.name != CURVE):
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        fingerprint = digest.hexdigest()[:16]
         manifest = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
     except OSError as error:
-        problem = error.strerror or "no space left on device"  # numpy reports a short write without a reason.
-        raise ModelError(f"{folder}: cannot write the model: {problem}") from error
+        # numpy reports a short write without a reason.
+        raise ModelError(f"{folder}: cannot write the model: {error.strerror or 'no space left on device'}") from error
     finally:
         if old.exists() and not folder.exists():  # Interrupted between the two renames.
             old.rename(folder)
@@ -221,45 +217,26 @@ def save_model(
     return fingerprint
 
 
-def _fingerprint(folder: Path) -> str:
-    """Returns 16 hexadecimal digits, a hash of the files of a model but for the picture."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.name != CURVE:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+@contextmanager
+def _reading(path: Path, problem: str = "missing or damaged") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: {problem}", Step.TRAIN) from error
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], Facts]:
+    """Returns a manifest and its facts, of the right types and possible."""
     path = folder / MANIFEST
-    try:
+    if not path.exists():
+        raise ModelError(f"{folder}: no model here", Step.TRAIN)
+    with _reading(path, "damaged"):
         manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        version = manifest["format_version"]
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: no model here", Step.TRAIN) from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read it: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: damaged", Step.TRAIN) from error
-    if version != FORMAT_VERSION:
-        raise ModelError(f"{folder}: format {version!r:.20}, this program reads {FORMAT_VERSION}", Step.TRAIN)
-    return manifest
-
-
-def _parse_facts(folder: Path, manifest: dict[str, Any]) -> Facts:
-    """Returns the facts of a manifest.
-
-    Raises:
-        ModelError: One is missing, or cannot be true.
-    """
-    try:
+        if manifest["format_version"] != FORMAT_VERSION:
+            problem = f"format {manifest['format_version']!r:.20}, this program reads {FORMAT_VERSION}"
+            raise ModelError(f"{folder}: {problem}", Step.TRAIN)
         facts = Facts(**manifest["data"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder / MANIFEST}: damaged: data", Step.TRAIN) from error
-    numbers = (facts.min_rating, facts.max_rating)
-    is_valid = {type(facts.has_demographics), type(facts.has_links)} == {bool} and isinstance(facts.notice, str)
-    is_valid &= all(type(number) is float for number in numbers) and numbers in ((0.5, 5.0), (1.0, 5.0))
-    if not is_valid or not re.fullmatch("[0-9a-f]{16}", str(manifest.get("fingerprint"))):
-        raise ModelError(f"{folder / MANIFEST}: damaged: {facts}", Step.TRAIN)
-    return facts
+        is_valid = [*map(type, facts)] == [*Facts.__annotations__.values()] and facts.min_rating in (0.5, 1.0)
+        if not is_valid or facts.max_rating != 5.0 or not re.fullmatch("[0-9a-f]{16}", manifest["fingerprint"]):
+            raise ValueError
+    return manifest, facts

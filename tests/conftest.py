@@ -1,9 +1,9 @@
-"""Shared by the test modules: running the scripts, the sample data, a trained model, places for a collection."""
+"""Shared by the test modules: a small model with its catalogue in Milvus, and running the commands."""
 
 import contextlib
 import io
 import os
-import signal
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,27 +14,62 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 
 import pytest
 from hypothesis import settings
-from milvus_lite.server_manager import server_manager_instance as lite_servers
-from milvus_server import Server
+from milvus_server import new_place, server
+from small_model import Catalogue, create_catalogue, fill_workdir
 
 import get_movies_data
 import infer_milvus
 import train
+from recommender.files import Workdir
+from recommender.milvus.collection import MovieCollection
+from recommender.milvus.connection import MilvusConnection
 from recommender.store import SavedModel
+
+__all__ = ["new_place", "server"]
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=1000)
 settings.load_profile("default")
-TRIALS = int(os.environ.get("TRIALS", "12"))
-"""Number of repetitions, in `make test-server`, of what depends on the moment."""
-
-for number in (signal.SIGINT, signal.SIGHUP):  # A background job ignores the one, nohup the other.
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
 
 PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "data" / "sample"
 SCRIPTS = {"train.py": train, "get_movies_data.py": get_movies_data, "infer_milvus.py": infer_milvus}
+
+
+@pytest.fixture(scope="session")
+def small_template(tmp_path_factory: pytest.TempPathFactory) -> Workdir:
+    """The small model's folder after the three commands. Nobody opens or changes it; see `small_workdir`."""
+    return fill_workdir(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def saved_model(small_template: Workdir) -> SavedModel:
+    """The small model."""
+    return SavedModel(small_template.model)
+
+
+@pytest.fixture(scope="session")
+def catalogue(saved_model: SavedModel) -> Catalogue:
+    """The movies that `collection` and `small_workdir` hold, and their vectors, for comparisons with numpy."""
+    return create_catalogue(saved_model)
+
+
+@pytest.fixture(scope="session")
+def collection(
+    small_template: Workdir, saved_model: SavedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MovieCollection]:
+    """The small model's movies in Milvus Lite."""
+    folder = tmp_path_factory.mktemp("collection") / "movies.db"
+    shutil.copytree(small_template.database, folder)
+    with MilvusConnection(str(folder)) as connection:
+        yield MovieCollection(connection, saved_model.fingerprint)
+
+
+@pytest.fixture
+def small_workdir(small_template: Workdir, tmp_path: Path) -> Workdir:
+    """A copy of the small model's folder, with movies_origin.txt, movies_data.txt and the Milvus Lite database."""
+    shutil.copytree(small_template.folder, tmp_path / "small")
+    return Workdir(tmp_path / "small")
 
 
 def start_script(name: str, *args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
@@ -71,8 +106,6 @@ def run_script(name: str, *args: object, cwd: Path, **environment: str) -> subpr
             code = SCRIPTS[name].main(argv)
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-        finally:
-            lite_servers.release_all()  # As at the end of a process: another one may open the folder.
     return subprocess.CompletedProcess([name, *argv], code, stdout.getvalue(), stderr.getvalue())
 
 
@@ -97,54 +130,3 @@ def fail(
     errors = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(errors) == 1, done.stderr
     return errors[0]
-
-
-def milvus_environment(options: dict[str, Any]) -> dict[str, str]:
-    """Returns the environment variables that stand for arguments of `MilvusConnection`."""
-    return {f"RECOMMENDER_MILVUS_{name.upper()}": str(value) for name, value in options.items()}
-
-
-def load_everything(model: SavedModel) -> None:
-    """Loads and verifies all files of a model, which no single query does."""
-    from recommender.stars.embed import load_tower
-
-    arrays = ("user_ids", "profiles", "profile_vectors", "histories", "user_prior")
-    for name in (*arrays, "taste", "movies", "vocabularies"):
-        getattr(model, name)
-    for name in ("user_tower", "movie_tower"):
-        load_tower(model.tower_path(name))
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder after the three commands on the sample. Tests read it; those that write take a copy."""
-    folder = tmp_path_factory.mktemp("trained")
-    done = succeed("train.py", "--data-dir", SAMPLE, "--epochs", 3, cwd=folder)
-    (folder / "train.stdout").write_text(done.stdout)
-    assert done.stderr == "", "progress bars belong on a terminal"
-    succeed("get_movies_data.py", "-f", "movies_origin.txt", cwd=folder)
-    succeed("infer_milvus.py", "-a", 0, "-g", 1, "-j", 10, "-i", cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real Milvus server with a password and TLS."""
-    with Server(tmp_path_factory.mktemp("milvus")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.server)])
-def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], dict[str, Any]]:
-    """Returns a function that makes room for a collection, on Lite and on a server: `MilvusConnection` arguments."""
-    if request.param == "lite":
-        return lambda: {"uri": str(tmp_path_factory.mktemp("lite") / "movies.db")}
-    return request.getfixturevalue("server").new_place
-
-
-@pytest.fixture(scope="module")
-def served(trained: Path, new_place: Callable[[], dict[str, Any]]) -> tuple[Path, dict[str, str]]:
-    """The folder `trained`, and the environment in which its scripts find a collection, on Lite and on a server."""
-    environment = milvus_environment(new_place())
-    succeed("infer_milvus.py", "-i", cwd=trained, **environment)
-    return trained, environment

@@ -13,7 +13,7 @@ import pytest
 from recommender.errors import Step
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MovieCollection
-from recommender.milvus.connection import MilvusConnection, MilvusError, without_password
+from recommender.milvus.connection import MilvusConnection, MilvusError, split_login
 from recommender.movielens.catalogue import Movie
 
 MOVIES = [Movie(row, f"Film {row} (1990)", ("Drama",)) for row in range(1, 31)]
@@ -44,8 +44,9 @@ def test_paths(tmp_path):
     assert build(tmp_path / "new" / "Füße und Köpfe" / "me@home.db") == 30
     (tmp_path / "file.db").write_text("x")
     below_file = tmp_path / "file.db" / "x" / "movies.db"
-    assert "does not end in .db; give --uri FOLDER.db, or http://host:19530" in connection_error("movies", create=True)
-    assert "is a file, not a folder of Milvus Lite; give --uri" in connection_error(tmp_path / "file.db", create=True)
+    for path in ("movies", tmp_path / "file.db"):
+        problem = "this is not a folder whose name ends in .db; give --uri FOLDER.db, or http://host:19530 for a server"
+        assert connection_error(path, create=True) == f"{path}: {problem}"
     assert "Not a directory" in connection_error(below_file, create=True)
     assert not connection_error(below_file, create=True).endswith("-i"), "which would fail again"
     missing = tmp_path / "typo" / "movies.db"
@@ -95,7 +96,7 @@ def test_impossible_addresses(address, problem):
     ],
 )
 def test_addresses_are_shown_without_passwords(uri, shown):
-    assert without_password(uri) == shown
+    assert split_login(uri)[0] == shown
 
 
 PASSWORDS = [f"Zx9q{char}Vw7k" for char in "/#?[]@:% "] + ["Zx9q/#?[]@:% Vw7k"]
@@ -119,13 +120,13 @@ connection = MilvusConnection(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()
 """
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def hold(folder):
     """Starts another process that opens a Lite folder, and closes it when its standard input ends."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", HOLD, folder], env=environment, **pipes)
+    return subprocess.Popen([sys.executable, "-c", HOLD, folder], env=ENVIRONMENT, **pipes)
 
 
 def test_two_processes_on_lite(lite_folder):
@@ -171,3 +172,25 @@ def test_damaged_folder_is_noticed_and_can_be_built_again(lite_folder, tmp_path,
     if "delete that folder" in str(caught.value):
         shutil.rmtree(uri)
     assert build(uri) == 30
+
+
+LOG = """
+import logging, sys
+from recommender.milvus.connection import MilvusConnection, MilvusError
+logging.getLogger("recommender").warning("shown")
+try:
+    MilvusConnection(sys.argv[1])
+except MilvusError as error:
+    print(error)
+"""
+
+
+def test_only_the_logs_of_milvus_are_silenced(lite_folder, tmp_path):
+    """Python shows warnings on standard error unless there is a handler; Milvus Lite logs what it raises."""
+    uri = shutil.copytree(lite_folder, tmp_path / "movies.db")
+    for manifest in uri.rglob("manifest.json*"):
+        manifest.write_text("x")
+    command = [sys.executable, "-c", LOG, uri]
+    process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert "failed to load" in process.stdout
+    assert process.stderr == "shown\n"

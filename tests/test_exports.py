@@ -162,7 +162,7 @@ def test_case(case, tmp_path):
         assert "matched by title, as its id is that of Schindler's List (1993)" in notes
 
 
-@pytest.mark.ml1m
+@pytest.mark.movielens
 @pytest.mark.parametrize("case", EXPECTED)
 def test_case_on_a_whole_release(case):
     release = EXPECTED[case][0]

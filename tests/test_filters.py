@@ -7,13 +7,13 @@ from recommender.films.titles import title_key
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MovieCollection
 from recommender.milvus.connection import MilvusConnection
-from recommender.milvus.filters import all_of, in_range, in_years, is_in, is_not_in, string_literal
+from recommender.milvus.filters import all_of, in_range, in_years, is_in, is_not_in
 from recommender.movielens.catalogue import Movie
 
 
 def test_conditions():
-    assert string_literal("Æon Flux 七 😀 'a'") == "\"Æon Flux 七 😀 'a'\""
-    assert string_literal('a"b\\c\nd\re\tf') == r'"a\"b\\c\nd\re\tf"'
+    assert is_in("title", ["Æon Flux 七 😀 'a'"]) == "title in [\"Æon Flux 七 😀 'a'\"]"
+    assert is_in("title", ['a"b\\c\nd\re\tf']) == r'title in ["a\"b\\c\nd\re\tf"]'
     assert is_in("title", ['a" in [', "b"]) == r'title in ["a\" in [", "b"]'
     assert is_in("id", np.array([3, 1])) == "id in [3, 1]"
     assert is_in("id", []) == "id < 0", "which no movie meets"

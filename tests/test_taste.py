@@ -1,13 +1,19 @@
-"""The taste model: its vectors, its loss and their gradients, against dense products one by one."""
+"""From a history to a taste vector, against sums computed one by one."""
 
 import numpy as np
-import paddle
 import pytest
-from scipy.sparse import csr_array
 
-from recommender.picks.taste_model import SparseMatmul, TasteModel
-
-NUM_USERS, NUM_FEATURES, NUM_MOVIES, DIM = 7, 34, 30, 6
+from recommender.movielens.encoding import UNKNOWN, MovieFeatures
+from recommender.picks.taste import (
+    HALF_ANYONE_LENGTH,
+    MAX_ANYONE_SHARE,
+    History,
+    MovieEmbeddings,
+    anyone_share,
+    history_weights,
+    known_demographics,
+    shrinkage,
+)
 
 
 @pytest.fixture
@@ -15,44 +21,62 @@ def random():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def model(random):
-    return TasteModel(*(random.normal(size=(size, DIM)).astype(np.float32) for size in (NUM_FEATURES, NUM_MOVIES)))
+def test_movies_with_ratings_have_rows_and_others_are_sums(random):
+    by_content = random.normal(size=(4 + 5, 6)).astype(np.float32)
+    by_content[[0, 4]] = 0  # Padding.
+    table = MovieEmbeddings(random.normal(size=(6, 6)).astype(np.float32), by_content)
+    movies = MovieFeatures(
+        movie_idx=np.array([2, UNKNOWN, 5, UNKNOWN]),
+        genre_idx=np.array([[2, 3], [3, 0], [2, 0], [2, 3]]),
+        word_idx=np.array([[2], [3], [4], [4]]),
+    )
+    sums = by_content[3] + by_content[4 + 3], by_content[2] + by_content[3] + by_content[4 + 4]
+    expected = [table.by_id[2], sums[0], table.by_id[5], sums[1]]
+    np.testing.assert_allclose(table.lookup(movies, 4), expected, atol=1e-6)
 
 
-def sparse(random, density, width):
-    dense = random.normal(size=(NUM_USERS, width)) * (random.random((NUM_USERS, width)) < density)
-    return csr_array(dense.astype(np.float32))
+@pytest.mark.parametrize("demographic_idx", [[0, 0, 0], [2, 0, 21], [1, 7, 1]])
+@pytest.mark.parametrize("weights", [[], [1.0], [1.0, 0.5, 0.5]])
+def test_taste_vector_is_the_shrunken_mean_of_history_and_demographics(random, weights, demographic_idx):
+    table = random.normal(size=(34, 200)).astype(np.float32)
+    embeddings = random.normal(size=(len(weights), 200)).astype(np.float32)
+    variances = random.uniform(0, 2, 200).astype(np.float32)
+    weights = np.array(weights, np.float32)
+    expected = table[33].astype(float)
+    for row, weight in zip(embeddings, weights, strict=True):
+        expected += row * weight
+    for offset, index in zip((0, 3, 11), demographic_idx, strict=True):
+        expected += table[offset + index] if index else 0
+    squared_length = (weights**2).sum() + 1
+    expected *= variances / (variances + 0.3 / squared_length) / np.sqrt(squared_length)
+    history = History(embeddings, weights, known_demographics(table, np.array(demographic_idx)), variances)
+    parts, vector = history.contributions(), history.vector()
+    assert parts.shape == (len(weights) + np.count_nonzero(demographic_idx) + 1, 200)
+    assert vector.dtype == np.float32
+    np.testing.assert_allclose(vector, expected, atol=1e-5)
+    np.testing.assert_allclose(parts.sum(0), vector, atol=1e-5)
+    assert history.squared_norm == pytest.approx(squared_length - 1)
 
 
-def test_sparse_product_and_its_gradient_are_those_of_a_dense_one(random):
-    matrix, weights = sparse(random, 0.3, NUM_MOVIES), random.normal(size=(NUM_USERS, 5)).astype(np.float32)
-    table = random.normal(size=(NUM_MOVIES, 5)).astype(np.float32)
-    tables = [paddle.to_tensor(table, stop_gradient=False) for _ in range(2)]
-    products = SparseMatmul.apply(tables[0], matrix), paddle.to_tensor(matrix.toarray()) @ tables[1]
-    for product in products:
-        (product * paddle.to_tensor(weights)).sum().backward()
-    np.testing.assert_allclose(products[0].numpy(), products[1].numpy(), atol=1e-5)
-    np.testing.assert_allclose(tables[0].grad.numpy(), tables[1].grad.numpy(), atol=1e-5)
+def test_shrinkage_trusts_long_histories_and_large_variances_more():
+    factors = shrinkage(np.array([0.0, 0.1, 1.0, 100.0], np.float32), np.array([0, 10, 1e6], np.float32))
+    assert factors.shape == (3, 4)
+    assert (factors[:, 0] == 0).all()
+    assert (np.diff(factors, axis=1) > 0).all()
+    assert (np.diff(factors[:, 1:], axis=0) > 0).all()
+    assert factors[2, 2] == pytest.approx(1, abs=1e-5)
 
 
-def test_taste_vector_is_the_weighted_sum_of_embeddings(model, random):
-    features = sparse(random, 0.3, NUM_FEATURES)
-    vectors = model(features).numpy()
-    inputs = model.input_embeddings.numpy()
-    for weights, vector in zip(features.toarray(), vectors, strict=True):
-        np.testing.assert_allclose(vector, sum(map(np.multiply, weights, inputs)), atol=1e-5)
+def test_share_of_anyones_taste_grows_with_the_history():
+    lengths = np.array([0, HALF_ANYONE_LENGTH, 1e6], np.float32)
+    expected = MAX_ANYONE_SHARE * np.array([0, 0.5, 1])
+    np.testing.assert_allclose(anyone_share(lengths), expected, atol=1e-4)
+    np.testing.assert_allclose(anyone_share(lengths, 0.5), expected + 0.5, atol=1e-4)
+    assert (np.diff(anyone_share(np.arange(100, dtype=np.float32))) > 0).all()
 
 
-def test_loss_is_the_squared_error_over_all_movies(model, random):
-    """The identity of the trace, against all scores one by one; the gradients, too."""
-    features, targets = sparse(random, 0.3, NUM_FEATURES), sparse(random, 0.2, NUM_MOVIES)
-    loss = model.loss(model(features), targets)
-    loss.backward()
-    inputs, outputs = tables = [paddle.to_tensor(table.numpy(), stop_gradient=False) for table in model.parameters()]
-    scores = paddle.to_tensor(features.toarray()) @ inputs @ outputs.T
-    naive = ((scores - paddle.to_tensor(targets.toarray())) ** 2).sum() / NUM_USERS
-    naive.backward()
-    assert float(loss) == pytest.approx(float(naive), rel=1e-5)
-    for table, expected in zip(model.parameters(), tables, strict=True):
-        np.testing.assert_allclose(table.grad.numpy(), expected.grad.numpy(), atol=1e-4)
+def test_weights_of_a_history_grow_with_the_stars():
+    assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == pytest.approx([0.1, 0.3, 0.6, 1, 1.4])
+    assert history_weights(np.array([0.5, 3.5, 4.5])).tolist() == pytest.approx([0.1, 0.8, 1.2])
+    assert history_weights(np.array([np.nan])).tolist() == [0.5], "seen and not rated"
+    assert history_weights(np.array([], np.float32)).dtype == np.float32

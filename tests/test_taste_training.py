@@ -3,23 +3,28 @@
 import dataclasses
 
 import numpy as np
+import paddle
 import pytest
 from scipy.sparse import csr_array
 
-from recommender.movielens.split import Dataset, Ratings
+from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
+    Movie,
+    User,
     build_vocabularies,
     demographic_profile_row,
     encode_movies,
     encode_profiles,
 )
-from recommender.movielens.encoding import Movie, User
-from recommender.picks.closed_form import Dropout, scale_features
-from recommender.stars.processes import TrainingError
+from recommender.movielens.split import Dataset, Ratings
+from recommender.picks.closed_form import Dropout
+from recommender.picks.taste import anyone_share
 from recommender.picks.taste_training import (
+    SparseMatmul,
     TasteConfig,
+    TasteModel,
     Users,
     drop_out,
     encode_content,
@@ -37,20 +42,14 @@ CONFIG = TasteConfig()
 def build(num_users=60, num_movies=40, share=0.5, rating=lambda user, movie: 5):
     """Women watch even movies, men odd ones; a share of them, drawn at random, has been rated."""
     users = [User(1 + user, "FM"[user % 2], 25, 0) for user in range(num_users)]
-    words = ("Even", "Odd")
-    movies = [Movie(1 + movie, f"{words[movie % 2]} {movie} (2000)", ("Drama",)) for movie in range(num_movies)]
-    random = np.random.default_rng(0)
-    pairs = [
-        (user, movie)
-        for user in range(num_users)
-        for movie in range(num_movies)
-        if (user + movie) % 2 == 0 and random.random() < share
-    ]
-    user_row, movie_row = np.array(pairs).T
-    stars = np.array([rating(*pair) for pair in pairs])
-    vocabularies = build_vocabularies(movies, [movies[row].movie_id for row in set(movie_row)])
-    ratings = Ratings(NUM_DEMOGRAPHIC_PROFILES + user_row, movie_row, stars)
-    profiles = encode_profiles(users, np.isin(np.arange(num_users), user_row))
+    names = [f"{('Even', 'Odd')[movie % 2]} {movie} (2000)" for movie in range(num_movies)]
+    movies = [Movie(1 + movie, name, ("Drama",)) for movie, name in enumerate(names)]
+    is_same = np.add.outer(np.arange(num_users), np.arange(num_movies)) % 2 == 0
+    user, movie = np.nonzero(is_same & (np.random.default_rng(0).random(is_same.shape) < share))
+    stars = np.array([rating(*pair) for pair in zip(user, movie, strict=True)])
+    vocabularies = build_vocabularies(movies, (1 + movie).tolist())
+    profiles = encode_profiles(users, np.isin(np.arange(num_users), user))
+    ratings = Ratings(NUM_DEMOGRAPHIC_PROFILES + user, movie, stars)
     return Dataset(ratings, profiles, encode_movies(movies, vocabularies)), vocabularies
 
 
@@ -62,6 +61,46 @@ def arrays_of(taste):
     return [*taste.inputs, *taste.outputs, taste.demographics, taste.variances]
 
 
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def model(random):
+    return TasteModel(*(random.normal(size=(size, 6)).astype(np.float32) for size in (34, 30)))
+
+
+def sparse(random, density, width):
+    dense = random.normal(size=(7, width)) * (random.random((7, width)) < density)
+    return csr_array(dense.astype(np.float32))
+
+
+def test_sparse_product_and_its_gradient_are_those_of_a_dense_one(random):
+    matrix, weights = sparse(random, 0.3, 30), random.normal(size=(7, 5)).astype(np.float32)
+    table = random.normal(size=(30, 5)).astype(np.float32)
+    tables = [paddle.to_tensor(table, stop_gradient=False) for _ in range(2)]
+    products = SparseMatmul.apply(tables[0], matrix), paddle.to_tensor(matrix.toarray()) @ tables[1]
+    for product in products:
+        (product * paddle.to_tensor(weights)).sum().backward()
+    np.testing.assert_allclose(products[0].numpy(), products[1].numpy(), atol=1e-5)
+    np.testing.assert_allclose(tables[0].grad.numpy(), tables[1].grad.numpy(), atol=1e-5)
+
+
+def test_loss_is_the_squared_error_over_all_movies(model, random):
+    """The identity of the trace, against all scores one by one; the gradients, too."""
+    features, targets = sparse(random, 0.3, 34), sparse(random, 0.2, 30)
+    loss = model.loss(model(features), targets)
+    loss.backward()
+    inputs, outputs = tables = [paddle.to_tensor(table.numpy(), stop_gradient=False) for table in model.parameters()]
+    scores = paddle.to_tensor(features.toarray()) @ inputs @ outputs.T
+    naive = ((scores - paddle.to_tensor(targets.toarray())) ** 2).sum() / 7
+    naive.backward()
+    assert float(loss) == pytest.approx(float(naive), rel=1e-5)
+    for table, expected in zip(model.parameters(), tables, strict=True):
+        np.testing.assert_allclose(table.grad.numpy(), expected.grad.numpy(), atol=1e-4)
+
+
 def test_histories_and_demographics_of_users():
     stars = {0: 5, 2: 4, 4: 3, 6: 2, 8: 1}
     dataset, vocabularies = build(1, 10, share=1.1, rating=lambda user, movie: stars[movie])
@@ -70,12 +109,6 @@ def test_histories_and_demographics_of_users():
     assert users.histories.toarray()[0, movie_idx].tolist() == pytest.approx([1.4, 1, 0.6, 0.3, 0.1])
     assert users.histories.nnz == 5
     assert np.flatnonzero(users.demographics.toarray()[0]).tolist() == [2, 3 + 3, 11 + 1, 33], "female, 25-34, other"
-
-
-def test_unknown_demographics_have_no_embedding_but_everyones():
-    encoded = encode_demographics(np.array([[0, 0, 0], [2, 0, 21], [1, 7, 1]])).toarray()
-    assert encoded.shape == (3, 34)
-    assert [np.flatnonzero(row).tolist() for row in encoded] == [[33], [2, 32, 33], [1, 10, 12, 33]]
 
 
 def test_dropout_of_movies_histories_and_demographics():
@@ -93,44 +126,19 @@ def test_dropout_of_movies_histories_and_demographics():
     assert users.demographics.toarray().sum() == 400 * 4
 
 
-def test_without_dropout_the_features_are_all_of_the_users():
-    users = Users(csr_array(np.diag([1, 2, 3]).astype(np.float32)), encode_demographics(np.ones((3, 3), int)))
-    features = drop_out(users, Dropout(0, 0, 0), np.random.default_rng(0))
-    np.testing.assert_array_equal(features.toarray(), scale_features(*users).toarray())
-
-
-def test_principal_axes_keep_scores_and_have_uncorrelated_components():
+@pytest.mark.parametrize(("num_movies", "empty", "rank"), [(20, [], 6), (4, [], 4), (20, [1, 4], 4)])
+def test_principal_axes_keep_scores_and_have_uncorrelated_components(num_movies, empty, rank):
+    """Of as many components as movies and users have; those without variance are 0."""
     random = np.random.default_rng(0)
-    features, inputs = random.normal(size=(50, 12)), random.normal(size=(12, 6))
-    outputs = random.normal(size=(20, 6))
+    features, inputs, outputs = (random.normal(size=shape) for shape in ((50, 12), (12, 6), (num_movies, 6)))
+    inputs[:, empty] = outputs[:, empty] = 0
     rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(features @ inputs, inputs, outputs)
     vectors = features @ rotated_inputs
-    np.testing.assert_allclose(vectors @ rotated_outputs.T, features @ inputs @ outputs.T, atol=1e-10)
-    np.testing.assert_allclose(vectors.T @ vectors / 50, np.diag(variances), atol=1e-10)
-    np.testing.assert_allclose(rotated_outputs.T @ rotated_outputs, np.eye(6), atol=1e-10)
-
-
-def test_principal_axes_of_fewer_movies_than_components():
-    random = np.random.default_rng(0)
-    vectors, inputs, outputs = (random.normal(size=(size, 6)) for size in (50, 12, 4))
-    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
-    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-10)
-    assert (variances > 0).tolist() == [True] * 4 + [False] * 2
-    assert rotated_outputs.shape == (4, 6)
-    assert not rotated_outputs[:, 4:].any()
-
-
-def test_axes_without_variance_are_zero():
-    random = np.random.default_rng(0)
-    vectors, inputs, outputs = (random.normal(size=(size, 6)).astype(np.float32) for size in (50, 12, 20))
-    for matrix in (vectors, inputs, outputs):
-        matrix[:, [1, 4]] = 0
-    rotated_inputs, rotated_outputs, variances = rotate_to_principal_axes(vectors, inputs, outputs)
-    np.testing.assert_allclose(rotated_inputs @ rotated_outputs.T, inputs @ outputs.T, atol=1e-5)
+    np.testing.assert_allclose(vectors @ rotated_outputs.T, features @ inputs @ outputs.T, atol=1e-8)
+    np.testing.assert_allclose(vectors.T @ vectors / 50, np.diag(variances), atol=1e-8)
+    np.testing.assert_allclose(rotated_outputs.T @ rotated_outputs, np.diag([1] * rank + [0] * (6 - rank)), atol=1e-8)
     assert (np.diff(variances) <= 0).all()
-    for matrix in (rotated_inputs, rotated_outputs, variances[None]):
-        assert matrix[:, :4].any(axis=0).all()
-        assert not matrix[:, 4:].any()
+    assert (variances > 0).tolist() == [True] * rank + [False] * (6 - rank)
 
 
 def test_learns_a_checkerboard_of_tastes():
@@ -168,6 +176,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     taste = train_taste(dataset, vocabularies, CONFIG)
     vectors = taste_vectors(dataset, vocabularies, taste)
     assert vectors.shape == (NUM_DEMOGRAPHIC_PROFILES + 2, 200)
+    anyone = taste.demographics[33] * taste.variances / (taste.variances + 0.3)
     woman = taste.demographics[[2, 3 + 3, 11 + 1, 33]].sum(0)
     alone = woman * taste.variances / (taste.variances + 0.3)
     np.testing.assert_allclose(vectors[demographic_profile_row(2, 3, 1)], alone, atol=1e-6)
@@ -175,6 +184,7 @@ def test_taste_vectors_are_shrunken_means_of_embeddings():
     squared_length = 1.4**2 + 0.3**2 + 1
     expected = (woman + 1.4 * liked + 0.3 * disliked) / np.sqrt(squared_length)
     expected *= taste.variances / (taste.variances + 0.3 / squared_length)
+    expected -= anyone_share(squared_length - 1) * anyone
     np.testing.assert_allclose(vectors[NUM_DEMOGRAPHIC_PROFILES], expected, atol=1e-6)
 
 
@@ -235,5 +245,5 @@ def test_content_embeddings_are_a_weighted_ridge_regression():
 
 def test_nan_loss_is_an_error():
     dataset, vocabularies = build(20, 10)
-    with pytest.raises(TrainingError, match="got NaN loss"):
+    with pytest.raises(RecommenderError, match="got NaN loss"):
         train_taste(dataset, vocabularies, dataclasses.replace(CONFIG, learning_rate=1e30))

@@ -55,7 +55,8 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
         module.execute(options)
         sys.stdout.flush()
     except RecommenderError as error:
-        return _fail(error.format_message(workdir.command), 2 if isinstance(error, UsageError) else 1)
+        error.command = workdir.command
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "recommender"):

@@ -36,7 +36,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[str] = (), header: bool = Tr
 def _safe_cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
-    return "" if value is None or value is pd.NA else value
+    return "" if pd.isna(value) else value
 
 
 def write_letterboxd(rows: Sequence[Row]) -> str:
@@ -49,7 +49,7 @@ def format_json(frame: pd.DataFrame) -> str:
     """Returns a list as a JSON array of objects; in ASCII where standard output is not Unicode."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     rows = [
-        {name: None if value is pd.NA else value for name, value in row.items()} for row in frame.to_dict("records")
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in frame.to_dict("records")
     ]
     return json.dumps(rows, indent=1, ensure_ascii=not is_unicode) + "\n"
 
@@ -82,7 +82,7 @@ def format_table(rows: Sequence[Row], by: str) -> str:
         lines += [indent + line for line in rest]
         for column, value in row.items():
             if str(column).endswith("why") and value:
-                text = f"{str(column).removesuffix('why')} {value}".strip()
+                text = f"{str(column).removesuffix('why')}{value}"
                 lines += textwrap.wrap(text, width + 30, initial_indent=f"{indent}  ", subsequent_indent=f"{indent}  ")
     return "\n".join(lines)
 

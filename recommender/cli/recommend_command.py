@@ -277,10 +277,13 @@ def print_many(movies: Recommender, options: argparse.Namespace, order: dict[str
     users = options.users if options.users == "all" else path_arg(options.users)
     num_users, frames = movies.recommend_many(users, include_seen=options.include_seen, **order)
     with atomic_write(options.output) as file, tqdm(total=num_users, unit="user", disable=None) as progress:
-        for number, frame in enumerate(frames):
-            rows = frame.drop(columns=["year", "genres"]).to_dict("records")
-            file.write(csv_text(rows, header=number == 0))
-            progress.update(frame["user_id"].nunique())
+        is_first = True
+        for frame in frames:
+            if len(frame):  # Perhaps nothing is left for any of a thousand users.
+                rows = frame.drop(columns=["year", "genres"]).to_dict("records")
+                file.write(csv_text(rows, header=is_first))
+                progress.update(frame["user_id"].nunique())
+                is_first = False
     log = sys.stderr if options.output == STANDARD_STREAM else sys.stdout
     by = frame.attrs["by"]
     print(f"lists for {pluralize(num_users, 'user')}, ordered by {by}, written to {options.output}", file=log)

@@ -18,12 +18,15 @@ from recommender.films.titles import (
     normalize_words,
     split_title,
     stems,
+    title_key,
 )
 
 MIN_LETTERS = 10
 """Number of letters from which on a name that nobody checks may have a slip."""
 MIN_SIMILARITY = 75.0
 """Lower bound on `rapidfuzz.fuzz.ratio`, 0..100, of a title that is offered where nothing matches."""
+MIN_LETTERS_BESIDE = 9
+"""Number of letters from which on the whole name may be that of a film of the year beside."""
 MAX_OFFERED = 5
 
 Looseness = IntEnum("Looseness", "FILE LIST TYPED", start=0)
@@ -81,116 +84,98 @@ class TitleIndex:
             year: Its year, if it is known.
             looseness: Where the ladder ends.
         """
-        for difference, rows in self._ladder(names, year, looseness):
+        for difference, rows in self._ladder([name for name in names if title_key(name)], year, looseness):
             if rows:
                 return [self.titles[row] for row in sorted(set(rows))], difference
         return [], ""
 
     def _ladder(self, names: Sequence[str], year: int | None, looseness: Looseness) -> Iterator[tuple[str, list[int]]]:
         """Yields, rule by rule, how movies differ and their rows."""
-        words = [normalize_words(name) for name in names]
-        if not any(words):
+        if not names:
             return
-        keys = ["".join(name) for name in words if name]
+        words, keys = normalize_words(names[0]), ["".join(normalize_words(name)) for name in names]
+        of_name = self._rows.get(keys[0], [])
+        main = [row for row in of_name if "".join(self._words[row][0]) == keys[0]]
         whole = [row for key in keys for row in self._rows.get(key, [])]
-        main = [row for row in self._rows.get(keys[0], []) if "".join(self._words[row][0]) == keys[0]]
         if year is None:
             yield "", main if looseness == Looseness.TYPED else whole
             yield "", whole
         else:
-            yield from (("", self._dated(rows, year, 0)) for rows in (main, self._rows.get(keys[0], []), whole))
-            # In the year beside the article must be right too: `The Fear (1995)` is not `Fear (1996)`.
-            exact, of_name = "".join(normalize_words(names[0], article=True)), self._rows.get(keys[0], [])
-            beside = [row for row in self._dated(of_name, year, 1) if exact in self._exact_keys(row)]
-            yield from (("of the year beside", [row for row in beside if row in rows]) for rows in (main, of_name))
+            yield from (("", self._dated(rows, year, 0)) for rows in (main, of_name, whole))
+            beside = [row for row in self._dated(of_name, year, 1) if self._is_beside(row, names)]
+            yield "of the year beside", beside
             yield "", [row for row in main if self._years[row] is None]
-            yield from (("a name almost the same", rows) for rows in self._alike(names[0], words[0], year))
-        for rows in self._loose(words[0], looseness):
+            yield from (("a name almost the same", rows) for rows in self._alike(names[0], words, year))
+        for rows in self._loose(words, looseness):
             dated = [rows] if year is None else [self._dated(rows, year, distance) for distance in (0, 1)]
             yield from (("a name almost the same", near) for near in dated)
 
     def _dated(self, rows: Iterable[int], year: int, distance: int) -> list[int]:
         return [row for row in rows if abs((self._years[row] or 0) - year) == distance]
 
-    def _exact_keys(self, row: int) -> list[str]:
-        return ["".join(normalize_words(name, article=True)) for name in self._names[row]]
+    def _is_beside(self, row: int, names: Sequence[str]) -> bool:
+        """Returns whether a movie of the year beside has one of these names.
+
+        Films of one short name one year apart are common. Articles and original names, which stand last, tell them
+        apart; else a single word must have five letters, and be the name of a film that is well known.
+        """
+        *own, last = (title_key(name, article=True) for name in self._names[row])
+        words, exact = normalize_words(names[0]), title_key(names[0], article=True)
+        is_telling = len(words) > 1 or (len(words[0]) > 4 and 2 * row < len(self.titles))
+        is_same = is_telling and last == title_key(names[-1], article=True)
+        return exact in (*own, last) and (is_same or len("".join(words)) >= MIN_LETTERS_BESIDE)
 
     def _alike(self, name: str, words: list[str], year: int) -> Iterator[list[int]]:
         """Yields rows of that very year whose names differ in words that names may lack, in a subtitle, in a slip."""
-        clues, key, content = self._clues, "".join(words), _content(words)
-        yield self._like(clues[year, f"all {content}"], lambda own: _numbers_agree(own, words))
-        heads, tails = name_parts(name)
-        parts = tails + [head for head, _ in heads if len(head) > 2 or (len(head) > 1 and head[-1][-1].isdigit())]
-        of_parts = [row for part in parts for row in self._dated(self._rows.get("".join(part), []), year, 0)]
+        clues, key = self._clues, "".join(words)
+        shared = Counter(row for word in stems(words) for row in clues[year, word])
+        yield self._like([row for row in shared if shared[row] > 1], lambda own: _has_same_content(own, words))
+        of_parts = [row for part in name_parts(name, 3) for row in self._dated(self._rows.get(part, []), year, 0)]
         yield clues[year, f"part {key}"] + of_parts
-        shared = Counter(row for word in content for row in clues[year, word])
-        yield self._like([row for row in shared if shared[row] > 3], lambda own: _is_most_of(own, words))
         if len(key) >= MIN_LETTERS:
             near = clues[year, f"begins {key[0]}"]
             yield self._like(near, lambda own: _has_slips(own, words, Looseness.FILE))
 
-    def _like(self, rows: Iterable[int], is_like: Callable[[list[str]], bool]) -> list[int]:
-        return [row for row in rows if any(map(is_like, self._words[row]))]
-
     @cached_property
     def _clues(self) -> dict[tuple[int | None, str], list[int]]:
-        """Rows by year and what a name that differs may share: all its content, a part, a word, the first letter."""
+        """Rows by year and what a name that differs may share: a word, a part, the first letter."""
         clues: dict[tuple[int | None, str], list[int]] = defaultdict(list)
-        for row, names in enumerate(self._words):
-            for name, words in zip(self._names[row], names, strict=True):
-                content = _content(words)
-                heads, tails = name_parts(name)
-                for head, rest in heads:
-                    is_number = re.match(r"(part|episode|volume|chapter) (i|\d+)\b", " ".join(rest))
-                    if len(head) > 3 or re.search(r"\D ?\d+$", " ".join(head)) or (is_number and len(head) > 1):
-                        tails.append(head)
-                own = {f"all {content}", *content, *(f"part {''.join(part)}" for part in tails)} if content else set()
-                for clue in own | {f"begins {''.join(words)[:1]}"}:
-                    clues[self._years[row], clue].append(row)
+        for row, year in enumerate(self._years):
+            for name, words in zip(self._names[row], self._words[row], strict=True):
+                begins = f"begins {''.join(words)[:1]}"
+                for clue in {*stems(words), *(f"part {part}" for part in name_parts(name, 4)), begins}:
+                    clues[year, clue].append(row)
         return clues
 
     def _loose(self, words: list[str], looseness: Looseness) -> Iterator[list[int]]:
-        """Yields rows of any year: whose main name begins with the words, or that have a slip; if typed, far more."""
-        rows, text = range(len(self.titles)), f" {' '.join(words)} "
-        is_typed = looseness == Looseness.TYPED
-        if is_typed or (looseness == Looseness.LIST and len(words) > 1):
-            yield [row for row in rows if self._words[row][0][: len(words)] == words]
-        if is_typed:
-            yield self._like(rows, lambda own: text in f" {' '.join(own)} ")
-            yield self._like(rows, lambda own: _in_order(own, words, _begins))
-        if is_typed or (looseness == Looseness.LIST and len("".join(words)) >= MIN_LETTERS):
-            yield self._like(rows, lambda own: _has_slips(own, words, looseness))
-        if is_typed:
-            yield self._like(rows, lambda own: _in_order(own, words, is_typo))
+        """Yields rows of any year: whose name begins with the words, or that have a slip; if typed, far more."""
+        is_typed, is_list, text = looseness == Looseness.TYPED, looseness == Looseness.LIST, f" {' '.join(words)} "
+        rules: list[tuple[bool, Callable[[list[str]], bool]]] = [
+            (is_typed or (is_list and len(words) > 1), lambda own: own[: len(words)] == words),
+            (is_typed, lambda own: text in f" {' '.join(own)} "),
+            (is_typed, lambda own: _in_order(own, words, _begins)),
+            (is_typed or (is_list and len(text) > MIN_LETTERS), lambda own: _has_slips(own, words, looseness)),
+            (is_typed, lambda own: _in_order(own, words, is_typo)),
+        ]
+        yield from (self._like(range(len(self.titles)), is_like) for applies, is_like in rules if applies)
+
+    def _like(self, rows: Iterable[int], is_like: Callable[[list[str]], bool]) -> list[int]:
+        return [row for row in rows if any(map(is_like, self._words[row]))]
 
     def similar(self, text: str) -> list[Title]:
         """Returns titles with similar letters, to be offered."""
-        words = normalize_words(text)
-        names = [" ".join(names[0]) for names in self._words]
-        near = process.extract(
-            " ".join(words), names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED
-        )
+        text, names = " ".join(normalize_words(text)), [" ".join(names[0]) for names in self._words]
+        near = process.extract(text, names, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY, limit=MAX_OFFERED)
         return [self.titles[row] for _, _, row in near]
 
 
-def _content(words: Sequence[str]) -> list[str]:
-    """Returns the words that carry meaning, without numbers; nothing where there is only one."""
-    content = [word for word in stems(words) if not word.isdigit()]
-    return content if len(content) > 1 else []
-
-
-def _numbers_agree(name: Sequence[str], words: Sequence[str]) -> bool:
-    """Returns whether names of the same content have the same numbers, or one lacks a number that is within it."""
-    numbers, other_numbers = ({word for word in side if word.isdigit()} for side in (name, words))
-    numbered = stems(name if numbers else words) or [""]
-    is_within = not (numbered[0].isdigit() or numbered[-1].isdigit())
-    is_number_missing = not (numbers and other_numbers) and is_within
-    return _content(name) == _content(words) != [] and (numbers == other_numbers or is_number_missing)
-
-
-def _is_most_of(name: Sequence[str], words: Sequence[str]) -> bool:
-    """Returns whether one name has at least two thirds of the other's words, four or more, in the same order."""
+def _has_same_content(name: Sequence[str], words: Sequence[str]) -> bool:
+    """Returns whether names have the same words but for a number within, or one has two thirds of the other's."""
     shorter, longer = sorted((stems(name), stems(words)), key=len)
+    content = [word for word in longer if not word.isdigit()]
+    if len(content) > 1 and content == [word for word in shorter if not word.isdigit()]:
+        ends = {longer[0], longer[-1]}
+        return {*longer} <= {*shorter} or (content == shorter and ends <= {*shorter})
     return len(shorter) > 3 and 3 * len(shorter) >= 2 * len(longer) and _in_order(longer, shorter, str.__eq__)
 
 
@@ -214,15 +199,12 @@ def _has_slips(name: Sequence[str], words: Sequence[str], looseness: Looseness) 
 
 
 def is_typo(candidate: str, word: str, is_strict: bool = False) -> bool:
-    """Returns whether two words are equal but for a few letters that are wrong, missing or swapped."""
-    if candidate == word:
-        return True
+    """Returns whether two words are equal but for a plural, or a few letters that are wrong, missing or swapped."""
     digits = re.sub(r"\D", "", word)
-    if digits != re.sub(r"\D", "", candidate) or (word + candidate).isdigit() or abs(len(candidate) - len(word)) > 3:
-        return False
-    if digits or candidate[:1] != word[:1]:
-        return bool(digits) and OSA.distance(candidate, word) < 2
-    if len(word) > 3 and stems([candidate]) == stems([word]):
+    if candidate == word or (len(word) > 3 and stems([candidate]) == stems([word]) != []):
         return True
+    if digits != re.sub(r"\D", "", candidate) or (word + candidate).isdigit():
+        return False
     length = min(len(word), len(candidate)) - is_strict
-    return OSA.distance(candidate, word) <= (length > 3) + (length > 7)
+    allowed = 1 if digits else (length > 3) + (length > 7)
+    return (digits != "" or candidate[:1] == word[:1]) and OSA.distance(candidate, word) <= allowed

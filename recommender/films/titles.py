@@ -15,28 +15,32 @@ ID_PREFIX = "id:"
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]?")
-_TRAILING_ARTICLE = re.compile(rf"^(.*), ({'|'.join(ARTICLES)})$", re.IGNORECASE)
+_TRAILING_ARTICLE = re.compile(
+    rf"(^|\((?:a\.?k\.?a\.? )?)((?:^\([^()]*\))?[^()]*?), ({'|'.join(ARTICLES)})(?=\)| \(|$)", re.IGNORECASE
+)
+"""An article behind a name, or behind one in brackets."""
 _SEGMENT_END = re.compile(r":\s|\s[-\u2013]\s|(?P<possessive>['\u2019]s\s|s['\u2019]\s)|\sor:?\s")
+_NUMBERED = re.compile(r"(part|episode|volume|chapter) (i|\d+)\b")
 _PLURAL = re.compile(r"(?:ve)?s$|f$")
 _FUNCTION_WORDS = frozenset("the a an of and in et le la les part episode volume chapter us what about".split())
 """Words that a name may lack."""
 _BRACKETS = re.compile(r"(?<=.)\(([^()]*)\)")
 _ALSO_KNOWN_AS = re.compile(r"^a\.?k\.?a\.? ", re.IGNORECASE)
 _INSIDE_WORDS = re.compile(r"[.'`*\u2019\u00b4\u00b7]|(?<=\d),(?=\d)")
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _LETTERS = str.maketrans(dict(zip("æœøđðþłħ♥\u0131", "ae oe o d d th l h heart i".split(), strict=True)))
 _UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
 _OPTIONAL_IN_CYRILLIC = {"\u0435\u0308", *(vowel + "\u0301" for vowel in "аеиоуыэюяєі")}
 """The dots of yo and the stress; other marks make another letter, such as ї."""
-_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SPELLINGS = {
-    **{word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())},
-    **{word: str(10 * value) for value, word in enumerate(_TENS.split(), 2)},
-    **{word: str(value) for value, word in enumerate("ii iii iv v vi vii viii ix".split(), 2)},
-    **dict(pair.split("=") for pair in "colour=color colours=colors grey=gray theatre=theater vol=volume".split()),
-    **dict(pair.split("=") for pair in "pt=part dr=doctor mr=mister monsieur=mister vs=versus third=3".split()),
-}
+_SPELLINGS = dict(
+    pair.split("=")
+    for pair in (
+        "zero=0 one=1 two=2 three=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 eleven=11 twelve=12 thirteen=13 "
+        "fourteen=14 fifteen=15 sixteen=16 twenty=20 thirty=30 forty=40 fifty=50 sixty=60 seventy=70 eighty=80 "
+        "ninety=90 third=3 ii=2 iii=3 iv=4 v=5 vi=6 vii=7 viii=8 ix=9 pt=part vol=volume dr=doctor mr=mister "
+        "monsieur=mister vs=versus colour=color colours=colors grey=gray theatre=theater"
+    ).split()
+)
 """Words by other spellings, and numbers by numerals and words."""
 
 
@@ -53,9 +57,8 @@ def split_title(title: str) -> tuple[str, int | None]:
 
 
 def display_name(name: str) -> str:
-    """Returns a name with its article in front: `Shining, The` is `The Shining`, also before a name in brackets."""
-    main, bracket, rest = name.partition(" (")
-    return _article_first(main) + bracket + rest
+    """Returns a name with articles in front, as in `The Shining` and `Hate (La Haine)`."""
+    return _TRAILING_ARTICLE.sub(lambda match: match[1] + match[3] + " " * (match[3][-1] != "'") + match[2], name)
 
 
 def display_title(title: str) -> str:
@@ -74,11 +77,26 @@ def alternative_names(title: str) -> list[str]:
 
 def normalize_words(name: str, article: bool = False) -> list[str]:
     """Splits a name into lower-case words without accents and leading article; `The Godfather: Part II` ends in 2."""
-    text = _without_accents(
-        _article_first(name.strip()).casefold().translate(_LETTERS).replace("&", " and ").replace("+", " and ")
-    )
-    words = [_SPELLINGS.get(word, word) for word in _split_words(_INSIDE_WORDS.sub("", text))]
+    text = display_name(name.strip()).casefold().translate(_LETTERS).replace("&", " and ").replace("+", " and ")
+    text = _INSIDE_WORDS.sub("", text)
+    words = [_SPELLINGS.get(word, word) for word in (_ASCII_WORD.findall(text) if text.isascii() else _words(text))]
     return words[1:] if not article and len(words) > 1 and words[0] in ("the", "a", "an") else words
+
+
+def _words(text: str) -> list[str]:
+    """Splits at all but letters, digits and marks; drops marks in the scripts in which people leave them out.
+
+    Source: a Japanese or Thai mark makes another word; Latin, Greek, Hebrew and Arabic ones are optional in typing.
+    """
+    kept: list[str] = []
+    is_optional = False
+    for char in unicodedata.normalize("NFKD", text):
+        if unicodedata.category(char) not in ("Mn", "Mc"):
+            is_optional = unicodedata.name(char, "").startswith(_UNACCENTED_SCRIPTS)
+            kept.append(char if char.isalnum() else " ")
+        elif not is_optional and "".join(kept[-1:]) + char not in _OPTIONAL_IN_CYRILLIC:
+            kept.append(char)
+    return unicodedata.normalize("NFKC", "".join(kept)).split()
 
 
 def stems(words: Sequence[str]) -> list[str]:
@@ -86,26 +104,28 @@ def stems(words: Sequence[str]) -> list[str]:
     return [_PLURAL.sub("", word) if len(word) > 3 else word for word in words if word not in _FUNCTION_WORDS]
 
 
-def name_parts(name: str) -> tuple[list[tuple[list[str], list[str]]], list[list[str]]]:
-    """Returns the beginnings of a name, each with what follows, and its ends: those before and behind a colon.
+def name_parts(name: str, min_words: int) -> list[str]:
+    """Returns the keys of parts of a name that stand for it: what precedes or follows a colon, a dash or a possessive.
 
-    Both are words. `Monty Python's Life of Brian` has the end `life of brian`, but no beginning. An end has three
-    words; behind a possessive two.
+    `Monty Python's Life of Brian` has the end `life of brian`, but no beginning. An end has three words; behind a
+    possessive two. A beginning has `min_words`, or a number at its end or behind it: `Star Wars: Episode IV - A New Hope`.
     """
-    name, heads, tails = display_name(name), [], []
+    name, parts = display_name(name), []
     for cut in _SEGMENT_END.finditer(name):
-        head, tail = (normalize_words(part) for part in (name[: cut.start()], name[cut.end() :]))
+        head, tail = normalize_words(name[: cut.start()]), name[cut.end() :]
         is_possessive = cut["possessive"] is not None
-        if head and tail and not is_possessive:
-            heads.append((head, tail))
-        if len(normalize_words(name[cut.end() :], article=True)) > 2 - is_possessive:
-            tails.append(tail)
-    return heads, tails
+        if len(normalize_words(tail, article=True)) > 2 - is_possessive:
+            parts.append(title_key(tail))
+        key, is_counted = "".join(head), _NUMBERED.match(" ".join(normalize_words(tail)))
+        is_numbered = (key[-1:].isdigit() and not key.isdigit()) or (is_counted and len(head) > 1)
+        if not is_possessive and (len(head) >= min_words or is_numbered):
+            parts.append(key)
+    return parts
 
 
-def title_key(title: str) -> str:
+def title_key(title: str, article: bool = False) -> str:
     """Returns the key that all spellings of a title share: `Matrix, The (1999)` and `the matrix` both give `matrix`."""
-    return "".join(normalize_words(alternative_names(title)[0]))
+    return "".join(normalize_words(alternative_names(title)[0], article))
 
 
 def printable(text: str, width: int = 60) -> str:
@@ -113,34 +133,3 @@ def printable(text: str, width: int = 60) -> str:
     text = " ".join(_ESCAPE_SEQUENCE.sub("", text[: 10 * width]).split())
     text = "".join(char for char in text if char.isprintable())
     return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _article_first(name: str) -> str:
-    match = _TRAILING_ARTICLE.fullmatch(name)
-    return match[2] + " " * (match[2][-1] != "'") + match[1] if match else name
-
-
-def _without_accents(text: str) -> str:
-    """Removes marks from letters of the scripts in which people leave them out; in others they are letters.
-
-    Source: a Japanese or Thai mark makes another word; Latin, Greek, Hebrew and Arabic ones are optional in typing.
-    """
-    if text.isascii():
-        return text
-    kept: list[str] = []
-    is_optional = False
-    for char in unicodedata.normalize("NFKD", text):
-        if unicodedata.combining(char) == 0:
-            is_optional = unicodedata.name(char, "").startswith(_UNACCENTED_SCRIPTS)
-        elif is_optional or "".join(kept[-1:]) + char in _OPTIONAL_IN_CYRILLIC:
-            continue
-        kept.append(char)
-    return unicodedata.normalize("NFKC", "".join(kept))
-
-
-def _split_words(text: str) -> list[str]:
-    """Splits at everything but letters, digits and the marks that belong to letters, as in Hindi and Thai."""
-    if text.isascii():
-        return _ASCII_WORD.findall(text)
-    kept = [char if char.isalnum() or unicodedata.category(char) in ("Mn", "Mc") else " " for char in text]
-    return "".join(kept).split()

@@ -5,15 +5,16 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from recommender.errors import Step, pluralize
 from recommender.films.titles import title_key
 from recommender.milvus.collection import (
     ALIAS,
+    BATCH,
     METADATA_PROPERTY,
     CollectionMetadata,
     count_movies,
@@ -25,8 +26,6 @@ from recommender.milvus.connection import MILVUS_FAILURES, DataType, MilvusClien
 from recommender.milvus.filters import UNKNOWN_YEAR
 from recommender.movielens.catalogue import Movie
 
-INSERT_BATCH = 1000
-"""Rows per message: about 2 MB, of the 64 MB that gRPC allows."""
 MAX_VARCHAR_BYTES = 65_535
 MAX_CHECKED = 10_000
 FLAT_MAX_ROWS = 50_000
@@ -66,41 +65,32 @@ def build_collection(
     index_type = index_type or ("HNSW" if connection.is_server and len(movies) > FLAT_MAX_ROWS else "FLAT")
     if index_type != "FLAT" and not connection.is_server:
         raise MilvusError(f"{index_type} on Milvus Lite misses movies; it needs a server")
-    if not np.isfinite(vectors).all():
-        raise MilvusError("the model's vectors are not finite", Step.TRAIN)
+    years = [movie.year for movie in movies if movie.year]
+    first, last = min(years, default=None), max(years, default=None)
+    genres = sorted({"|".join(movie.genres) for movie in movies})
+    percentiles = np.percentile(num_ratings, range(101)).astype(int).tolist()
+    dim, created = vectors.shape[1], time.time()
+    metadata = CollectionMetadata(fingerprint, len(movies), dim, genres, first, last, percentiles, created)
     name = f"{ALIAS}_{uuid.uuid4().hex[:12]}"
-    years = sorted(movie.year for movie in movies if movie.year)
-    metadata = CollectionMetadata(
-        fingerprint=fingerprint,
-        num_movies=len(movies),
-        dim=vectors.shape[1],
-        genres=sorted({"|".join(movie.genres) for movie in movies}),
-        first_year=years[0] if years else None,
-        last_year=years[-1] if years else None,
-        rating_percentiles=np.percentile(num_ratings, range(101)).astype(int).tolist(),
-        created=time.time(),
-    )
     with connection.translate_errors("cannot build the collection; the current one, if any, is unchanged"):
         if ALIAS in client.list_collections():
             raise MilvusError(f"{connection.uri}: a foreign collection has the name {ALIAS}; rename or drop it")
         _drop_stale_collections(connection)
+        unused: str | None = name
         try:
             _create_collection(client, name, metadata, index_type)
-            _insert_movies(client, name, _rows(movies, vectors, num_ratings))
+            _insert_movies(client, name, movies, vectors, num_ratings)
             check_searches(connection, name, movies, vectors, MIN_SELF_RECALL[index_type])
             replaced = current_collection(connection)
             try:
                 client.create_alias(name, ALIAS)
             except MILVUS_FAILURES:  # The alias exists, though its collection may not.
                 client.alter_alias(name, ALIAS)
-        except BaseException:
-            with suppress(*MILVUS_FAILURES):  # The failure itself is what counts; a later build drops what is left.
-                if current_collection(connection) != name:
-                    client.drop_collection(name)
-            raise
-        if replaced:
-            with suppress(*MILVUS_FAILURES):  # Another build may have dropped it.
-                client.drop_collection(replaced)
+            unused = replaced
+        finally:
+            with suppress(*MILVUS_FAILURES):  # Another build may have dropped it; a later one drops what is left.
+                if unused and unused != current_collection(connection):
+                    client.drop_collection(unused)
 
 
 def _create_collection(client: MilvusClient, name: str, metadata: CollectionMetadata, index_type: str) -> None:
@@ -110,35 +100,24 @@ def _create_collection(client: MilvusClient, name: str, metadata: CollectionMeta
     for field in ("title", "title_key", "genres", "imdb_id"):
         schema.add_field(field, DataType.VARCHAR, max_length=MAX_VARCHAR_BYTES)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=metadata.dim)
-    index = client.prepare_index_params()
-    params = {"params": INDEX_PARAMS[index_type]}  # Nested, as Milvus Lite expects it.
-    index.add_index("vector", index_type=index_type, metric_type="IP", params=params)
     properties = {METADATA_PROPERTY: json.dumps(metadata._asdict())}
     # With Strong consistency each read would wait 0.2 s for a server's clock.
     client.create_collection(name, schema=schema, properties=properties, consistency_level="Bounded")
+    params = {"params": INDEX_PARAMS[index_type]}  # Nested, as Milvus Lite expects it.
+    index = client.prepare_index_params("vector", index_type=index_type, metric_type="IP", params=params)
     client.create_index(name, index, sync=False)  # Otherwise pymilvus 3.0 sleeps, though the collection is empty.
 
 
-def _rows(movies: Sequence[Movie], vectors: np.ndarray, num_ratings: np.ndarray) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": movie.movie_id,
-            "title": movie.title,
-            "title_key": title_key(movie.title),
-            "genres": "|".join(movie.genres),
-            "imdb_id": movie.imdb_id,
-            "tmdb_id": movie.tmdb_id,
-            "year": movie.year or UNKNOWN_YEAR,
-            "num_ratings": int(count),
-            "vector": vector,
-        }
-        for movie, count, vector in zip(movies, num_ratings, vectors, strict=True)
-    ]
-
-
-def _insert_movies(client: MilvusClient, name: str, rows: list[dict[str, Any]]) -> None:
-    for start in tqdm(range(0, len(rows), INSERT_BATCH), "inserting", unit="batch", disable=None):
-        client.insert(name, rows[start : start + INSERT_BATCH])
+def _insert_movies(
+    client: MilvusClient, name: str, movies: Sequence[Movie], vectors: np.ndarray, num_ratings: np.ndarray
+) -> None:
+    table = pd.DataFrame(movies).rename(columns={"movie_id": "id"})
+    table["title_key"] = table["title"].map(title_key)
+    table["genres"] = table["genres"].str.join("|")
+    table["year"] = [movie.year or UNKNOWN_YEAR for movie in movies]
+    table["num_ratings"], table["vector"] = num_ratings, list(vectors)
+    for start in tqdm(range(0, len(table), BATCH), "inserting", unit="batch", disable=None):
+        client.insert(name, table[start : start + BATCH].to_dict("records"))
     client.flush(name)
     while client.describe_index(name, "vector").get("pending_index_rows"):
         time.sleep(0.5)  # A server searches a collection without index row by row.
@@ -159,17 +138,17 @@ def check_searches(
     if count != len(movies):
         raise MilvusError(f"{connection.uri}: {count:,} of {pluralize(len(movies), 'movie')} arrived", Step.INDEX)
     row_of = {movie.movie_id: row for row, movie in enumerate(movies)}
-    queries = vectors[:: max(1, -(-len(movies) // MAX_CHECKED))]
-    num_found = 0
-    for start in range(0, len(queries), INSERT_BATCH):
-        batch = queries[start : start + INSERT_BATCH]
+    queries = vectors[:: -(-len(movies) // MAX_CHECKED)]
+    num_missed = 0
+    for start in range(0, len(queries), BATCH):
+        batch = queries[start : start + BATCH]
         products = batch @ vectors.T  # float32[queries, movies]
         for hits, exact in zip(search_collection(connection, name, batch, 1), products, strict=True):
-            found = exact[row_of[hits[0].id]] if hits else -np.inf
-            num_found += bool(np.isclose(found, exact.max(), rtol=1e-4))  # Of two equal vectors either will do.
-    if num_found < min_recall * len(queries):
-        missed = pluralize(len(queries) - num_found, "movie")
-        raise MilvusError(f"{connection.uri}: searches miss {missed} of {len(queries):,}", Step.INDEX)
+            found = [exact[row_of[hit.id]] for hit in hits]
+            num_missed += not np.isclose(found, exact.max(), rtol=1e-4).any()  # Of two equal vectors either will do.
+    if len(queries) - num_missed < min_recall * len(queries):
+        missed = f"{pluralize(num_missed, 'movie')} of {len(queries):,}"
+        raise MilvusError(f"{connection.uri}: searches miss {missed}", Step.INDEX)
 
 
 def _drop_stale_collections(connection: MilvusConnection) -> None:

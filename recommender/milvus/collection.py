@@ -21,8 +21,8 @@ from recommender.movielens.encoding import genre_key
 ALIAS = "recommender_demo"
 METADATA_PROPERTY = "catalogue"
 """The property of a collection that holds its `CollectionMetadata` as JSON."""
-READ_BATCH = 1000
-"""Rows per message when reading."""
+BATCH = 1000
+"""Rows per message: about 2 MB, of the 64 MB that gRPC allows."""
 SEARCH_BATCH = 50
 """Queries per message, at most; more are no faster."""
 OVERFETCH = 3.5
@@ -109,12 +109,11 @@ class MovieCollection:
             connection.client.load_collection(name)
             count = count_movies(connection, name, consistency_level="Strong")  # Later reads then see all rows too.
         if count != metadata.num_movies:
-            problem = f"{count:,} movies instead of {metadata.num_movies:,}"
-            raise MilvusError(f"{connection.uri}: the collection is damaged: {problem}", Step.INDEX)
+            raise MilvusError(f"{connection.uri}: {count:,} movies instead of {metadata.num_movies:,}", Step.INDEX)
         self._name, self.num_movies, self.dim = name, metadata.num_movies, metadata.dim
         self.first_year, self.last_year = metadata.first_year, metadata.last_year
         self.rating_percentiles = np.array(metadata.rating_percentiles)
-        self._genre_combinations = metadata.genres
+        self._genres = {text: {genre_key(genre): genre for genre in text.split("|")} for text in metadata.genres}
         self._fetched: dict[int, StoredMovie] = {}
 
     def search(
@@ -135,26 +134,24 @@ class MovieCollection:
             MilvusError: The search failed.
             ValueError: A vector is not finite or not of length `dim`, or `exclude_ids` is not as long as `vectors`.
         """
-        excluded = [set(ids) for ids in ([()] * len(vectors) if exclude_ids is None else exclude_ids)]
+        excluded = [()] * len(vectors) if exclude_ids is None else exclude_ids
         if vectors.shape != (len(excluded), self.dim) or not np.isfinite(vectors).all():
             raise ValueError(f"{len(excluded)} finite vectors of length {self.dim} expected, not {vectors.shape}")
-        return self._read(lambda: self._search_with_exclusions(vectors, k, filter, excluded))
+        return self._read(lambda: self._search(vectors, k, filter, excluded))
 
-    def _search_with_exclusions(
-        self, vectors: np.ndarray, k: int, filter: str, exclude_ids: Sequence[set[int]]
-    ) -> list[list[Hit]]:
+    def _search(self, vectors: np.ndarray, k: int, filter: str, excluded: Sequence[Collection[int]]) -> list[list[Hit]]:
         """Searches in batches, whose queries share a filter: so they fetch more, and again where too few remain."""
         found: list[list[Hit]] = [[] for _ in vectors]
-        by_depth = sorted(range(len(vectors)), key=lambda query: len(exclude_ids[query]))
-        for pending in _batches(by_depth, SEARCH_BATCH):
-            limit = k + int(OVERFETCH * len(exclude_ids[pending[-1]]) ** 0.5)
+        by_depth = sorted(range(len(vectors)), key=lambda query: len(excluded[query]))
+        for pending in batches(by_depth, SEARCH_BATCH):
+            limit = k + int(OVERFETCH * len(excluded[pending[-1]]) ** 0.5)
             while pending:
                 limit = min(limit, MAX_TOP_K)
                 results = search_collection(self.connection, self._name, vectors[pending], limit, filter)
                 unfinished = []
                 for query, hits in zip(pending, results, strict=True):
                     pairs = zip(hits.ids, hits.distances, strict=True)
-                    found[query] = [Hit(*pair) for pair in pairs if pair[0] not in exclude_ids[query]][:k]
+                    found[query] = [Hit(*pair) for pair in pairs if pair[0] not in excluded[query]][:k]
                     if len(found[query]) < k and len(hits) == limit < MAX_TOP_K:
                         unfinished.append(query)
                 pending, limit = unfinished, 2 * limit
@@ -184,7 +181,7 @@ class MovieCollection:
 
     def _query(self, fields: Sequence[str], field: str, values: Sequence[str | int]) -> list[list[Any]]:
         """Returns the fields of the movies whose `field` has one of the values; of all movies if it is ""."""
-        filters = [is_in(field, batch) for batch in _batches(values, READ_BATCH)] if field else ["id >= 0"]
+        filters = [is_in(field, batch) for batch in batches(values, BATCH)] if field else ["id >= 0"]
         return [  # Not with pymilvus' query_iterator, which takes 0.06 s longer.
             [row[name] for name in fields]
             for filter in filters
@@ -197,7 +194,7 @@ class MovieCollection:
 
     def genres(self) -> list[str]:
         """Returns the genres of the movies, sorted, each in one spelling."""
-        names = {genre_key(genre): genre for genres in self._genre_combinations for genre in genres.split("|")}
+        names = {key: genre for genres in self._genres.values() for key, genre in genres.items()}
         return [names[key] for key in sorted(names)]
 
     def resolve_genre(self, text: str) -> str:
@@ -218,17 +215,13 @@ class MovieCollection:
         Raises:
             RecommenderError: There is no such genre.
         """
-        wanted, unwanted = (
-            {genre_key(self.resolve_genre(text)) for text in texts}
-            for texts in (movie_filter.genres, movie_filter.not_genres)
-        )
-        admitted = []  # Combinations of genres: on Milvus Lite an ARRAY field is ten times slower.
-        for combination in self._genre_combinations:
-            keys = {genre_key(genre) for genre in combination.split("|")}
-            if not unwanted & keys and (wanted & keys or not wanted):
-                admitted.append(combination)
+        wanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.genres}
+        unwanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.not_genres}
+        combinations = [  # On Milvus Lite an ARRAY field is ten times slower.
+            text for text, keys in self._genres.items() if keys.keys() & (wanted or keys) and not keys.keys() & unwanted
+        ]
         return all_of(
-            is_in("genres", admitted) if wanted or unwanted else "",
+            is_in("genres", combinations) if wanted or unwanted else "",
             in_years(movie_filter.years),
             in_range("num_ratings", movie_filter.min_ratings, movie_filter.max_ratings),
             "" if movie_filter.among is None else is_in("id", movie_filter.among),
@@ -241,24 +234,23 @@ class MovieCollection:
         A collection that is being dropped may answer with nothing (Milvus 2.3). It is dropped only after the alias has
         moved, so what was read counts if the alias is where it was.
         """
-        with self.connection.translate_errors("cannot read"):
-            try:
-                result = read()
-            except MILVUS_FAILURES:
-                if not self._is_replaced():
-                    raise
-            else:
-                if not self._is_replaced():
-                    return result
-        self._open()
-        return self._read(read)
+        while True:
+            with self.connection.translate_errors("cannot read"):
+                try:
+                    result = read()
+                    if not self._is_replaced():
+                        return result
+                except MILVUS_FAILURES:
+                    if not self._is_replaced():
+                        raise
+            self._open()
 
     def _is_replaced(self) -> bool:
         """Whether the alias has moved, which no other process can do in Milvus Lite."""
         return self.connection.is_server and current_collection(self.connection) != self._name
 
 
-def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yields at most `size` values at a time."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -10,28 +10,28 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 from tqdm import tqdm
 
 from recommender.errors import RecommenderError, Step
 
-# Milvus Lite and gRPC log what they raise as an exception anyway.
-logging.getLogger().addHandler(logging.NullHandler())
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # pymilvus reads these when it is imported, and fails on a value that is not an http address.
 os.environ["MILVUS_URI"] = os.environ["MILVUS_DEFAULT_CONNECTION"] = ""
 for _name in ("no_proxy", "NO_PROXY"):  # A proxy cannot reach this machine's Milvus; Lite listens on loopback.
-    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "localhost,127.0.0.1"]))
+    os.environ[_name] = os.environ.get(_name, "") + ",localhost,127.0.0.1"
 
 from grpc import RpcError
 from pymilvus import DataType, MilvusClient, MilvusException
 
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # It logs tracebacks of what it raises.
+# They log tracebacks of what they raise. Without a handler of its own, Milvus Lite's would go to standard error.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
+for _name in ("milvus_lite", "faiss"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
-__all__ = ["DataType", "MilvusClient", "MilvusConnection", "MilvusError", "MilvusUnavailable", "without_password"]
+__all__ = ["DataType", "MilvusClient", "MilvusConnection", "MilvusError", "MilvusUnavailable"]
 
 MILVUS_FAILURES = (MilvusException, RpcError)
 """What pymilvus raises."""
@@ -39,6 +39,7 @@ LITE_WAIT = 10.0
 """Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
 RETRY_SECONDS = 0.2
 _UNAVAILABLE = "UNAVAILABLE|Fail connecting|not ready"
+_LOCKED = "holds the lock"
 _SERVER_HINTS = {
     "UNAUTHENTICATED": "wrong user or password; give --token user:password",
     "database not found": "the server has no database of that name; correct the end of the address or leave it out",
@@ -63,7 +64,7 @@ class MilvusUnavailable(MilvusError):
     """Milvus does not answer yet: a server is starting, or another process has the Lite folder open."""
 
 
-class MilvusConnection:
+class MilvusConnection(AbstractContextManager["MilvusConnection"]):
     """A connection to a Milvus server, or to Milvus Lite, whose folder only one process at a time can open.
 
     Args:
@@ -81,13 +82,19 @@ class MilvusConnection:
     def __init__(
         self, uri: str, token: str = "", tls_ca: Path | None = None, wait: float | None = None, create: bool = False
     ) -> None:
-        self.uri, login = _split_login(uri)
+        self.uri, login = split_login(uri)
         self.is_server = "://" in self.uri
         self._folder = None if self.is_server else Path(os.path.abspath(Path(self.uri).expanduser()))
         self._token = token or login
         options = {"token": self._token, "server_pem_path": str(tls_ca.expanduser()) if tls_ca else ""}
         if self._folder:
-            self._prepare_folder(self._folder, create)
+            if self._folder.suffix != ".db" or self._folder.is_file():
+                remedy = "give --uri FOLDER.db, or http://host:19530 for a server"
+                raise MilvusError(f"{self.uri}: this is not a folder whose name ends in .db; {remedy}")
+            if not create and not self._folder.is_dir():
+                raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
+            with self.translate_errors("cannot create its folder"):
+                self._folder.parent.mkdir(parents=True, exist_ok=True)
         default_wait = 0 if self.is_server else LITE_WAIT
         deadline = time.monotonic() + (default_wait if wait is None else wait)
         with tqdm(desc=f"waiting for {self.uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
@@ -104,17 +111,8 @@ class MilvusConnection:
                         raise MilvusUnavailable(f"{error}, or wait longer: --wait SECONDS") from error
                     bar.update()
                     time.sleep(RETRY_SECONDS)
-        _open_lite_folders.update([self._folder] if self._folder else [])
-
-    def _prepare_folder(self, folder: Path, create: bool) -> None:
-        """Creates the folder above a Lite folder; raises a MilvusError if the path cannot be a Lite folder."""
-        if folder.suffix != ".db" or folder.is_file():
-            problem = "is a file, not a folder of Milvus Lite" if folder.is_file() else "does not end in .db"
-            raise MilvusError(f"{self.uri}: this {problem}; give --uri FOLDER.db, or http://host:19530 for a server")
-        if not create and not folder.is_dir():
-            raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
-        with self.translate_errors("cannot create its folder"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
+        if self._folder:
+            _open_lite_folders[self._folder] += 1
 
     def close(self) -> None:
         """Closes the connection; the last one to a Lite folder lets other processes open it."""
@@ -126,9 +124,6 @@ class MilvusConnection:
             _open_lite_folders[folder] -= 1
             if not _open_lite_folders[folder]:
                 server_manager_instance.release_server(str(folder))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -146,29 +141,22 @@ class MilvusConnection:
         except (*MILVUS_FAILURES, OSError, *kinds) as error:
             logged = [str(record.exc_info[1]) for record in _lite_log.buffer if record.exc_info]
             details, problem = f"{error} {error.__cause__} {logged}", f"{self.uri}: {problem}"
-            if self._folder and "holds the lock" in details:
-                holder = _lock_holder(self._folder)
-                raise MilvusUnavailable(f"{problem}: {holder} has it open; close that program") from error
-            for part, hint in _SERVER_HINTS.items():
-                if self.is_server and re.search(part, details):
-                    kind = MilvusUnavailable if part == _UNAVAILABLE else MilvusError
+            hints = _SERVER_HINTS
+            if self._folder:
+                hints = {_LOCKED: f"{_lock_holder(self._folder)} has it open; close that program"}
+            for part, hint in hints.items():
+                if re.search(part, details):
+                    kind = MilvusUnavailable if part in (_UNAVAILABLE, _LOCKED) else MilvusError
                     raise kind(f"{problem}: {hint}") from error
             reason = " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())
-            for secret in filter(None, (self._token, self._token.partition(":")[2])):
-                reason = reason.replace(secret, "***")
             problem = f"{problem}: {reason[:500]}"
             # To build the collection again helps against damaged files, not against a full disk or a wrong address.
-            if not self._folder or re.search(r"\[Errno|Read-only|No space left", details):
+            if not self._folder or "[errno" in details.lower():
                 raise MilvusError(problem) from error
             raise MilvusError(f"{problem}; if its files are damaged, delete that folder", Step.INDEX) from error
 
 
-def without_password(uri: str) -> str:
-    """Returns an address without its user and password."""
-    return _split_login(uri)[0]
-
-
-def _split_login(uri: str) -> tuple[str, str]:
+def split_login(uri: str) -> tuple[str, str]:
     """Splits an address at its last @, as a password may hold any character; a Lite path may hold an @ too."""
     match = re.match(r"(\w*://|)(.*)@", uri, re.DOTALL)
     is_lite = "://" not in uri and uri.endswith(".db")

@@ -13,20 +13,22 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from recommender.errors import DataError, Step, pluralize
+from recommender.errors import DataError, Step
 from recommender.files import atomic_write, read_bytes
 from recommender.movielens.encoding import PADDING, UNKNOWN, MovieFeatures, Vocabularies, encode_movies, pad_rows
 from recommender.movielens.encoding import Movie as Movie
 
-ID_PREFIX = "id:"
-"""Begins a movie id where a title may stand, as in `id:1214`."""
 MAX_ID = 2**31 - 1
-MAX_TITLE_CHARACTERS = 1000
-MAX_GENRES = 30
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LAYOUT = "MovieID::Title::Genres[::IMDb id::TMDB id]"
+"""A line of movies_origin.txt; `parse_records` reads `[` as the beginning of fields that may be missing."""
 
-_GENRE = re.compile(r"(?! )(?:[^\W_]|[ '&+.()-]){1,30}(?<! )")
-_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
+_GENRE = r"(?! )(?:[^\W_]|[ '&+.()-]){1,30}(?<! )"
+_PATTERNS = {
+    "title": re.compile(r"(?=.*\S)(?!.*::)[^\x00-\x1f\x7f-\x9f]{1,1000}"),
+    "genres": re.compile(rf"{_GENRE}(?:\|{_GENRE}){{0,29}}"),
+    "IMDb id": re.compile("(?:tt[0-9]{7,10})?"),
+}
+"""What the fields of a movie may hold: no more than Milvus stores, no control characters."""
 
 Record = TypeVar("Record", bound=tuple[Any, ...])
 
@@ -42,9 +44,9 @@ def parse_movies(raw: bytes, file: str) -> list[Movie]:
     """Parses movies.dat or movies_origin.txt; `file` names it in messages.
 
     Raises:
-        DataError: A line is not `MovieID::Title::Genres`, perhaps with `::IMDb id::TMDB id`, or an id is there twice.
+        DataError: A line does not read as `LAYOUT` says, or an id is there twice.
     """
-    return parse_records(raw, file, "MovieID::Title::Genres", parse_movie, num_fields=(3, 5))
+    return parse_records(raw, file, LAYOUT, parse_movie)
 
 
 def format_movies(movies: Sequence[Movie]) -> str:
@@ -79,17 +81,15 @@ def read_movies_data(path: Path, fingerprint: str) -> tuple[list[Movie], MovieFe
     *lines, rest = read_bytes(path, fix_step=Step.ENCODE).split(b"\n")
     if rest or lines[-1:] != [_last_line(len(lines) - 1, fingerprint).encode()]:
         raise DataError(f"{path}: incomplete, or encoded for another model", Step.ENCODE)
-    movies, movie_idx, genre_idx, word_idx = [], [], [], []
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            movie_id, words, genres, *fields, index = line.decode().split("::")
-            movies.append(parse_movie([movie_id, *fields]))
-            word_idx.append([int(word) for word in words.split(",")[:-1]])
-            genre_idx.append([int(genre) for genre in genres.split(",")])
-            movie_idx.append(int(index))
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: damaged", Step.ENCODE) from error
-    return movies, MovieFeatures(np.array(movie_idx, np.int64), pad_rows(genre_idx), pad_rows(word_idx))
+    try:
+        rows = [line.decode().split("::") for line in lines[:-1]]
+        movies = [parse_movie([row[0], *row[3:-1]]) for row in rows]
+        word_idx = [[int(word) for word in row[1].split(",")[:-1]] for row in rows]
+        genre_idx = [[int(genre) for genre in row[2].split(",")] for row in rows]
+        movie_idx = np.array([int(row[-1]) for row in rows])
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path}: damaged", Step.ENCODE) from error
+    return movies, MovieFeatures(movie_idx, pad_rows(genre_idx), pad_rows(word_idx))
 
 
 def _last_line(num_movies: int, fingerprint: str) -> str:
@@ -102,62 +102,51 @@ def _fields(movie: Movie) -> list[str]:
     return [movie.title, "|".join(movie.genres), *(links if any(links) else [])]
 
 
-def decode_lines(raw: bytes) -> list[str]:
-    """Decodes a text file line by line: UTF-8, and Latin-1 where a line is not UTF-8.
-
-    ml-1m is Latin-1, its re-encodings are UTF-8, and a file to which somebody added lines may hold both. Lines end with
-    LF or CR LF.
-    """
-    lines = []
-    for line in raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n"):
-        try:
-            lines.append(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            lines.append(line.decode("latin-1"))
-    return lines
-
-
 def parse_records(
-    raw: bytes,
-    file: str,
-    layout: str,
-    parse: Callable[[list[str]], Record],
-    separator: str = "::",
-    num_fields: Sequence[int] = (),
+    raw: bytes, file: str, layout: str, parse: Callable[[list[str]], Record], separator: str = "::"
 ) -> list[Record]:
-    """Returns a record for each line of a file.
+    """Returns a record for each line of a file; lines end with LF or CR LF, the last one too.
 
     Args:
         raw: The file's content.
         file: The file's name, for messages.
-        layout: The fields of a line, such as `MovieID::Title::Genres`; of a CSV file, its header.
+        layout: The fields of a line, such as `LAYOUT`; of a CSV file, its header.
         parse: Turns the fields of a line into a record, whose first field is its id; raises ValueError.
         separator: What separates the fields; a comma means CSV.
-        num_fields: The permitted numbers of fields, by default that of `layout`.
 
     Raises:
         DataError: A line is malformed, or has no end as the file was cut in the middle, or an id is there twice.
     """
     records: dict[Any, Record] = {}
-    lines = decode_lines(raw)
+    num_fields = [part.count(separator) + 1 for part in (layout, layout.partition("[")[0])]
+    *lines, rest = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if rest or not lines:
+        raise DataError(f"{file}, line {len(lines) + 1}: it has no end; get the whole file, or end the line")
     for number, line in enumerate(lines, 1):
         try:
-            if number == len(lines) and not raw.endswith(b"\n"):
-                raise ValueError("it has no end: get the whole file, or end the line")
-            fields = line.split(separator)
+            text = _decode(line).removesuffix("\r")
+            if text == layout:
+                continue
+            fields = text.split(separator)
             if separator == ",":
-                fields = [field.strip() for field in next(csv.reader([line], strict=True))]
-                if number == 1 and fields == layout.split(separator):
-                    continue
-            if len(fields) not in (num_fields or [layout.count(separator) + 1]):
-                raise ValueError(pluralize(len(fields), "field") if line.strip() else "a blank line, delete it")
+                fields = [field.strip() for field in next(csv.reader([text], strict=True), [])]
+            if len(fields) not in num_fields:
+                raise ValueError(repr(text[:60]))
             record = parse(fields)
             if record[0] in records:
-                raise ValueError(f"id {record[0]} is there twice: delete a line, or give it another id")
+                raise ValueError(f"id {record[0]} is there twice")
             records[record[0]] = record
         except (csv.Error, ValueError) as error:
-            raise line_error(file, number, str(error), f"a line reads {layout}") from error
+            raise DataError(f"{file}, line {number}: {error}; a line reads {layout}") from error
     return list(records.values())
+
+
+def _decode(line: bytes) -> str:
+    """Decodes UTF-8, and Latin-1 where a line is not UTF-8: ml-1m is Latin-1, and what people add to it UTF-8."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def parse_movie(fields: Sequence[str]) -> Movie:
@@ -166,25 +155,15 @@ def parse_movie(fields: Sequence[str]) -> Movie:
     Raises:
         ValueError: A field is malformed, or longer than Milvus stores.
     """
-    movie_id, title, genres, *links = fields
-    labels = tuple(genres.split("|"))
-    imdb_id, tmdb_id = links or ("", "")
-    if not title.strip() or len(title) > MAX_TITLE_CHARACTERS or "::" in title or CONTROL_CHARACTER.search(title):
-        raise ValueError(f"title {title[:40]!r} must have 1 to {MAX_TITLE_CHARACTERS} characters, no '::'")
-    if len(labels) > MAX_GENRES or not all(map(_GENRE.fullmatch, labels)):
-        raise ValueError(f"genres {genres[:60]!r} must be up to {MAX_GENRES}, separated by |, of up to 30 letters")
-    if imdb_id and not _IMDB_ID.fullmatch(imdb_id):
-        raise ValueError(f"IMDb id {imdb_id[:40]!r} must read tt0114709")
-    return Movie(parse_id(movie_id), title, labels, imdb_id, parse_id(tmdb_id) if tmdb_id else 0)
+    movie_id, title, genres, imdb_id, tmdb_id = fields if len(fields) > 3 else (*fields, "", "")
+    for (name, pattern), text in zip(_PATTERNS.items(), (title, genres, imdb_id), strict=True):
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{name} {text[:60]!r} is malformed")
+    return Movie(parse_id(movie_id), title, tuple(genres.split("|")), imdb_id, parse_id(tmdb_id) if tmdb_id else 0)
 
 
 def parse_id(text: str) -> int:
     """Returns an id from its digits; raises ValueError where it is not a whole number from 1 to `MAX_ID`."""
     if not (re.fullmatch("[0-9]{1,10}", text) and 1 <= int(text) <= MAX_ID):
-        raise ValueError(f"id {text[:40]!r} must be a whole number from 1 to {MAX_ID}")
+        raise ValueError(f"id {text[:40]!r} is malformed")
     return int(text)
-
-
-def line_error(file: str, number: int, problem: str, remedy: str) -> DataError:
-    """Returns the error for one line of a file."""
-    return DataError(f"{file}, line {number}: {problem}; {remedy}")

@@ -5,6 +5,7 @@ occupation have no padding: their index 0 is "unknown".
 """
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,9 +23,8 @@ OCCUPATIONS = tuple(
 )
 EMBEDDING_DIM = 200
 """Length of a rating vector and of a taste vector."""
-PADDING = 0
-UNKNOWN = 1
-NUM_RESERVED = 2
+PADDING, UNKNOWN, NUM_RESERVED = 0, 1, 2
+"""The first indices of a vocabulary, and the number of them."""
 DEMOGRAPHICS: list[tuple[object, ...]] = [(None, *GENDERS), (None, *AGE_CODES), (None, *range(len(OCCUPATIONS)))]
 """Values of gender, age and occupation in a `User`, in the order of their indices."""
 DEMOGRAPHIC_SIZES = tuple(map(len, DEMOGRAPHICS))
@@ -75,12 +75,9 @@ class Vocabulary(Generic[Token]):
 
     def __init__(self, tokens: Iterable[Token]) -> None:
         self.tokens: list[Token] = sorted(set(tokens))  # type: ignore[type-var]
-        self._index = {token: index for index, token in enumerate(self.tokens, NUM_RESERVED)}
-
-    @property
-    def size(self) -> int:
+        self.size = NUM_RESERVED + len(self.tokens)
         """Number of indices, padding and "unknown" included."""
-        return NUM_RESERVED + len(self.tokens)
+        self._index = {token: index for index, token in enumerate(self.tokens, NUM_RESERVED)}
 
     def index(self, token: Token) -> int:
         """Returns a token's index, or `UNKNOWN`."""
@@ -150,10 +147,7 @@ def encode_movies(movies: Sequence[Movie], vocabularies: Vocabularies) -> MovieF
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> np.ndarray:
     """Returns int64[rows, longest row], the rows padded with `PADDING`."""
-    padded = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
-    for row, indices in zip(padded, rows, strict=True):
-        row[: len(indices)] = indices
-    return padded
+    return np.array([*zip_longest(*rows, fillvalue=PADDING)], np.int64).T.copy()
 
 
 def demographic_profile_row(gender_idx: np.ndarray, age_idx: np.ndarray, occupation_idx: np.ndarray) -> np.ndarray:
@@ -172,9 +166,8 @@ def encode_profiles(users: Sequence[User], has_ratings: np.ndarray) -> np.ndarra
         int64[profiles, 4], columns user, gender, age and occupation index. The first `NUM_DEMOGRAPHIC_PROFILES` rows
         are at the places that `demographic_profile_row` gives.
     """
-    demographics = np.indices(DEMOGRAPHIC_SIZES).reshape(len(DEMOGRAPHIC_SIZES), NUM_DEMOGRAPHIC_PROFILES).T
-    anonymous = np.column_stack([np.full(NUM_DEMOGRAPHIC_PROFILES, UNKNOWN), demographics])
-    known = [[NUM_RESERVED + row, *map(tuple.index, DEMOGRAPHICS, user[1:])] for row, user in enumerate(users)]
-    registered = np.array(known, np.int64).reshape(-1, anonymous.shape[1])
-    registered[~has_ratings, 0] = UNKNOWN
-    return np.concatenate([anonymous, registered]).astype(np.int64)
+    anonymous = np.insert(np.indices(DEMOGRAPHIC_SIZES).reshape(3, -1).T, 0, UNKNOWN, axis=1)
+    demographics = [[*map(tuple.index, DEMOGRAPHICS, user[1:])] for user in users]
+    user_idx = np.where(has_ratings, NUM_RESERVED + np.arange(len(users)), UNKNOWN)
+    registered = np.column_stack([user_idx, np.array(demographics, np.int64).reshape(-1, 3)])
+    return np.concatenate([anonymous, registered])

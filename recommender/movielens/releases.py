@@ -5,30 +5,19 @@ Formats: the README of each release, such as https://files.grouplens.org/dataset
 
 import csv
 import os
-import re
-import shutil
 import sys
-import tempfile
 import zipfile
 import zlib
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recommender.errors import DataError
-from recommender.movielens.catalogue import (
-    Movie,
-    Record,
-    line_error,
-    parse_id,
-    parse_movie,
-    parse_movies,
-    parse_records,
-)
+from recommender.movielens.catalogue import LAYOUT, Movie, Record, parse_id, parse_movie, parse_records
 from recommender.movielens.encoding import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS
 from recommender.movielens.encoding import User as User
 
@@ -39,9 +28,7 @@ EXPECTED = "--data-dir takes the folder or the zip of a MovieLens release, see -
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 MIRROR_URLS = {"ml-1m": ["https://dataset.bj.bcebos.com/movielens%2Fml-1m.zip"]}
 LICENCE = "MovieLens data are for research, and must not be redistributed; the README in the archive has the licence"
-WHOLE_STARS, HALF_STARS = np.arange(1, 5.5), np.arange(0.5, 5.5, 0.5)
-"""The ratings that exist in older and in newer releases."""
-RATING_FIELDS = ("userId", "movieId", "rating", "timestamp")
+STARS = np.arange(0.5, 5.5, 0.5)
 GENRES_100K = (
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
     "Mystery|Romance|Sci-Fi|Thriller|War|Western".split("|")
@@ -106,13 +93,13 @@ class MovieLens(NamedTuple):
 def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
     """Downloads the release that a missing or empty folder is called like, such as `data/ml-32m`.
 
-    The folder appears when the download is complete; `urls` are by default those of GroupLens and its mirror.
+    The archive appears when it is complete; `urls` are by default those of GroupLens and its mirror.
 
     Raises:
         DataError: The download failed. The message explains the download by hand.
     """
     name = data_dir.name
-    if name not in RELEASES or data_dir.is_file() or (data_dir.is_dir() and any(data_dir.iterdir())):
+    if name not in RELEASES or data_dir.is_file() or any(data_dir.glob("*.*")):
         return
     import pooch  # Only here: queries do without it.
 
@@ -122,11 +109,8 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
     checksum, failures = release.md5 and f"md5:{release.md5}", []
     for url in urls or [GROUPLENS_URL.format(name), *MIRROR_URLS.get(name, [])]:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = pooch.retrieve(url, checksum, archive.name, folder, progressbar=sys.stderr.isatty())
-                data_dir.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, archive)
-                return
+            pooch.retrieve(url, checksum, archive.name, data_dir, progressbar=sys.stderr.isatty())
+            return
         except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
             failures.append(str(error))
     by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
@@ -142,9 +126,7 @@ def read_movielens(data_dir: Path) -> MovieLens:
     """
     try:
         return _read_release(data_dir)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{data_dir}: the zip is damaged: {error}; delete it and get it again") from error
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: a password.
         raise DataError(f"{data_dir}: cannot read it: {error}; {EXPECTED}") from error
 
 
@@ -154,43 +136,40 @@ def _read_release(data_dir: Path) -> MovieLens:
     def read(name: str, layout: str, parse: Callable[[list[str]], Record], separator: str) -> list[Record]:
         return parse_records(files[name].read_bytes(), str(files[name]), layout, parse, separator)
 
-    users: list[User] | None = None
+    users: list[User] = []
     if files.keys() >= {"ratings.csv", "movies.csv"}:
-        ratings_file, separator, stars = files["ratings.csv"], ",", HALF_STARS
+        ratings_name, separator = "ratings.csv", ","
         rows = read("links.csv", "movieId,imdbId,tmdbId", tuple, ",") if "links.csv" in files else []
         links = {movie_id: (imdb and f"tt{imdb}", tmdb) for movie_id, imdb, tmdb in rows}
         layout = "movieId,title,genres"
         movies = read("movies.csv", layout, lambda fields: parse_movie([*fields, *links.get(fields[0], ())]), ",")
     elif files.keys() >= {"u.data", "u.item", "u.user"}:
-        ratings_file, separator, stars = files["u.data"], "\t", WHOLE_STARS
+        ratings_name, separator = "u.data", "\t"
         users = read("u.user", "user id|age|gender|occupation|zip code", _parse_user_100k, "|")
         layout = "movie id|title|release date|video release date|URL|" + "|".join(GENRES_100K)
         movies = read("u.item", layout, _parse_movie_100k, "|")
     elif files.keys() >= {"ratings.dat", "movies.dat"} and files.keys() & {"users.dat", "tags.dat"}:
-        movies = parse_movies(files["movies.dat"].read_bytes(), str(files["movies.dat"]))
-        if "users.dat" in files:  # Not in ml-10m, which alone has half stars in this layout.
+        ratings_name, separator = "ratings.dat", "::"
+        movies = read("movies.dat", LAYOUT, parse_movie, "::")
+        if "users.dat" in files:  # Not in ml-10m.
             users = read("users.dat", "UserID::Gender::Age::Occupation::Zip-code", _parse_user, "::")
-        ratings_file, separator, stars = files["ratings.dat"], "::", WHOLE_STARS if users else HALF_STARS
     else:
         expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
         raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
-    ratings = _read_ratings(ratings_file, separator, stars, users, movies)
-    if users is None:
-        users = [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
+    known_users, known_movies = ({record[0] for record in records} for records in (users, movies))
+    ratings = _read_ratings(files[ratings_name], separator, known_users, known_movies)
+    users = users or [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
     notice = files["notice.txt"].read_text("utf-8").partition("\n")[0] if "notice.txt" in files else ""
     return MovieLens(users, movies, ratings, notice)
 
 
 def _find_files(data_dir: Path) -> dict[str, DataFile]:
     """Returns the files of a folder, or those of the zip that `data_dir` is or that alone lies there, by name."""
-    if data_dir.is_file():
-        archives, files = [data_dir], dict[str, DataFile]()
-    else:
-        archives, files = list(data_dir.glob("*.zip")), {path.name: path for path in data_dir.iterdir()}
+    paths = [data_dir] if data_dir.is_file() else [*data_dir.iterdir()]
+    files: dict[str, DataFile] = {path.name: path for path in paths}
+    archives = [path for path in paths if path.suffix == ".zip"]
     if len(archives) == 1 and not files.keys() & {"ratings.csv", "ratings.dat", "u.data"}:
         archive = zipfile.ZipFile(archives[0])
-        if any(member.flag_bits & 1 for member in archive.infolist()):
-            raise DataError(f"{archives[0]}: the zip needs a password; unpack it and name the folder: --data-dir")
         files = {name.split("/")[-1]: zipfile.Path(archive, name) for name in archive.namelist()}
     return files
 
@@ -199,7 +178,7 @@ def _parse_user(fields: list[str]) -> User:
     """Returns the user of a line of users.dat."""
     user_id, gender, age, occupation, _ = fields
     if gender not in GENDERS or int(age) not in AGE_GROUPS or int(occupation) not in range(len(OCCUPATIONS)):
-        raise ValueError(f"unknown gender {gender!r}, age {age!r} or occupation {occupation!r}, see the README")
+        raise ValueError(f"unknown gender {gender!r}, age {age!r} or occupation {occupation!r}")
     return User(parse_id(user_id), gender, int(age), int(occupation))
 
 
@@ -220,62 +199,37 @@ def _parse_movie_100k(fields: list[str]) -> Movie:
     return parse_movie([movie_id, title, "|".join(genres) or "unknown"])
 
 
-def _read_ratings(
-    file: DataFile, separator: str, stars: np.ndarray, users: list[User] | None, movies: list[Movie]
-) -> pd.DataFrame:
-    """Reads a file of ratings, with a header where the separator is a comma; `users` None admits all.
+def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_movies: set[int]) -> pd.DataFrame:
+    """Reads a file of ratings, with a header where the separator is a comma; no known users admits all.
 
     Raises:
-        DataError: A line is malformed, a rating does not exist, is of an unknown user or movie, or is there twice.
+        DataError: A line is malformed, is of an unknown user or movie, or is there twice. The message names the first.
     """
-    is_csv = separator == ","
-    positions = [0, 2, 4] if separator == "::" else [0, 1, 2]  # `::` is two separators around an empty field.
-    columns = list(RATING_FIELDS[:3]) if is_csv else positions
+    fields = ["userId", "movieId", "rating", "timestamp"]
+    # To pandas, `::` is two separators around an empty field.
+    columns: list[Any] = fields[:3] if separator == "," else [0, len(separator), 2 * len(separator)]
+    types = dict(zip(columns, (np.int32, np.int32, np.float32), strict=True))
+    layout: dict[str, Any] = {"sep": separator[0], "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
     try:
         with file.open("rb") as stream:
-            ratings: pd.DataFrame = pd.read_csv(
-                stream,
-                sep=separator[0],
-                header=0 if is_csv else None,
-                usecols=columns,
-                dtype=dict(zip(columns, (np.int32, np.int32, np.float32), strict=True)),
-                quoting=csv.QUOTE_NONE,
-                skip_blank_lines=False,
-            )[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
-    except (ValueError, OverflowError, KeyError) as error:  # KeyError: a first line of fewer fields.
-        raise _malformed_rating(file, separator, error) from error
-    is_user = ratings.user_id > 0 if users is None else ratings.user_id.isin([user.user_id for user in users])
-    is_movie = ratings.movie_id.isin([movie.movie_id for movie in movies])
-    pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id.to_numpy())
-    is_first = pd.Series(True, ratings.index)
-    if (pairs[1:] == pairs[:-1]).any():  # Sorting takes a fraction of the time and memory of `duplicated`.
-        is_first = ~ratings.duplicated(["user_id", "movie_id"])
-    for valid, problem in (
-        (ratings.rating.isin(stars), f"rating {{2:g}}; a rating is one of {', '.join(f'{star:g}' for star in stars)}"),
-        (is_user, "unknown user {0:.0f}; add the user, or delete the line"),
-        (is_movie, "unknown movie {1:.0f}; add the movie, or delete the line"),
-        (is_first, "user {0:.0f} rates movie {1:.0f} again; delete one of the two lines"),
-    ):
-        if not valid.all():
-            row = int(valid.to_numpy().argmin())
-            raise DataError(f"{file}, line {1 + is_csv + row}: {problem.format(*ratings.iloc[row])}")
-    return ratings
+            header = 0 if separator == "," else None
+            ratings: pd.DataFrame = pd.read_csv(stream, header=header, usecols=columns, dtype=types, **layout)
+        ratings = ratings[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
+        is_user = ratings.user_id.isin(known_users) if known_users else ratings.user_id > 0
+        is_valid = is_user & ratings.movie_id.isin(known_movies) & ratings.rating.isin(STARS)
+        pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id)  # Faster than `duplicated`.
+        if is_valid.all() and np.diff(pairs).all():
+            return ratings
+    except (ValueError, OverflowError, KeyError):  # KeyError: a first line of fewer fields.
+        pass
 
+    def parse_rating(fields: list[str]) -> tuple[str]:
+        user_id, movie_id, stars = parse_id(fields[0]), parse_id(fields[1]), float(fields[2])
+        if (known_users and user_id not in known_users) or movie_id not in known_movies or stars not in STARS:
+            raise ValueError(
+                f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not one of 0.5, 1, ..., 5"
+            )
+        return (f"{user_id} {movie_id}",)
 
-def _malformed_rating(file: DataFile, separator: str, error: Exception) -> DataError:
-    """Returns an error for the first line that is not two ids, a rating and a timestamp."""
-    layout = separator.join(RATING_FIELDS)
-    pattern = re.compile(separator.join(["[0-9]{1,9}", "[0-9]{1,9}", "[0-9.]{1,9}", "[0-9]+"]))
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            text = line.decode("utf-8-sig", "replace").strip()
-            if not pattern.fullmatch(text) and (text != layout or number > 1):
-                return line_error(str(file), number, f"{text[:60]!r}", f"a line reads {layout!r}, in digits")
-    return DataError(f"{file}: cannot read the ratings: {error}; a line reads {layout!r}")
-
-
-if __name__ == "__main__":  # Downloads ml-1m if it is missing.
-    try:
-        ensure_downloaded(DEFAULT_DATA_DIR)
-    except DataError as error:
-        sys.exit(f"MovieLens 1M is not here: {error}")
+    parse_records(file.read_bytes(), str(file), separator.join(fields), parse_rating, separator)  # Names the line.
+    raise DataError(f"{file}: cannot read the ratings; a line reads {separator.join(fields)}")

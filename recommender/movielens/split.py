@@ -1,6 +1,5 @@
 """Ratings and profiles as integer arrays, split into training and test rows."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -89,18 +88,17 @@ def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
         data: The data set.
         held_out: bool[ratings], True for the test rows. A user or movie without other rows has an unknown id.
     """
-    vocabularies = build_vocabularies(data.movies, data.ratings.movie_id[~held_out].unique().tolist())
+    rated_movies, rated_users = (data.ratings[name][~held_out].unique() for name in ("movie_id", "user_id"))
+    vocabularies = build_vocabularies(data.movies, rated_movies.tolist())
     users = sorted(data.users)
     user_ids = np.array([user.user_id for user in users])
-    ratings = Ratings(
-        np.int32(NUM_DEMOGRAPHIC_PROFILES) + _rows_of(data.ratings.user_id, user_ids),
-        _rows_of(data.ratings.movie_id, [movie.movie_id for movie in data.movies]),
-        data.ratings.rating.to_numpy(),
-    )
-    train, test = ratings.select(~held_out), ratings.select(held_out)
-    has_ratings = np.bincount(train.profile_row - NUM_DEMOGRAPHIC_PROFILES, minlength=len(users)) > 0
-    profiles = encode_profiles(users, has_ratings)
-    return Split(Dataset(train, profiles, encode_movies(data.movies, vocabularies)), test, vocabularies, user_ids)
+    user_row = pd.Index(user_ids).get_indexer(pd.Index(data.ratings.user_id))
+    movie_row = pd.Index([movie.movie_id for movie in data.movies]).get_indexer(pd.Index(data.ratings.movie_id))
+    profile_row = (NUM_DEMOGRAPHIC_PROFILES + user_row).astype(np.int32)
+    ratings = Ratings(profile_row, movie_row.astype(np.int32), data.ratings.rating.to_numpy())
+    profiles = encode_profiles(users, np.isin(user_ids, rated_users))
+    train = Dataset(ratings.select(~held_out), profiles, encode_movies(data.movies, vocabularies))
+    return Split(train, ratings.select(held_out), vocabularies, user_ids)
 
 
 def group_ratings_by_user(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> RatingHistories:
@@ -116,8 +114,3 @@ def group_ratings_by_user(ratings: pd.DataFrame, held_out: np.ndarray, user_ids:
     grouped = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING_DTYPE)
     users = ratings.user_id.to_numpy()[order]
     return RatingHistories(grouped, np.append(np.searchsorted(users, user_ids), len(users)))
-
-
-def _rows_of(ids: pd.Series, all_ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns int32[ids], the position of each id among all ids."""
-    return pd.Index(all_ids).get_indexer(pd.Index(ids)).astype(np.int32)

@@ -67,7 +67,7 @@ def low_rank_autoencoder(
     factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))  # [movies, 200]
     projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)  # [movies + demographics, 200]
     inputs = np.zeros((num_movies + demographics.shape[1], EMBEDDING_DIM), np.float32)
-    inputs[np.append(most_rated, np.arange(num_movies, len(inputs)))] = projected
+    inputs[most_rated], inputs[num_movies:] = np.split(projected, [len(most_rated)])
 
     # Rarely rated movies get outputs by a ridge regression of their raters on the users' vectors, and no inputs.
     vectors = features @ projected  # [users, 200]
@@ -103,7 +103,7 @@ def autoencoder_weights(histories: csr_array, demographics: csr_array, dropout: 
     # Λ is the ridge and, for a feature that is kept with probability p, its variance: (1 / p - 1) of its square.
     gram[np.diag_indices_from(gram)] += ridge + (1 / kept - 1) * np.diag(gram)
     inverse = inv(gram, check_finite=False)  # P
-    weights: np.ndarray = inverse @ right  # B without the constraint
+    weights = inverse @ right  # B without the constraint
 
     # A movie must not predict itself: subtract from column j that multiple of P's column j which makes B_jj zero.
     diagonal = np.arange(num_movies)
@@ -139,5 +139,4 @@ def scale_features(histories: csr_array, demographics: csr_array, squared_norm: 
 
 def squared_norms(histories: csr_array) -> np.ndarray:
     """Returns float32[users], the sum of the squared weights of each history."""
-    norms: np.ndarray = histories.power(2).sum(1)
-    return norms
+    return histories.power(2).sum(1)

@@ -76,14 +76,12 @@ class History(NamedTuple):
 
     def vector(self) -> np.ndarray:
         """Returns the taste vector, float32[200]."""
-        taste: np.ndarray = self.contributions().sum(0)
-        return taste
+        return self.contributions().sum(0)
 
     def contributions(self) -> np.ndarray:
         """Returns float32[movies + known demographics + 1, 200], the parts that `vector` is the sum of."""
         parts = np.concatenate([self.weights[:, None] * self.embeddings, PRIOR_WEIGHT * self.demographics])
-        scaled: np.ndarray = parts * history_scale(self.squared_norm) * shrinkage(self.variances, self.squared_norm)
-        return scaled
+        return parts * history_scale(self.squared_norm) * shrinkage(self.variances, self.squared_norm)
 
 
 def history_weights(ratings: np.ndarray) -> np.ndarray:
@@ -100,8 +98,7 @@ def history_scale(squared_norm: Any) -> np.ndarray:
     Args:
         squared_norm: float32[...], the sum of the squared `history_weights` of each history
     """
-    scale: np.ndarray = 1 / np.sqrt(squared_norm + np.float32(PRIOR_WEIGHT**2))
-    return scale
+    return 1 / np.sqrt(squared_norm + np.float32(PRIOR_WEIGHT**2))
 
 
 def shrinkage(variances: np.ndarray, squared_norm: Any) -> np.ndarray:
@@ -115,8 +112,7 @@ def shrinkage(variances: np.ndarray, squared_norm: Any) -> np.ndarray:
         squared_norm: float32[...] as of `history_scale`
     """
     noise = np.float32(TASTE_NOISE) / (squared_norm + np.float32(PRIOR_WEIGHT**2))
-    factors: np.ndarray = variances / (variances + noise[..., None])
-    return factors
+    return variances / (variances + noise[..., None])
 
 
 def anyone_share(squared_norm: Any, novelty: float = 0) -> Any:
@@ -140,5 +136,4 @@ def known_demographics(table: np.ndarray, demographic_idx: np.ndarray) -> np.nda
         demographic_idx: int64[3], gender, age and occupation; 0 is "unknown"
     """
     known = (DEMOGRAPHIC_OFFSETS + demographic_idx)[demographic_idx > 0]
-    rows: np.ndarray = table[np.append(known, EVERYONE)]
-    return rows
+    return table[np.append(known, EVERYONE)]

@@ -51,11 +51,6 @@ class TasteConfig:
     """Number of ratings from which a movie has full weight in that regression."""
     seed: int = 0
 
-    @property
-    def dropout(self) -> Dropout:
-        """All shares that are dropped."""
-        return Dropout(self.movie_dropout, self.history_dropout, self.demographic_dropout)
-
 
 class SparseMatmul(paddle.autograd.PyLayer):
     """The product of a constant sparse matrix and a dense parameter.
@@ -92,13 +87,10 @@ class TasteModel(nn.Layer):
 
     def __init__(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
         super().__init__()
-        self.input_embeddings = self._create_table(inputs)
-        self.output_embeddings = self._create_table(outputs)
-
-    def _create_table(self, values: np.ndarray) -> paddle.Tensor:
-        table = self.create_parameter(values.shape)
-        table.set_value(values)  # `nn.initializer.Assign` makes a Python list of all numbers.
-        return table
+        self.input_embeddings = self.create_parameter(inputs.shape)
+        self.output_embeddings = self.create_parameter(outputs.shape)
+        self.input_embeddings.set_value(inputs)  # `nn.initializer.Assign` makes a Python list of all numbers.
+        self.output_embeddings.set_value(outputs)
 
     def forward(self, features: csr_array) -> paddle.Tensor:
         """Returns taste vectors, float32[batch, 200].
@@ -147,11 +139,10 @@ def encode_users(dataset: Dataset, num_movies: int) -> Users:
 
 def encode_demographics(demographic_idx: np.ndarray) -> csr_array:
     """Returns float32[users, 34] for int64[users, 3], see `Users.demographics`."""
-    row, column = np.nonzero(demographic_idx)
-    known = DEMOGRAPHIC_OFFSETS[column] + demographic_idx[row, column]
-    num_users = len(demographic_idx)
-    cells = np.append(row, np.arange(num_users)), np.append(known, np.full(num_users, EVERYONE))
-    return csr_array((np.ones(len(cells[0]), np.float32), cells), (num_users, EVERYONE + 1))
+    labels = np.zeros((len(demographic_idx), EVERYONE + 1), np.float32)
+    np.put_along_axis(labels, DEMOGRAPHIC_OFFSETS + demographic_idx, demographic_idx > 0, axis=1)
+    labels[:, EVERYONE] = 1
+    return csr_array(labels)
 
 
 def drop_out(users: Users, dropout: Dropout, random: np.random.Generator) -> csr_array:
@@ -159,8 +150,7 @@ def drop_out(users: Users, dropout: Dropout, random: np.random.Generator) -> csr
     histories, demographics = users.histories.copy(), users.demographics.copy()
     keeps_movie = random.random(histories.nnz) >= dropout.movies
     drops_history = random.random(histories.shape[0]) < dropout.histories
-    user_of_cell = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    histories.data *= keeps_movie & ~drops_history[user_of_cell]
+    histories.data *= keeps_movie & ~np.repeat(drops_history, np.diff(histories.indptr))
     drops_label = random.random(demographics.nnz) < dropout.demographics
     demographics.data *= ~drops_label | (demographics.indices == EVERYONE)
     histories.eliminate_zeros()
@@ -176,8 +166,7 @@ def taste_vectors(dataset: Dataset, vocabularies: Vocabularies, taste: TastePara
     vectors = features @ np.concatenate([taste.inputs.by_id, taste.demographics])
     squared_norm = squared_norms(histories)
     shrunken = vectors * shrinkage(taste.variances, squared_norm)
-    personal: np.ndarray = shrunken - anyone_share(squared_norm)[:, None] * shrunken[0]  # Profile 0 is unknown in all.
-    return personal
+    return shrunken - anyone_share(squared_norm)[:, None] * shrunken[0]  # Profile 0 is unknown in all.
 
 
 def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfig) -> TasteParameters:
@@ -191,50 +180,39 @@ def train_taste(dataset: Dataset, vocabularies: Vocabularies, config: TasteConfi
     Raises:
         RecommenderError: The loss is not finite.
     """
+    random = np.random.default_rng(config.seed)
     users = encode_users(dataset, vocabularies.movies.size)
     users = users.select(np.flatnonzero(np.diff(users.histories.indptr)))  # Others would train that one picks nothing.
-    all_inputs, outputs, variances = fit_taste_model(users, config)
-    inputs, demographics = np.split(all_inputs, [len(outputs)])
-    counts = np.bincount(users.histories.indices, minlength=len(outputs))
-    contents = fit_content(np.hstack([inputs, outputs]), dataset.movies, counts, vocabularies, config)
-    input_contents, output_contents = np.split(contents, 2, axis=1)
-    return TasteParameters(
-        MovieEmbeddings(inputs, input_contents), MovieEmbeddings(outputs, output_contents), demographics, variances
-    )
+    num_users, num_movies = users.histories.shape
 
-
-def fit_taste_model(users: Users, config: TasteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fits a model to all users: a closed form, then a few steps of gradient descent.
-
-    Returns:
-        Input embeddings float32[movies + demographics, 200], output embeddings float32[movies, 200] and
-        variances float32[200], see `TasteParameters`.
-
-    Raises:
-        RecommenderError: The loss is not finite.
-    """
-    random = np.random.default_rng(config.seed)
-    model = TasteModel(*low_rank_autoencoder(*users, config.dropout, config.ridge))
-    num_users = users.histories.shape[0]
+    # A closed form, then a few steps of gradient descent.
+    dropout = Dropout(config.movie_dropout, config.history_dropout, config.demographic_dropout)
+    model = TasteModel(*low_rank_autoencoder(*users, dropout, config.ridge))
     batch_size = min(config.batch_size, -(-num_users // 3))
     schedule = paddle.optimizer.lr.OneCycleLR(config.learning_rate, max(config.num_steps, 1), divide_factor=10)
     optimizer = paddle.optimizer.Adam(schedule, parameters=model.parameters())
     for _ in tqdm(range(config.num_steps), "taste model", unit="step", disable=None, leave=False):
         batch = users.select(random.choice(num_users, batch_size, replace=False))
-        loss = model.loss(model(drop_out(batch, config.dropout, random)), batch.histories)
+        loss = model.loss(model(drop_out(batch, dropout, random)), batch.histories)
         if not np.isfinite(float(loss)):
             raise RecommenderError("got NaN loss, training the taste model failed")
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
         schedule.step()
-    vectors = scale_features(*users) @ model.input_embeddings.numpy()
-    return rotate_to_principal_axes(vectors, model.input_embeddings.numpy(), model.output_embeddings.numpy())
+    tables = [table.numpy() for table in (model.input_embeddings, model.output_embeddings)]
+    all_inputs, outputs, variances = rotate_to_principal_axes(scale_features(*users) @ tables[0], *tables)
+    inputs, demographics = np.split(all_inputs, [num_movies])
+
+    # Movies without ratings.
+    counts = np.bincount(users.histories.indices, minlength=num_movies)
+    contents = fit_content(np.hstack([inputs, outputs]), dataset.movies, counts, vocabularies, config)
+    input_contents, output_contents = np.split(contents, 2, axis=1)
+    movie_tables = MovieEmbeddings(inputs, input_contents), MovieEmbeddings(outputs, output_contents)
+    return TasteParameters(*movie_tables, demographics, variances)
 
 
-def rotate_to_principal_axes(
-    vectors: np.ndarray, inputs: np.ndarray, outputs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rotate_to_principal_axes(vectors: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, ...]:
     """Rotates embeddings, so that their components are orthogonal in the users' scores; scores stay as they are.
 
     Args:
@@ -251,8 +229,7 @@ def rotate_to_principal_axes(
     largest_first = np.flatnonzero(values > MIN_VARIANCE * values.max())[::-1]
     values, axes = values[largest_first], axes[:, largest_first]
     padding = ((0, 0), (0, outputs.shape[1] - len(values)))
-    rotated_inputs, rotated_outputs = np.pad(inputs @ triangle.T @ axes, padding), np.pad(basis @ axes, padding)
-    return rotated_inputs, rotated_outputs, np.pad(values, padding[1])
+    return np.pad(inputs @ triangle.T @ axes, padding), np.pad(basis @ axes, padding), np.pad(values, padding[1])
 
 
 def fit_content(
@@ -274,10 +251,9 @@ def fit_content(
     """
     known = movies.select(np.flatnonzero(movies.movie_idx >= NUM_RESERVED))
     content = encode_content(known, vocabularies)
-    weights = np.minimum(counts[known.movie_idx] / config.full_weight_ratings, 1).astype(np.float32)
-    weighted = diags_array(weights)
-    gram = (content.T @ weighted @ content).tocsr()
-    right = content.T @ (weighted @ tables[known.movie_idx])
+    weights = diags_array(np.minimum(counts[known.movie_idx] / config.full_weight_ratings, 1).astype(np.float32))
+    gram = (content.T @ weights @ content).tocsr()
+    right = content.T @ (weights @ tables[known.movie_idx])
 
     def normal_equations(flat: np.ndarray) -> np.ndarray:
         rows = flat.reshape(right.shape)
@@ -285,16 +261,13 @@ def fit_content(
 
     operator = LinearOperator((right.size, right.size), matvec=normal_equations, dtype=np.float32)
     solution, _ = cg(operator, right.ravel(), rtol=1e-3, maxiter=100)
-    contents: np.ndarray = solution.reshape(right.shape).astype(np.float32)
-    return contents
+    return solution.reshape(right.shape).astype(np.float32)
 
 
 def encode_content(movies: MovieFeatures, vocabularies: Vocabularies) -> csr_array:
     """Returns float32[movies, genre indices + word indices], 1 at each genre and word of a movie."""
     num_genres = vocabularies.genres.size
-    genres = np.argwhere(movies.genre_idx != PADDING)
-    words = np.argwhere(movies.word_idx != PADDING)
-    rows = np.concatenate([genres[:, 0], words[:, 0]])
-    columns = np.concatenate([movies.genre_idx[*genres.T], num_genres + movies.word_idx[*words.T]])
-    shape = len(movies.movie_idx), num_genres + vocabularies.words.size
-    return csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape)
+    columns = np.hstack([movies.genre_idx, np.where(movies.word_idx == PADDING, PADDING, num_genres + movies.word_idx)])
+    cells = np.nonzero(columns != PADDING)
+    shape = len(columns), num_genres + vocabularies.words.size
+    return csr_array((np.ones(len(cells[0]), np.float32), (cells[0], columns[cells])), shape)
