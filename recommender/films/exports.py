@@ -55,7 +55,6 @@ COLUMNS = {
     "status": "watchlist status type",
 }
 """Columns by role; the first that has values counts."""
-TEN_POINT_COLUMNS = {"rating10", "yourrating", "yourated"}
 PLANNED = {"plantowatch", "follow", "listedat", "collectedat", "hiddenat"}
 """States of films, and columns of dates in Trakt's JSON, that do not mean that a film was seen."""
 NO_VALUE = {"", "-", "\u2013", "\u2014", "n/a", "na", "nan", "none", "null", "0", "0.0"}
@@ -200,7 +199,7 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
         number = _NUMBER.fullmatch(cells["rating"])
         if number:
             numbers[cells["user"]].append(float(number[1].replace(",", ".")))
-    scale = service.scale or (10 if columns.get("rating") in TEN_POINT_COLUMNS else 0)
+    scale = service.scale or (10 if columns.get("rating") in ("rating10", "yourrating", "yourated") else 0)
     scales = {user: scale or _guess_scale(values) for user, values in numbers.items()}
     # What a row without stars means.
     name = PurePath(table.file).name.casefold()
