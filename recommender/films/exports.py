@@ -10,7 +10,7 @@ from typing import NamedTuple
 from recommender.errors import DataError, pluralize
 from recommender.files import read_bytes
 from recommender.films.tables import SkippedRow, Table, decode, read_csv, read_json, read_list, read_members
-from recommender.films.titles import ID_PREFIX, TYPED_ID, printable, split_title
+from recommender.films.titles import ID_PREFIX, MAX_TITLE_CHARACTERS, TYPED_ID, printable, split_title
 
 
 class Service(NamedTuple):
@@ -252,6 +252,8 @@ def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow:
     )
     if _NO_FILM.search(kind.casefold()) or (not kind and _EPISODE.search(title)):
         raise ValueError(f"no film: {printable(kind, 20) or 'an episode'}")
+    if len(title) > MAX_TITLE_CHARACTERS:
+        raise ValueError(f"a title of {len(title):,} characters")
     typed_id = TYPED_ID.fullmatch(title)
     movie, title = (typed_id[1], typed_id[2] or "") if typed_id else (movie, title)
     name, title_year = split_title(title)
