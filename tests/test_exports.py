@@ -434,6 +434,7 @@ def test_user_ids(raw, expected, tmp_path):
         ("Matrix, The,1999,5", "4 cells instead of 3; quote a title that holds ','"),
         ('"Aliens,1986,4', "a double quote is not closed"),
         ('"Ali"ens,1986,4', "a double quote is not closed"),
+        ("x" * 1001 + ",1986,4", "a title of 1,001 characters"),
         ("Aliens,\x1b[31mred,4", "year '[31mred' of 'Aliens'"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from recommender.errors import DataError, pluralize
 from recommender.files import read_bytes
 from recommender.films.tables import SkippedRow, Table, decode, read_csv, read_json, read_list, read_members
-from recommender.films.titles import ID_PREFIX, TYPED_ID, printable, split_title
+from recommender.films.titles import ID_PREFIX, MAX_TITLE_CHARACTERS, TYPED_ID, printable, split_title
 
 
 class Service(NamedTuple):
@@ -55,7 +55,6 @@ COLUMNS = {
     "status": "watchlist status type",
 }
 """Columns by role; the first that has values counts."""
-TEN_POINT_COLUMNS = {"rating10", "yourrating", "yourated"}
 PLANNED = {"plantowatch", "follow", "listedat", "collectedat", "hiddenat"}
 """States of films, and columns of dates in Trakt's JSON, that do not mean that a film was seen."""
 NO_VALUE = {"", "-", "\u2013", "\u2014", "n/a", "na", "nan", "none", "null", "0", "0.0"}
@@ -200,7 +199,7 @@ def _read_table(table: Table, many_users: bool) -> FilmFile:
         number = _NUMBER.fullmatch(cells["rating"])
         if number:
             numbers[cells["user"]].append(float(number[1].replace(",", ".")))
-    scale = service.scale or (10 if columns.get("rating") in TEN_POINT_COLUMNS else 0)
+    scale = service.scale or (10 if columns.get("rating") in ("rating10", "yourrating", "yourated") else 0)
     scales = {user: scale or _guess_scale(values) for user, values in numbers.items()}
     # What a row without stars means.
     name = PurePath(table.file).name.casefold()
@@ -253,6 +252,8 @@ def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow:
     )
     if _NO_FILM.search(kind.casefold()) or (not kind and _EPISODE.search(title)):
         raise ValueError(f"no film: {printable(kind, 20) or 'an episode'}")
+    if len(title) > MAX_TITLE_CHARACTERS:
+        raise ValueError(f"a title of {len(title):,} characters")
     typed_id = TYPED_ID.fullmatch(title)
     movie, title = (typed_id[1], typed_id[2] or "") if typed_id else (movie, title)
     name, title_year = split_title(title)

@@ -57,7 +57,7 @@ class Title(NamedTuple):
 class TitleIndex:
     """Finds movies by title.
 
-    The first rule of a ladder that holds for any movie decides: the whole name in that year; the whole name, article
+    The first rule of a ladder that holds for any movie decides: the whole name in that year; a telling name, article
     included, in the year beside; in the very same year a name that differs in what names may lack (`Star Wars`, the
     number of a part, a subtitle) or in a slip. A part of one word is no match, as `Her` is not
     `The Disappearance of Eleanor Rigby: Her`. Lists and typed titles go further, to parts and typos in any year.
@@ -84,10 +84,9 @@ class TitleIndex:
             year: Its year, if it is known.
             looseness: Where the ladder ends.
         """
-        for difference, rows in self._ladder([name for name in names if title_key(name)], year, looseness):
-            if rows:
-                return [self.titles[row] for row in sorted(set(rows))], difference
-        return [], ""
+        ladder = self._ladder([name for name in names if normalize_words(name)], year, looseness)
+        difference, rows = next((rung for rung in ladder if rung[1]), ("", []))
+        return [self.titles[row] for row in sorted(set(rows))], difference
 
     def _ladder(self, names: Sequence[str], year: int | None, looseness: Looseness) -> Iterator[tuple[str, list[int]]]:
         """Yields, rule by rule, how movies differ and their rows."""
@@ -98,12 +97,10 @@ class TitleIndex:
         main = [row for row in of_name if "".join(self._words[row][0]) == keys[0]]
         whole = [row for key in keys for row in self._rows.get(key, [])]
         if year is None:
-            yield "", main if looseness == Looseness.TYPED else whole
-            yield "", whole
+            yield from (("", rows) for rows in ((main, whole) if looseness == Looseness.TYPED else (whole,)))
         else:
             yield from (("", self._dated(rows, year, 0)) for rows in (main, of_name, whole))
-            beside = [row for row in self._dated(of_name, year, 1) if self._is_beside(row, names)]
-            yield "of the year beside", beside
+            yield "of the year beside", [row for row in self._dated(of_name, year, 1) if self._is_beside(row, names)]
             yield "", [row for row in main if self._years[row] is None]
             yield from (("a name almost the same", rows) for rows in self._alike(names[0], words, year))
         for rows in self._loose(words, looseness):
@@ -149,12 +146,12 @@ class TitleIndex:
 
     def _loose(self, words: list[str], looseness: Looseness) -> Iterator[list[int]]:
         """Yields rows of any year: whose name begins with the words, or that have a slip; if typed, far more."""
-        is_typed, is_list, text = looseness == Looseness.TYPED, looseness == Looseness.LIST, f" {' '.join(words)} "
+        is_typed, is_list = looseness == Looseness.TYPED, looseness == Looseness.LIST
+        is_long = len("".join(words)) >= MIN_LETTERS
         rules: list[tuple[bool, Callable[[list[str]], bool]]] = [
             (is_typed or (is_list and len(words) > 1), lambda own: own[: len(words)] == words),
-            (is_typed, lambda own: text in f" {' '.join(own)} "),
             (is_typed, lambda own: _in_order(own, words, _begins)),
-            (is_typed or (is_list and len(text) > MIN_LETTERS), lambda own: _has_slips(own, words, looseness)),
+            (is_typed or (is_list and is_long), lambda own: _has_slips(own, words, looseness)),
             (is_typed, lambda own: _in_order(own, words, is_typo)),
         ]
         yield from (self._like(range(len(self.titles)), is_like) for applies, is_like in rules if applies)
