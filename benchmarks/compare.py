@@ -20,9 +20,9 @@ from pathlib import Path
 import loader
 import numpy as np
 import pandas as pd
+from blocks import Table
 from list_metrics import COLUMNS, ListTest, print_differences
 from rivals import LIST_RIVALS, RATING_RIVALS, Rival, fit_ease, fit_edlae, fit_popularity, load_settings
-from tables import Table
 
 from recommender.evaluation import Ranking, rating_metrics
 from recommender.movielens.releases import MovieLens

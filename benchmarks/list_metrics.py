@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from blocks import Table
 from loader import liked
 from scipy.sparse import csr_array
-from tables import Table
 
 from recommender.evaluation import USER_BATCH, Ranking, interaction_mask, ndcg, top_k_indices
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split

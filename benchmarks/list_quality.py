@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import machine
 import numpy as np
+from blocks import Table
 from list_metrics import COLUMNS, K, ListTest
 from loader import Stars, Taste, liked, parser, read_data, test_split, train_picks, train_stars
 from scipy.sparse import csr_array
-from tables import Table
 
 from recommender.evaluation import ndcg, top_k_indices
 from recommender.films.matching import TitleError, find_title

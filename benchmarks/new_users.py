@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import loader
 import numpy as np
+from blocks import Table
 from list_metrics import COLUMNS, ListTest, print_differences, print_rankings
 from rivals import ease_weights, edlae_weights, fit_group_popularity, fit_popularity, linear_ranking, load_settings
-from tables import Table
 
 from recommender.evaluation import baseline_predictions, rating_metrics
 from recommender.movielens.encoding import demographic_profile_row

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import machine
 import numpy as np
+from blocks import Table
 from generate import write_data
 from machine import Checkout, measure_process
 from search import write_ratings
-from tables import Table
 
 from recommender.embed import embed_catalogue
 from recommender.files import Workdir

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import machine
 import numpy as np
+from blocks import Table
 from machine import Checkout, Cost, format_ratios, measure_process, median_cost
-from tables import Table
 
 from recommender.movielens.catalogue import Movie
 from recommender.movielens.releases import read_movielens

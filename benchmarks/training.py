@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import machine
+from blocks import Table
 from loader import Stars, parser, test_split
 from machine import Checkout, Cost, format_ratios, measure_process, median_cost
-from tables import Table
 
 from recommender.evaluation import rating_metrics
 from recommender.movielens.releases import read_movielens

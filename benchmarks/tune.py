@@ -20,11 +20,11 @@ from typing import Any
 
 import loader
 import numpy as np
+from blocks import Table
 from list_metrics import COLUMNS, ListTest
 from list_quality import PAIR_COLUMNS, Lists, pair_quality, print_varieties
 from new_users import MIN_RATED
 from rivals import LIST_RIVALS, RATING_RIVALS, save_settings
-from tables import Table
 
 from recommender import lists as list_settings
 from recommender.evaluation import rating_metrics, weighted_sum
