@@ -104,6 +104,7 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
         return
     import pooch  # Only here: queries do without it.
 
+    new_folders = [folder for folder in (data_dir, data_dir.parent) if not folder.exists()]
     release, archive = RELEASES[name], data_dir / f"{name}.zip"
     print(f"Downloading {name}, {release.megabytes} MB. {LICENCE}.", file=sys.stderr)
     pooch.get_logger().setLevel("ERROR")
@@ -116,9 +117,9 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
             failures.append(f"{url} does not answer")
         except ValueError:
             failures.append(f"{url} has another checksum")
-    with suppress(OSError):  # Only folders that are empty.
-        data_dir.rmdir()
-        data_dir.parent.rmdir()
+    for folder in new_folders:
+        with suppress(OSError):
+            folder.rmdir()
     by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
     sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
     raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
