@@ -1,6 +1,5 @@
-"""The machine block that every program prints first, and what whole processes cost."""
+"""Imported first by every program here: one thread, the project on the path; then the costs of whole processes."""
 
-import math
 import os
 import platform
 import re
@@ -9,114 +8,98 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parent.parent
-THREADS = "OMP_NUM_THREADS"
-USER_THREADS = os.environ.get(THREADS)
-"""The variable as the user set it, before `prepare` makes it 1."""
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before numpy and Paddle load.
+os.environ.setdefault("TQDM_DISABLE", "1")
+sys.path.insert(0, str(PROJECT))
 
 
-def prepare() -> None:
-    """Prepares the process as the scripts do theirs, with one thread by default; called before other imports."""
-    sys.path.insert(0, str(PROJECT))
-    from recommender.cli.process import prepare_process
-
-    prepare_process()
-
-
-def print_machine(*libraries: str) -> None:
-    """Prints the processor, its cores, the threads, the versions of numpy and other libraries, and the commit."""
-    describe = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(describe, capture_output=True, text=True, cwd=PROJECT).stdout.strip()
-    versions = ", ".join(f"{library} {version(library)}" for library in ("numpy", *libraries))
-    print(f"{processor()}, {os.cpu_count()} cores, {THREADS} {USER_THREADS or 'not set'}")
-    print(f"Python {platform.python_version()}, {versions}")
-    print(f"commit {commit or 'unknown'}", flush=True)
-
-
-def num_threads() -> int:
-    """Returns the number of threads for libraries that do not read OMP_NUM_THREADS."""
-    return int(os.environ.get(THREADS, "1"))
-
-
-def processor() -> str:
-    """Returns the processor's name."""
+def describe_machine() -> str:
+    """Returns processor, cores, threads and commit: the second line of every block."""
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return name[1] if name else platform.machine()
-
-
-def describe_threads(threads: int | None) -> str:
-    """Returns the number of threads of child processes in words."""
-    return f"{THREADS} {threads or USER_THREADS or 'not set'}"
-
-
-def child_environment(threads: int | None = None) -> dict[str, str]:
-    """Returns the user's environment for a child process, or the same with a number of threads."""
-    environment = {name: value for name, value in os.environ.items() if name != THREADS}
-    chosen = str(threads) if threads else USER_THREADS
-    return environment | ({THREADS: chosen} if chosen else {})
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, cwd=PROJECT).stdout.strip() or "unknown"
+    threads = os.environ["OMP_NUM_THREADS"]
+    return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores, threads: {threads}, commit {commit}"
 
 
 class Cost(NamedTuple):
     """What a whole process takes."""
 
     seconds: float
+    cpu_seconds: float
+    """Of the process and its children."""
     gigabytes: float
     """Peak of the memory."""
+    output: str
 
 
-def measure_process(
-    command: Sequence[object],
-    folder: Path,
-    threads: int | None = None,
-    on_line: Callable[[float, str], None] = lambda seconds, line: None,
-) -> Cost:
-    """Runs a script by this Python and returns its cost; where it fails, NaN, and its last error line is printed.
+def measure_process(command: Sequence[object], folder: Path) -> Cost:
+    """Runs a script by this Python in a folder and returns its cost.
 
-    Args:
-        command: The script and its arguments.
-        folder: The working folder.
-        threads: OMP_NUM_THREADS, by default as the user set it.
-        on_line: A function called with each line of output and the seconds since the start.
+    Raises:
+        RuntimeError: It failed.
     """
     started = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            cwd=folder,
-            env=child_environment(threads),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen([sys.executable, *map(str, command)], cwd=folder, stdout=output, stderr=errors)
         try:
-            for line in process.stdout or ():
-                on_line(time.perf_counter() - started, line)
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:  # An interrupted benchmark leaves no process behind.
             process.kill()
             raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode == 0:
-            return Cost(seconds, usage.ru_maxrss / 1e6)
+        output.seek(0)
         errors.seek(0)
-        reason = errors.read().strip().rpartition("\n")[2]
-    print(f"failed: {' '.join(map(str, command))}: {reason}", file=sys.stderr)
-    return Cost(math.nan, math.nan)
+        if process.returncode:
+            raise RuntimeError(f"failed: {' '.join(map(str, command))}\n{errors.read()}")
+        return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6, output.read())
+
+
+def median_cost(costs: Sequence[Cost]) -> tuple[float, float, float]:
+    """Returns the medians of seconds, CPU seconds and gigabytes."""
+    seconds, cpu_seconds, gigabytes, _ = zip(*costs, strict=True)
+    return statistics.median(seconds), statistics.median(cpu_seconds), statistics.median(gigabytes)
 
 
 def format_ratios(values: Sequence[float], reference: Sequence[float]) -> str:
-    """Returns the ratios of paired measurements: the median, and in brackets the lowest and the highest.
-
-    Where a measurement is NaN, it is a dash.
-    """
-    ratios = [value / other for value, other in zip(values, reference, strict=True)]
-    if any(map(math.isnan, ratios)):
-        return "-"
+    """Returns the ratios of paired measurements: the median, and in brackets the lowest and the highest."""
+    ratios = [value / base for value, base in zip(values, reference, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+class Checkout(NamedTuple):
+    """This project or an older version of it, whose commands name their files in another way."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The name of its rows."""
+        return "here" if self.root == PROJECT else self.root.name
+
+    def train(self, workdir: Path, *options: object) -> list[object]:
+        """Returns the command of step one in a working folder."""
+        old = ["--output", workdir / "model", "--movies-origin", workdir / "movies_origin.txt"]
+        return [self.root / "train.py", *(["--workdir", workdir] if self._has_workdir else old), *options]
+
+    def encode(self, workdir: Path) -> list[object]:
+        """Returns the command of step two."""
+        files = ["-f", workdir / "movies_origin.txt"]
+        old = ["--model", workdir / "model", "--output", workdir / "movies_data.txt"]
+        return [self.root / "get_movies_data.py", *files, *(["--workdir", workdir] if self._has_workdir else old)]
+
+    def query(self, workdir: Path, *options: object) -> list[object]:
+        """Returns the command of step three."""
+        old = ["--model", workdir / "model", "--movies-data", workdir / "movies_data.txt", "--uri", workdir / "m.db"]
+        return [self.root / "infer_milvus.py", *(["--workdir", workdir] if self._has_workdir else old), *options]
+
+    @property
+    def _has_workdir(self) -> bool:
+        return "--workdir" in "".join(path.read_text() for path in self.root.glob("recommender/cli/*.py"))

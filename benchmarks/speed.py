@@ -1,93 +1,102 @@
-"""Prints the training speed of one program in ratings per second; `training.py` runs it for its table of speeds.
+"""Prints the training speed of one program in ratings per second; `training.py speed` runs it for its table.
 
-    python benchmarks/speed.py torch --data-dir data/ml-1m
+    python benchmarks/speed.py paddle data/ml-1m 8120
 
-A process holds one framework only: PyTorch that is loaded after Paddle shares an OpenMP runtime with it, which was
-started with all cores whatever OMP_NUM_THREADS says.
+`paddle` and `torch` are the original's model as their books would have it: padded titles, both towers once per rating.
+A process holds one framework only, as two would share an OpenMP runtime.
 """
 
-if __name__ == "__main__":
-    from machine import prepare
-
-    prepare()
-
-import argparse
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import machine
 import numpy as np
-from machine import num_threads
+from loader import test_split
 
-from recommender.cli.arguments import PipelinePaths, number_arg, path_arg
-from recommender.cli.process import run_and_report, run_main
-from recommender.movielens.split import Split, held_out_rows, split_and_encode
-from recommender.movielens.releases import DEFAULT_DATA_DIR, read_movielens
+from recommender.movielens.encoding import DEMOGRAPHIC_SIZES, NUM_RESERVED
+from recommender.movielens.releases import read_movielens
+from recommender.movielens.split import Split
 
-PROGRAMS = ("paddle", "torch", "torch-distinct", "project")
-WARM_UP_SECONDS = 1
+WARM_UP_SECONDS, SECONDS = 1.0, 4.0
+WIDTHS = (32, 16, 16, 16)
 Step = Callable[[np.ndarray], object]
 """Takes one step on some rows of the training ratings."""
 
 
-def create_step(program: str, split: Split, batch_size: int) -> Step:
-    """Returns the step of a program."""
-    if program == "paddle":
-        import plain_paddle
+def create_plain_step(framework: str, split: Split) -> Step:
+    """Returns the step of the plain model: the two frameworks name its layers almost alike."""
+    api: Any
+    if framework == "torch":
+        import torch as api
 
-        return plain_paddle.create_step(split.train, split.vocabularies)
-    if program == "project":
-        return create_project_step(split, batch_size)
-    import plain_torch
-    import torch
+        api.set_num_threads(int(machine.os.environ["OMP_NUM_THREADS"]))
+        to_tensor, concat, conv, module_list = api.from_numpy, api.cat, api.nn.Conv1d, api.nn.ModuleList
+    else:
+        from recommender.stars.paddle_setup import paddle as api
 
-    assert torch.get_num_threads() == num_threads(), f"{torch.get_num_threads()} threads instead of {num_threads()}"
-    return plain_torch.create_step(split.train, split.vocabularies, distinct=program == "torch-distinct")
+        to_tensor, concat, conv, module_list = api.to_tensor, api.concat, api.nn.Conv1D, api.nn.LayerList
+    nn = api.nn
+    vocabularies, sizes = split.vocabularies, (NUM_RESERVED + split.train.num_users, *DEMOGRAPHIC_SIZES)
+    tables = module_list([nn.Embedding(*shape) for shape in zip(sizes, WIDTHS, strict=True)])
+    linear = module_list([nn.Linear(width, width) for width in WIDTHS])
+    movie = nn.Embedding(vocabularies.movies.size, 32)
+    genre, word = (nn.Embedding(own.size, 32, padding_idx=0) for own in (vocabularies.genres, vocabularies.words))
+    movie_linear, convolution = nn.Linear(32, 32), conv(32, 32, 3, padding=1)
+    user_output, movie_output = nn.Linear(80, 200), nn.Linear(96, 200)
+    layers = [tables, linear, movie, genre, word, movie_linear, convolution, user_output, movie_output]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    adam = api.optim.Adam if framework == "torch" else api.optimizer.Adam
+    optimizer = adam(parameters=parameters) if framework == "paddle" else adam(parameters)
+
+    def step(rows: np.ndarray) -> None:
+        ratings = split.train.ratings.select(rows)
+        profiles = to_tensor(split.train.profiles[ratings.profile_row])
+        movie_idx, genre_idx, word_idx = map(to_tensor, split.train.movies.select(ratings.movie_row))
+        parts = [layer(table(profiles[:, i])) for i, (table, layer) in enumerate(zip(tables, linear, strict=True))]
+        user = api.tanh(user_output(concat(parts, 1)))
+        title = api.tanh(convolution(word(word_idx).mT)).sum(2)
+        parts = [movie_linear(movie(movie_idx)), genre(genre_idx).sum(1), title]
+        predicted = 5 * nn.functional.cosine_similarity(user, api.tanh(movie_output(concat(parts, 1))), 1)
+        loss = nn.functional.mse_loss(predicted, to_tensor(ratings.rating.astype(np.float32)))
+        loss.item()
+        loss.backward()
+        optimizer.step()
+        (optimizer.zero_grad if framework == "torch" else optimizer.clear_grad)()
+
+    return step
 
 
-def create_project_step(split: Split, batch_size: int) -> Step:
-    """Returns the step of this project."""
+def create_project_step(split: Split) -> Step:
+    """Returns the step of this project, on the ratings themselves."""
     from recommender.stars.fusion import FusionModel
-    from recommender.stars.fusion_training import TrainConfig, create_optimizer, draw_batch, train_step
+    from recommender.stars.fusion_training import FusionConfig, create_optimizer, draw_batch, train_step
+    from recommender.stars.posterior import PosteriorConfig, sample_posterior
 
-    config = TrainConfig(batch_size=batch_size)
+    config = FusionConfig.for_ratings(len(split.train.ratings.rating), targets="ratings")
     model = FusionModel(split.train.num_users, split.vocabularies)
     optimizer, _ = create_optimizer(model, config, num_steps=100_000)
+    posterior = sample_posterior(split.train, PosteriorConfig(num_sweeps=1, burn_in=0), show_progress=False)
     random = np.random.default_rng(0)
-    return lambda rows: train_step(model, optimizer, draw_batch(split.train, rows, config, random))
+    return lambda rows: train_step(model, optimizer, draw_batch(split.train, np.sort(rows), posterior, config, random))
 
 
-def measure_speed(step: Step, num_ratings: int, batch_size: int, seconds: float) -> float:
-    """Returns ratings per second after warming up."""
-    rows = np.random.default_rng(0).permutation(num_ratings)
-    batch_size = min(batch_size, num_ratings)
-    for limit in (WARM_UP_SECONDS, seconds):
-        num_done, elapsed, started = 0, 0.0, time.perf_counter()
-        while elapsed < limit:
-            first = num_done % (num_ratings - batch_size + 1)
-            step(rows[first : first + batch_size])
-            num_done += batch_size
-            elapsed = time.perf_counter() - started
-    return num_done / elapsed
-
-
-def print_speed(args: argparse.Namespace) -> None:
-    """Prints the speed."""
-    data = read_movielens(args.data_dir)
-    split = split_and_encode(data, held_out_rows(len(data.ratings)))
-    step = create_step(args.program, split, args.batch_size)
-    print(measure_speed(step, len(split.train.ratings.rating), args.batch_size, args.seconds))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", choices=PROGRAMS)
-    parser.add_argument("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR)
-    parser.add_argument("--batch-size", type=number_arg(int, 1), default=8120, help="(default: %(default)s)")
-    parser.add_argument("--seconds", type=number_arg(float, 0.1), default=4.0, help="(default: %(default)s)")
-    args = parser.parse_args(argv)
-    return run_and_report(lambda: print_speed(args), PipelinePaths().command)
+def main() -> None:
+    """Prints the speed after warming up."""
+    program, data_dir, batch_size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    split = test_split(read_movielens(data_dir))
+    step = create_project_step(split) if program == "project" else create_plain_step(program, split)
+    order = np.random.default_rng(0).permutation(len(split.train.ratings.rating))
+    for limit in (WARM_UP_SECONDS, SECONDS):
+        num_done, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < limit:
+            first = num_done % max(1, len(order) - batch_size)
+            num_done += len(order[first : first + batch_size])
+            step(order[first : first + batch_size])
+    print(num_done / elapsed)
 
 
 if __name__ == "__main__":
-    run_main(main)
+    main()

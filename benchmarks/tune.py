@@ -1,248 +1,199 @@
-"""Chooses the settings of other models on validation rows, and shows what each choice and technique of ours is worth.
+"""Chooses settings on validation rows: of other models, and what each setting of ours is worth.
 
-    pip install -r requirements-benchmarks.txt
     python benchmarks/tune.py rivals data/ml-100k data/ml-1m data/ml-latest-small
-    python benchmarks/tune.py taste data/ml-100k data/ml-1m data/ml-latest-small
-    python benchmarks/tune.py stars data/ml-100k data/ml-1m data/ml-latest-small
+    python benchmarks/tune.py posterior data/ml-100k data/ml-1m data/ml-latest-small
+    python benchmarks/tune.py towers data/ml-100k data/ml-1m data/ml-latest-small
+    python benchmarks/tune.py lists data/ml-100k data/ml-1m data/ml-latest-small
 
 Test rows are not looked at: a tenth of the training rows are held out, and for new users a tenth of the users, none of
-whom is in a split of new users that evaluate.py tests on. `rivals` writes the chosen settings to
-benchmarks/settings.json, which compare.py and evaluate.py read. `taste` and `stars`, for our two models, print a row
-for each setting that is changed and for each technique that is left out.
+whom new_users.py tests on. `rivals` tries a grid of each model and writes the best into benchmarks/settings.json.
+`posterior` and `towers` print a row for each setting that is changed while the others stay: RMSE, and seconds of
+processor time. `lists` prints what the constants of lists.py, vectors.py and taste.py do: the weight of a star in
+`both`, the rule of `anyone_share` (for known users and for new ones with 5, 10 and 20 ratings), the damping of lists
+for two, and variety.
 """
 
-if __name__ == "__main__":
-    from machine import prepare
-
-    prepare()
-
 import argparse
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import loader
 import numpy as np
-from machine import print_machine
-from new_users import liked_split
-from ours import StarModel, TasteRanker, new_users_validation_split, validation_split
-from rankings import ListTest
-from rivals import RANKING_RIVALS, RATING_RIVALS, SETTINGS, Rival
+from list_metrics import COLUMNS, ListTest
+from list_quality import PAIR_COLUMNS, Lists, pair_quality, print_varieties
+from new_users import MIN_RATED
+from rivals import LIST_RIVALS, RATING_RIVALS, save_settings
 from tables import Table
 
-from recommender.cli.arguments import PipelinePaths, path_arg
-from recommender.cli.process import run_and_report, run_main
-from recommender.movielens.split import Dataset, Split
+from recommender import lists as list_settings
+from recommender.evaluation import rating_metrics, weighted_sum
+from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.releases import MovieLens
-from recommender.movielens.releases import read_movielens
-from recommender.evaluation.metrics import rating_metrics
-from recommender import users as user_vectors
-from recommender.stars import fusion as two_tower_model
-from recommender.picks import closed_form as edlae_init, taste_training as taste
-from recommender.stars import fusion_training as two_tower
+from recommender.movielens.split import Ratings, Split
+from recommender.picks.taste import anyone_share
+from recommender.stars.fusion import embed_movies, embed_profiles
+from recommender.stars.fusion_training import FusionConfig, train_fusion
+from recommender.stars.posterior import PosteriorConfig, PosteriorMean, sample_posterior
+from recommender.stars.predict import COSINE_SCALE, predict_ratings
+from recommender.users import ANYONE_ROW
 
-NUM_STATED = 3
-"""Number of liked movies that new users state."""
-NAME_WIDTH = 44
+SUBJECTS = ("rivals", "posterior", "towers", "lists")
+POSTERIOR_SETTINGS: list[dict[str, Any]] = [
+    {},
+    *({"num_factors": number} for number in (8, 12, 16, 24)),
+    *({"ridge": ridge} for ridge in (0.3, 1.0, 3.0, 10.0, 30.0)),
+    *({"num_sweeps": number} for number in (60, 100, 150, 200)),
+    *({"burn_in": number} for number in (5, 30)),
+    *({"sketch_size": size} for size in (60, 160)),
+]
+TOWER_SETTINGS: list[dict[str, Any]] = [
+    {},
+    *({"epochs": number} for number in (1, 2, 3, 5)),
+    *({"learning_rate": rate} for rate in (0.003, 0.012)),
+    *({"batch_size": size} for size in (500, 1000, 2000, 4000, 8000)),
+    *({"final_learning_rate": share} for share in (0.01, 0.3)),
+    *({"l2": l2} for l2 in (1e-5, 1e-4)),
+    *({"ema_alpha": alpha} for alpha in (0.003, 0.03)),
+    {"targets": "ratings"},
+]
+STAR_WEIGHTS = (0, 0.05, 0.1, 0.15, 0.2, 0.3)
+SHARE_RULES = [(0.0, 1), *((most, half) for most in (0.3, 0.4, 0.5) for half in (15, 30, 60, 120))]
+"""Largest shares of anyone's taste, and lengths of a history that have half of it."""
+NUM_KNOWN = (5, 10, 20)
+DAMPINGS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
-def tune_rivals(name: str, data: MovieLens, names: Sequence[str]) -> None:
+def tune_rivals(data_sets: dict[str, MovieLens], names: Sequence[str]) -> None:
     """Chooses the settings of each model and writes them down, one by one."""
-    split = validation_split(data)
-    test = ListTest.of(split)
-    tables = (
-        ("NDCG@10", RANKING_RIVALS, split.train, lambda ranking: test.gains(ranking).mean(), max),
-        ("RMSE", RATING_RIVALS, split, lambda predicted: rating_metrics(predicted, split.test.rating).rmse, min),
-    )
-    for metric, rivals, fitted_to, evaluate, best_of in tables:
-        columns = {metric: ".4f", "tried": "d", "seconds": ".1f", "settings": ""}
-        table = Table(f"{name}: settings of other models, chosen on {len(split.test.rating):,} rows", columns, 32)
-        for rival_name, rival in rivals.items():
-            if not names or rival_name in names:
-                chosen = choose(rival, fitted_to, evaluate, best_of)
-                table.add(rival_name, *chosen[1:3], chosen[3], describe(chosen[0]))
-                save_settings(name, rival_name, chosen[0])
+    for data_name, data in data_sets.items():
+        split = loader.validation_split(data)
+        test, rating = ListTest.of(split), split.test.rating
+        lists = ("NDCG@10", LIST_RIVALS, split.train, lambda ranking, test=test: float(test.gains(ranking).mean()), 1)
+        ratings = ("RMSE", RATING_RIVALS, split, lambda predicted, r=rating: rating_metrics(predicted, r).rmse, -1)
+        for metric, rivals, fitted, evaluate, sign in (lists, ratings):
+            columns = {metric: ".4f", "tried": "d", "CPU s": ".1f", "settings": ""}
+            table = Table(f"{data_name}: settings of other models, {len(rating):,} validation rows", columns)
+            for name in [name for name in rivals if not names or name in names]:
+                tried = []
+                for settings in rivals[name].grid:
+                    started = time.process_time()
+                    model = rivals[name].fit(fitted, **settings)
+                    seconds = time.process_time() - started
+                    tried.append((evaluate(model), settings, seconds))
+                value, best, seconds = max(tried, key=lambda trial, sign=sign: sign * trial[0])
+                shown = ", ".join(f"{key} {value}" for key, value in best.items())
+                table.add(name, value, len(tried), seconds, "  " + shown)
+                save_settings(data_name, name, best)
 
 
-def choose(
-    rival: Rival, fitted_to: Dataset | Split, evaluate: Callable[[Any], float], best_of: Callable[..., Any]
-) -> tuple[dict[str, Any], float, int, float]:
-    """Returns the best settings of a model, their metric, how many were tried, and the seconds of one fit."""
-    tried = []
-    for settings in rival.grid:
-        started = time.perf_counter()
-        fitted = rival.fit(fitted_to, **settings)
-        seconds = time.perf_counter() - started
-        tried.append((float(evaluate(fitted)), settings, seconds))
-    metric, settings, seconds = best_of(tried, key=lambda one: one[0])
-    return settings, metric, len(tried), seconds
+def fit_posterior(split: Split, settings: dict[str, Any]) -> PosteriorMean:
+    """Samples the posterior mean with some settings changed."""
+    return sample_posterior(split.train, PosteriorConfig.for_ratings(len(split.train.ratings.rating), **settings))
 
 
-def describe(settings: dict[str, Any]) -> str:
-    """Returns settings in words, without those that are always the same."""
-    shown = {name: value for name, value in settings.items() if name not in ("algorithm", "bsl_options", "verbose")}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+def evaluate_posterior(split: Split, settings: dict[str, Any]) -> float:
+    """Returns the RMSE of the posterior mean."""
+    posterior = fit_posterior(split, settings)
+    predicted = posterior.predict(split.test.profile_row - NUM_DEMOGRAPHIC_PROFILES, split.test.movie_row)
+    return rating_metrics(predicted, split.test.rating).rmse
 
 
-def save_settings(data_name: str, rival_name: str, settings: dict[str, Any]) -> None:
-    """Writes the settings of one model into settings.json."""
-    chosen = json.loads(SETTINGS.read_text()) if SETTINGS.exists() else {}
-    chosen.setdefault(data_name, {})[rival_name] = settings
-    SETTINGS.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
+def evaluate_towers(split: Split, posterior: PosteriorMean, settings: dict[str, Any]) -> float:
+    """Returns the RMSE of the towers, trained on a posterior mean that all settings share."""
+    config = FusionConfig.for_ratings(len(split.train.ratings.rating), **settings)
+    target = posterior if config.targets == "posterior" else None
+    model = train_fusion(split.train, split.vocabularies, config, target).model
+    users = embed_profiles(model.user_tower, split.train.profiles)
+    movies = embed_movies(model.movie_tower, split.train.movies)
+    predicted = predict_ratings(users, movies, split.test.profile_row, split.test.movie_row)
+    stars = split.train.ratings.rating
+    return rating_metrics(predicted.clip(stars.min(), stars.max()), split.test.rating).rmse
 
 
-@contextmanager
-def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Sets an attribute of a module for a while."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
-
-
-def random_init(histories: Any, demographics: Any, *_: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns random embeddings in place of `edlae_init`'s."""
-    random = np.random.default_rng(0)
-    sizes = histories.shape[1] + demographics.shape[1], histories.shape[1]
-    inputs, outputs = (random.normal(0, 0.01, (size, 200)).astype(np.float32) for size in sizes)
-    return inputs, outputs
-
-
-class UntiedModel(two_tower_model.FusionModel):
-    """The fusion model whose towers start with id weights of their own."""
-
-    def __init__(self, num_users: int, vocabularies: Any) -> None:
-        super().__init__(num_users, vocabularies)
-        other = two_tower_model.MovieTower(vocabularies.movies.size, vocabularies.genres.size, vocabularies.words.size)
-        self.movie_tower.set_state_dict(other.state_dict())
-
-
-Variant = tuple[dict[str, Any], tuple[Any, str, Any] | None]
-"""Settings, and an attribute of a module to replace."""
-TASTE_VARIANTS: dict[str, Variant] = {
-    "as it is": ({}, None),
-    "ridge 0.3": ({"ridge": 0.3}, None),
-    "ridge 1.5": ({"ridge": 1.5}, None),
-    "movie dropout 0.4": ({"movie_dropout": 0.4}, None),
-    "movie dropout 0.7": ({"movie_dropout": 0.7}, None),
-    "history dropout 0.2": ({"history_dropout": 0.2}, None),
-    "history dropout 0.6": ({"history_dropout": 0.6}, None),
-    "15 steps": ({"num_steps": 15}, None),
-    "60 steps of half the rate": ({"num_steps": 60, "learning_rate": 0.0005}, None),
-    "twice the learning rate": ({"learning_rate": 0.002}, None),
-    "taste noise 0.1": ({}, (user_vectors, "TASTE_NOISE", 0.1)),
-    "taste noise 0.6": ({}, (user_vectors, "TASTE_NOISE", 0.6)),
-    "ratings count 0.5 and 1": ({}, (user_vectors, "RATING_WEIGHTS", (0.5, 0.5, 0.5, 1, 1))),
-    "ratings count 0 to 1.5": ({}, (user_vectors, "RATING_WEIGHTS", (0, 0, 0.5, 1, 1.5))),
-    "without steps: the closed form alone": ({"num_steps": 0}, None),
-    "without the closed form: 420 steps": (
-        {"num_steps": 420, "learning_rate": 0.005},
-        (taste, "edlae_init", random_init),
-    ),
-    "without movie dropout": ({"movie_dropout": 0.0}, None),
-    "without history dropout": ({"history_dropout": 0.0}, None),
-    "without shrinkage": ({}, (user_vectors, "TASTE_NOISE", 1e-9)),
-    "closed form of 1,000 movies": ({}, (edlae_init, "MAX_MOVIES", 1000)),
-}
-STAR_VARIANTS: dict[str, Variant] = {
-    "as it is": ({}, None),
-    "half the L2": ({"l2": 0.5}, None),
-    "twice the L2": ({"l2": 2.0}, None),
-    "learning rate 0.004": ({"learning_rate": 0.004}, None),
-    "learning rate 0.012": ({"learning_rate": 0.012}, None),
-    "learning rate falls to 0": ({"final_learning_rate": 0.0}, None),
-    "constant learning rate": ({"final_learning_rate": 1.0}, None),
-    "half the epochs": ({"epochs": 4}, None),
-    "user id dropout 0.2": ({"user_id_dropout": 0.2}, None),
-    "movie id dropout 0.1": ({"movie_id_dropout": 0.1}, None),
-    "without user id dropout": ({"user_id_dropout": 0.0}, None),
-    "without movie id dropout": ({"movie_id_dropout": 0.0}, None),
-    "without EMA": ({"ema_alpha": 1.0}, None),
-    "without the SVD": ({}, (two_tower, "init_from_svd", lambda *_: None)),
-    "without equal id weights at first": ({}, (two_tower, "FusionModel", UntiedModel)),
-    "without L2": ({"l2": 0.0}, None),
-}
-"""A value of `l2` is a factor on that of the rules."""
-
-
-def show_taste_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
-    """Prints the NDCG@10 of the taste model with one setting changed or one technique left out."""
-    splits = [(validation_split(data), new_users_validation_split(data)) for data in data_sets]
-    columns = [column for name in names for column in ((name, ".4f"), (f"{NUM_STATED} liked", ".4f"), ("s", ".1f"))]
-    title = f"Taste model: NDCG@10 of users, of new users with {NUM_STATED} liked movies, and seconds"
-    show_variants(title, columns, TASTE_VARIANTS, splits, evaluate_taste)
-
-
-def show_star_variants(names: Sequence[str], data_sets: Sequence[MovieLens]) -> None:
-    """Prints the RMSE of the fusion model with one setting changed or one technique left out."""
-    splits = [(validation_split(data),) for data in data_sets]
-    columns = [column for name in names for column in ((name, ".4f"), ("s", ".1f"))]
-    show_variants("Fusion model: RMSE, and seconds", columns, STAR_VARIANTS, splits, evaluate_stars)
-
-
-def show_variants(
-    title: str,
-    columns: Sequence[tuple[str, str]],
-    variants: Mapping[str, Variant],
-    splits: Sequence[tuple[Split, ...]],
-    evaluate: Callable[..., tuple[float, ...]],
+def print_settings(
+    title: str, columns: dict[str, str], rows: Sequence[dict[str, Any]], evaluations: Sequence[Callable[..., float]]
 ) -> None:
-    """Prints a row for each variant: the values that `evaluate` returns for the splits of each data set."""
-    table = Table(title, columns, NAME_WIDTH)
-    for variant, (settings, patch) in variants.items():
-        with replaced(*patch) if patch else nullcontext():
-            table.add(variant, *(value for one in splits for value in evaluate(*one, settings)))
+    """Prints a row for each change of settings: what each evaluation returns for it, and its seconds."""
+    table = Table(title, columns)
+    for settings in rows:
+        values = []
+        for evaluate in evaluations:
+            started = time.process_time()
+            values += [evaluate(settings), time.process_time() - started]
+        table.add(", ".join(f"{name} {value}" for name, value in settings.items()) or "as it is", *values)
 
 
-def evaluate_taste(split: Split, new_users: Split, settings: dict[str, Any]) -> tuple[float, float, float]:
-    """Returns the NDCG@10 of users, that of new users who state some movies, and the seconds of training."""
-    started = time.perf_counter()
-    model = TasteRanker.train(split, **settings)
-    seconds = time.perf_counter() - started
-    test = ListTest.of(split)
-    known = test.gains(model.ranking()).mean()
-    model = TasteRanker.train(new_users, **settings)
-    stated, rest = liked_split(new_users, NUM_STATED)
-    test = ListTest.of(new_users, rest, stated)
-    return known, test.gains(model.ranking(stated)).mean(), seconds
-
-
-def evaluate_stars(split: Split, settings: dict[str, Any]) -> tuple[float, float]:
-    """Returns the RMSE and the seconds of training."""
-    if "l2" in settings:
-        rule = two_tower.TrainConfig.for_ratings(len(split.train.ratings.rating)).l2
-        settings = {**settings, "l2": settings["l2"] * rule}
-    started = time.perf_counter()
-    model = StarModel.train(split, **settings)
-    return model.rmse(split.test), time.perf_counter() - started
-
-
-def tune(args: argparse.Namespace) -> None:
-    """Tunes the other models, or shows the variants of one of ours."""
-    print_machine("paddlepaddle", "implicit", "scikit-surprise")
-    names = [path.name for path in args.data_dirs]
-    data_sets = [read_movielens(path) for path in args.data_dirs]
-    if args.subject == "rivals":
-        for name, data in zip(names, data_sets, strict=True):
-            tune_rivals(name, data, args.only)
-    elif args.subject == "taste":
-        show_taste_variants(names, data_sets)
+def tune_ours(subject: str, data_sets: dict[str, MovieLens]) -> None:
+    """Prints the settings of one of our models."""
+    splits = {name: loader.validation_split(data) for name, data in data_sets.items()}
+    columns = {f"{name}{of}": ".0f" if of else ".4f" for name in splits for of in ("", ": s")}
+    if subject == "posterior":
+        evaluations = [lambda own, split=split: evaluate_posterior(split, own) for split in splits.values()]
+        print_settings("posterior mean: RMSE, validation rows", columns, POSTERIOR_SETTINGS, evaluations)
     else:
-        show_star_variants(names, data_sets)
+        means = {name: fit_posterior(split, {}) for name, split in splits.items()}
+        evaluations = [lambda own, name=name: evaluate_towers(splits[name], means[name], own) for name in splits]
+        print_settings("towers: RMSE, validation rows", columns, TOWER_SETTINGS, evaluations)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", choices=["rivals", "taste", "stars"])
-    parser.add_argument("data_dirs", type=path_arg, nargs="+")
-    parser.add_argument("--only", nargs="+", default=[], choices=[*RANKING_RIVALS, *RATING_RIVALS], metavar="MODEL")
-    args = parser.parse_args(argv)
-    return run_and_report(lambda: tune(args), PipelinePaths().command)
+def tune_lists(name: str, data: MovieLens, args: argparse.Namespace) -> None:
+    """Prints what the constants of lists do."""
+    split, new_users = loader.validation_split(data), loader.new_users_split(data, loader.VALIDATION_SEED)
+    seeds = range(args.seeds)
+    all_stars = [loader.train_stars(split, args.cache, seed=seed) for seed in seeds]
+    all_picks = [loader.train_picks(split, args.cache, seed=seed) for seed in seeds]
+    test = ListTest.of(split)
+    table = Table(f"{name}: weight of a star in `both`", COLUMNS)
+    for weight in STAR_WEIGHTS:
+        metrics = []
+        for stars, taste in zip(all_stars, all_picks, strict=True):
+            users, movies = (stars.user_vectors, taste.user_vectors()), (stars.movie_vectors, taste.movie_vectors)
+            metrics.append(test.evaluate(test.top_lists(weighted_sum((COSINE_SCALE * weight, 1), users, movies))))
+        table.add(f"weight {weight:g}", *np.mean(metrics, axis=0))
+
+    cases = [[(taste, None, test) for taste in all_picks]]
+    new_picks = [loader.train_picks(new_users, args.cache, seed=seed) for seed in seeds]
+    for number in NUM_KNOWN:
+        rated = loader.with_at_least(new_users.test, MIN_RATED)
+        known, rest = loader.split_known(rated, number, np.random.default_rng(0))
+        cases.append([(taste, known, ListTest.of(new_users, rest, known)) for taste in new_picks])
+    columns = {"known users": ".4f"} | {f"{number} ratings": ".4f" for number in NUM_KNOWN}
+    table = Table(f"{name}: share of anyone's taste, NDCG@10 of picks", columns)
+    for most, half in SHARE_RULES:
+        gains = [[shared_ranking_gain(*trained, most, half) for trained in case] for case in cases]
+        table.add(f"at most {most:g}, half at {half}" if most else "none", *np.mean(gains, axis=1))
+
+    lists = Lists.of(data.movies, all_stars[0], all_picks[0])
+    table = Table(f"{name}: damping of lists for two", PAIR_COLUMNS)
+    for damping in DAMPINGS:
+        list_settings.SHARE_DAMPING = damping
+        table.add(f"damping {damping:g}", *pair_quality(lists, "both"))
+    print_varieties(name, lists)
+
+
+def shared_ranking_gain(taste: loader.Taste, known: Ratings | None, test: ListTest, most: float, half: float) -> float:
+    """Returns the NDCG@10 of picks with another rule of `anyone_share`."""
+    vectors, length = taste.user_vectors(known), taste.squared_norms(known)
+    change = anyone_share(length) - most * length / (length + half)
+    users = vectors + change[:, None].astype(np.float32) * vectors[ANYONE_ROW]
+    return float(test.gains(weighted_sum((1,), (users,), (taste.movie_vectors,))).mean())
+
+
+def main() -> None:
+    """Prints the tables of one subject."""
+    options = loader.parser(__doc__, 1, SUBJECTS)
+    options.add_argument("--only", nargs="+", default=[], choices=[*LIST_RIVALS, *RATING_RIVALS], metavar="MODEL")
+    args = options.parse_args()
+    data_sets = dict(loader.read_data(args))
+    if args.subject == "rivals":
+        tune_rivals(data_sets, args.only)
+    elif args.subject == "lists":
+        for name, data in data_sets.items():
+            tune_lists(name, data, args)
+    else:
+        tune_ours(args.subject, data_sets)
 
 
 if __name__ == "__main__":
-    run_main(main)
+    main()

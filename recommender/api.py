@@ -184,8 +184,6 @@ class Recommender:
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
-        if query.ranking == "similar" and not all(profile.liked for profile in profiles):
-            raise UsageError("by similar needs a film that each likes; give like, or ratings with 4 stars or more")
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
         self._explain_shortfall(query, movie_filter, len(found), seen_by_any)

@@ -12,7 +12,7 @@ are from, with a `col` for each column that has figures, and a `row` where a nam
 
 A place is `block | row | column`: the beginning of the block's title, the beginning of the row's name, the heading.
 What is `*` for a column is taken from the row, whose own place is `* | its name | *` if nothing else is said. In a
-sentence, the place stands behind the figure: `by 0.0032 <!-- figure ml-1m: NDCG@10 of picks | EDLAE | ours - other -->`.
+sentence, the place stands behind the figure: `by 0.0032 <!-- figure ml-1m: NDCG@10 | EDLAE | ours -->`.
 A table of what no benchmark prints says why: `<!-- figures: none, WHY -->`.
 
 Each figure must be the printed number, rounded to the digits that it has.

@@ -434,7 +434,6 @@ def test_user_ids(raw, expected, tmp_path):
         ("Matrix, The,1999,5", "4 cells instead of 3; quote a title that holds ','"),
         ('"Aliens,1986,4', "a double quote is not closed"),
         ('"Ali"ens,1986,4', "a double quote is not closed"),
-        ("x" * 1001 + ",1986,4", "a title of 1,001 characters"),
         ("Aliens,\x1b[31mred,4", "year '[31mred' of 'Aliens'"),
     ],
 )
@@ -457,7 +456,7 @@ def test_one_odd_row_is_one_odd_row(row, reason, tmp_path):
         ("mine.csv", b"title,rating\n,5\n", "line 2: no title"),
         ("mine.json", b"[1, 2", "no films in it"),
         ("mine.json", b"[" * 100_000, "no films in it"),
-        ("mine.zip", b"PK\x03\x04 and nothing", "not a sound zip"),
+        ("mine.zip", b"PK\x03\x04 and nothing", "cannot read the zip"),
         ("mine.bin", bytes(range(256)) * 20, "no films in it"),
     ],
 )
@@ -474,7 +473,7 @@ def test_encrypted_zip(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
-    with pytest.raises(RecommenderError, match="encrypted; unpack it and give the folder"):
+    with pytest.raises(RecommenderError, match=r"encrypted.*; unpack it and give the folder"):
         read_films(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_model import GONE, NEW_MOVIE, ONLY_TEST_RATINGS, USER_IDS, create_movies, save_small_model
 
+from recommender import similarity
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, Vocabularies, Vocabulary
 from recommender.store import FORMAT_VERSION, Facts, ModelError, SavedModel, check_output, save_model
 
@@ -191,6 +192,13 @@ def test_fingerprint_is_that_of_all_files_but_the_picture(tmp_path):
     assert save_letters(tmp_path / "d", towers=write_tower("a"), other=b"blue") != plain
     assert save_letters(tmp_path / "e", towers=write_tower("a"), size=4) != plain
     assert len(plain) == 16
+
+
+def test_another_layout_of_the_joined_vector_is_another_format():
+    """Where this fails, raise `FORMAT_VERSION`: a collection with the old layout must not answer new questions."""
+    sizes = [similarity.TASTE_DIM, similarity.WORD_DIM, similarity.YEAR_STEP]
+    weights = [similarity.GENRE_WEIGHT, similarity.TITLE_WEIGHT, similarity.YEAR_WEIGHT]
+    assert (FORMAT_VERSION, sizes, weights) == (5, [100, 64, 10], [0.2, 0.2, 0.15])
 
 
 def test_folder_that_is_something_else_stays_as_it_is(tmp_path):

@@ -9,6 +9,7 @@ import random
 import re
 import sys
 import unicodedata
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,28 +44,22 @@ class Figures(NamedTuple):
 @functools.cache
 def read_titles(data_dir: Path, name: str) -> list[Title]:
     """Returns the titles of ml-1m, ml-100k or ml-latest-small."""
+    folder = data_dir / name
     if name == "ml-latest-small":
-        folder = data_dir / name
-        links = {row["movieId"]: row for row in csv.DictReader((folder / "links.csv").open(encoding="utf-8"))}
-        counts: dict[str, int] = {}
-        for row in csv.DictReader((folder / "ratings.csv").open(encoding="utf-8")):
-            counts[row["movieId"]] = counts.get(row["movieId"], 0) + 1
+        files = [(folder / file).open(encoding="utf-8") for file in ("movies.csv", "links.csv", "ratings.csv")]
+        movies, links, ratings = map(csv.DictReader, files)
+        counts = Counter(row["movieId"] for row in ratings)
         return [
-            Title(
-                int(key), row["title"], counts.get(key, 0), f"tt{links[key]['imdbId']}", int(links[key]["tmdbId"] or 0)
-            )
-            for row in csv.DictReader((folder / "movies.csv").open(encoding="utf-8"))
-            for key in [row["movieId"]]
+            Title(int(key), movie["title"], counts[key], f"tt{link['imdbId']}", int(link["tmdbId"] or 0))
+            for movie, link in zip(movies, links, strict=True)
+            for key in [movie["movieId"]]
         ]
-    file, separator = ("movies.dat", "::") if name == "ml-1m" else ("u.item", "|")
-    text = (data_dir / name / file).read_text("latin-1")
-    rows = [line.split(separator) for line in text.split("\n") if line]
-    ratings_file, separator = ("ratings.dat", "::") if name == "ml-1m" else ("u.data", "\t")
-    counts = {}
-    for line in (data_dir / name / ratings_file).open():
-        key = line.split(separator)[1]
-        counts[key] = counts.get(key, 0) + 1
-    return [Title(int(row[0]), row[1], counts.get(row[0], 0)) for row in rows]
+    movies, ratings, ends = (
+        ("movies.dat", "ratings.dat", ("::", "::")) if name == "ml-1m" else ("u.item", "u.data", ("|", "\t"))
+    )
+    rows = [line.split(ends[0]) for line in (folder / movies).read_text("latin-1").split("\n") if line]
+    counts = Counter(line.split(ends[1])[1] for line in (folder / ratings).open())
+    return [Title(int(row[0]), row[1], counts[row[0]]) for row in rows]
 
 
 def load_from(titles: list[Title]):
@@ -76,16 +71,16 @@ def load_from(titles: list[Title]):
         "imdb_id": lambda title: title.imdb_id,
         "tmdb_id": lambda title: title.tmdb_id,
     }
-    indices: dict[str, dict[object, list[Title]]] = {}
+
+    @functools.cache
+    def index(field):
+        found = defaultdict(list)
+        for title in titles:
+            found[fields[field](title)].append(title)
+        return found
 
     def load(field, values=()):
-        if not field:
-            return list(titles)
-        if field not in indices:
-            indices[field] = {}
-            for title in titles:
-                indices[field].setdefault(fields[field](title), []).append(title)
-        return [title for value in set(values) for title in indices[field].get(value, [])]
+        return [title for value in set(values) for title in index(field)[value]] if field else list(titles)
 
     return load
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from recommender.errors import DataError, pluralize
 from recommender.files import read_bytes
 from recommender.films.tables import SkippedRow, Table, decode, read_csv, read_json, read_list, read_members
-from recommender.films.titles import ID_PREFIX, MAX_TITLE_CHARACTERS, printable, split_title
+from recommender.films.titles import ID_PREFIX, TYPED_ID, printable, split_title
 
 
 class Service(NamedTuple):
@@ -60,13 +60,12 @@ PLANNED = {"plantowatch", "follow", "listedat", "collectedat", "hiddenat"}
 """States of films, and columns of dates in Trakt's JSON, that do not mean that a film was seen."""
 NO_VALUE = {"", "-", "\u2013", "\u2014", "n/a", "na", "nan", "none", "null", "0", "0.0"}
 MAX_NAMED = 5
-_NO_FILM = re.compile(
-    r"serie|episod|season|staffel|short|kurz|game|spiel|podcast|music ?video|show|^(tv|anime|person)$"
-)
+_NO_FILM = re.compile("serie|episod|season|staffel|short|kurz|game|spiel|podcast|music ?video|show|^(tv|anime|person)$")
 _EPISODE = re.compile(r": (season|staffel|saison|temporada|stagione|limited series)\b", re.IGNORECASE)
 """How Netflix, which has no column for the type, names episodes."""
 _YEAR = re.compile(r"(?<!\d)(?:18|19|20)\d\d(?!\d)")
 _NUMBER = re.compile(r"(\d{1,4}(?:[.,]\d{1,4})?)(?: ?/ ?(5|10|100))?")
+_ID = re.compile(r"[0-9]{1,9}(\.0)?")
 _LOOKS_USEFUL = re.compile(r"year|rating|rated|score|stars|imdb|tmdb|id$")
 
 
@@ -121,28 +120,25 @@ def read_films(path: Path, many_users: bool = False) -> FilmFile:
         DataError: There is no film to read. The message names the columns that were seen.
     """
     members = read_members(path)
-    is_archive = [file for file, _ in members] != [str(path)]
+    is_single = [file for file, _ in members] == [str(path)]
     result, problems = FilmFile([], [], []), []
     for file, raw in members:
         text, notes = decode(raw)
-        is_json = text.lstrip()[:1] in ("[", "{")
+        prefix, is_json = "" if is_single else f"{file}: ", text.lstrip()[:1] in ("[", "{")
         table = read_json(text, file) if is_json else read_csv(text, file, _rank)
-        table = table or (None if is_archive else read_list(text, file))
-        if table is None or not _rank(table.columns, is_strict=is_archive or is_json):
+        table = read_list(text, file) if table is None and is_single else table
+        if table is None or not _rank(table.columns, is_strict=is_json or not is_single):
             names = table.columns.values() if table else text[:1000].strip().split("\n")[:1]
-            columns = f"the columns are {printable(', '.join(names), 200) or 'none'}"
-            problems.append(f"{file}: {columns}" if is_archive else columns)
+            problems.append(f"{prefix}the columns are {printable(', '.join(names), 200) or 'none'}")
             continue
         read = _read_table(table, many_users)
         result.rows.extend(read.rows)
         result.skipped.extend(read.skipped)
-        result.notes.extend(f"{file}: {note}" if is_archive else note for note in notes + read.notes)
+        result.notes.extend(prefix + note for note in notes + read.notes)
     if not result.rows:
-        problem = shorten(problems + result.notes) or "it is empty"
         known = ", ".join(service.name for service in SERVICES if "(" not in service.name)
-        raise DataError(
-            f"{path}: no films in it: {problem}; known are {known}, Netflix and any table with a column title"
-        )
+        seen = shorten(problems + result.notes) or "it is empty"
+        raise DataError(f"{path}: no films in it: {seen}; known are {known}, Netflix and any table with a column title")
     users = {row.user for row in result.rows}
     if not many_users and len(users) > 1:
         raise DataError(f"{path}: films of {len(users):,} users; give them to --users FILE --output FILE")
@@ -183,44 +179,48 @@ def _rank(keys: Iterable[str], is_strict: bool = False) -> int:
     if _service(keys).header:
         return 100
     roles = {role for role, names in COLUMNS.items() if not set(names.split()).isdisjoint(keys)}
-    ids = {"imdb_id", "tmdb_id", "movie_id"} & roles
-    is_film = ids or ("title" in roles and (not is_strict or {"year", "rating"} & roles))
-    return len(roles) if is_film else 0
+    is_film = {"imdb_id", "tmdb_id", "movie_id"} & roles
+    return len(roles) if is_film or ("title" in roles and (not is_strict or {"year", "rating"} & roles)) else 0
 
 
 def _read_table(table: Table, many_users: bool) -> FilmFile:
     """Returns the films of one table, with notes on how it was understood."""
     service = Service("a list of titles", "") if table.is_list else _service(table.columns)
+    # Of the columns of a role the first that has values.
     columns: dict[str, str] = {}
     for role, names in COLUMNS.items():
         present = [name for name in names.split() if name in table.columns]
         with_values = (name for name in present if any(cells.get(name) for _, cells in table.rows))
         columns |= {role: next(with_values, present[0])} if present else {}
-    rows = [(line, {role: cells.get(key, "") for role, key in columns.items()}) for line, cells in table.rows]
+    none = dict.fromkeys(COLUMNS, "")
+    rows = [(line, none | {role: cells.get(key, "") for role, key in columns.items()}) for line, cells in table.rows]
+    # The scale: the service's or the column's, else what a user's ratings tell.
     numbers: dict[str, list[float]] = defaultdict(list)
     for _, cells in rows:
-        if match := _NUMBER.fullmatch(cells.get("rating", "")):
-            numbers[cells.get("user", "")].append(float(match[1].replace(",", ".")))
+        number = _NUMBER.fullmatch(cells["rating"])
+        if number:
+            numbers[cells["user"]].append(float(number[1].replace(",", ".")))
     scale = service.scale or (10 if columns.get("rating") in TEN_POINT_COLUMNS else 0)
     scales = {user: scale or _guess_scale(values) for user, values in numbers.items()}
+    # What a row without stars means.
     name = PurePath(table.file).name.casefold()
     is_planned = re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED
     is_liked = service.name == "Letterboxd" and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
     unrated = "planned" if is_planned else "liked" if is_liked else service.meaning
     result = FilmFile([], [], list(table.skipped))
     for line, cells in rows:
-        meaning = "planned" if cells.get("status", "").casefold() in PLANNED else unrated
-        draft = FilmRow(table.file, line, "", meaning=meaning, user=cells.get("user", ""), is_typed=table.is_list)
-        row = "no user" if many_users and not draft.user else _read_row(draft, cells, scales.get(draft.user, 5))
-        if isinstance(row, str):
-            result.skipped.append(SkippedRow(table.file, line, printable(cells.get("title", "")), row))
-        else:
-            result.rows.append(row)
+        meaning = "planned" if cells["status"].casefold() in PLANNED else unrated
+        draft = FilmRow(table.file, line, "", meaning=meaning, user=cells["user"], is_typed=table.is_list)
+        try:
+            if many_users and not draft.user:
+                raise ValueError("no user")
+            result.rows.append(_read_row(draft, cells, scales.get(draft.user, 5)))
+        except ValueError as error:
+            result.skipped.append(SkippedRow(table.file, line, printable(cells["title"]), str(error)))
     used = [f"{role} from {table.columns[key]!r}" for role, key in columns.items()]
-    used += [f"ratings out of {' or '.join(map(str, sorted({*scales.values()})))}"] if scales else ["no ratings"]
-    unused = table.columns.keys() - columns.values()
-    unused_names = sorted(table.columns[key] for key in unused if _LOOKS_USEFUL.search(key))
-    without = f"; not used: {', '.join(unused_names)}" if unused_names else ""
+    used.append(f"ratings out of {' or '.join(map(str, sorted({*scales.values()})))}" if scales else "no ratings")
+    unused = [table.columns[key] for key in table.columns.keys() - columns.values() if _LOOKS_USEFUL.search(key)]
+    without = f"; not used: {', '.join(sorted(unused))}" if unused else ""
     result.notes.append(printable(f"read as {service.name}: {', '.join(used)}{without}", 500))
     if result.skipped:
         reasons = shorten([f"line {row.line}: {row.reason}" for row in result.skipped])
@@ -235,46 +235,46 @@ def _guess_scale(numbers: Sequence[float]) -> int:
     return 10 if sum(5 < number <= 10 for number in numbers) * 10 > len(numbers) else 5
 
 
-def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow | str:
-    """Returns a row's film, or why the row is skipped.
+def _read_row(draft: FilmRow, cells: Mapping[str, str], scale: int) -> FilmRow:
+    """Returns a row's film.
 
     Args:
         draft: What is known of the row without its cells.
         cells: Its cells by role.
         scale: The best rating.
+
+    Raises:
+        ValueError: The row is skipped; the message says why.
     """
-    title, original = cells.get("title") or cells.get("original title", ""), cells.get("original title", "")
+    title, original = cells["title"] or cells["original title"], cells["original title"]
     year, rating, imdb, tmdb, movie, kind, date = (
-        "" if cells.get(role, "").casefold() in NO_VALUE else cells[role]
+        "" if cells[role].casefold() in NO_VALUE else cells[role]
         for role in ("year", "rating", "imdb_id", "tmdb_id", "movie_id", "type", "date")
     )
     if _NO_FILM.search(kind.casefold()) or (not kind and _EPISODE.search(title)):
-        return f"no film: {printable(kind, 20) or 'an episode'}"
-    if len(title) > MAX_TITLE_CHARACTERS:
-        return f"a title of {len(title):,} characters"
-    if typed_id := re.fullmatch(rf"{ID_PREFIX}([0-9]+)(?: (.*))?", title):
-        movie, title = typed_id[1], typed_id[2] or ""
+        raise ValueError(f"no film: {printable(kind, 20) or 'an episode'}")
+    typed_id = TYPED_ID.fullmatch(title)
+    movie, title = (typed_id[1], typed_id[2] or "") if typed_id else (movie, title)
     name, title_year = split_title(title)
-    years = [int(text) for text in _YEAR.findall(year)[:1]] or ([title_year] if title_year else [])
-    is_date = re.search(r"\d[./-]\d", year)  # It may have a year of two digits.
-    if (year and not is_date and not _YEAR.search(year)) or (title_year and abs(years[0] - title_year) > 1):
-        return f"year {printable(year, 20)!r} of {printable(title)!r}"
+    years = [*map(int, _YEAR.findall(year)), *filter(None, [title_year])]
+    if (year and not _YEAR.search(year)) or (title_year and abs(years[0] - title_year) > 1):
+        raise ValueError(f"year {printable(year, 20)!r} of {printable(title)!r}")
     number = _NUMBER.fullmatch(rating)
     stars = 5 * float(number[1].replace(",", ".")) / int(number[2] or scale) if number else 0.0
     if (rating and not number) or stars > 5:
-        return f"rating {printable(rating, 20)!r}, which is no number up to {scale}"
+        raise ValueError(f"rating {printable(rating, 20)!r}, which is no number up to {scale}")
     imdb_id = re.search(r"(?<![0-9a-z])(?:tt)?([0-9]{5,10})(?![0-9])", imdb)
-    tmdb_id, movie_id = (re.fullmatch(r"([0-9]{1,9})(?:\.0)?", text) for text in (tmdb, movie))
+    tmdb_id, movie_id = (int(text.removesuffix(".0")) if _ID.fullmatch(text) else 0 for text in (tmdb, movie))
     if not (name or imdb_id or tmdb_id or movie_id):
-        return "no title"
+        raise ValueError("no title")
     date = re.sub(r"^(\d\d)[-.](\d\d)[-.](\d{4})", r"\3-\2-\1", date)
     return draft._replace(
         title=name,
         other_titles=(original,) if original not in ("", title) else (),
         year=years[0] if years else None,
         imdb_id=f"tt{imdb_id[1]:>07}" if imdb_id else "",
-        tmdb_id=int(tmdb_id[1]) if tmdb_id else 0,
-        movie_id=int(movie_id[1]) if movie_id else 0,
+        tmdb_id=tmdb_id,
+        movie_id=movie_id,
         meaning="rated" if stars else draft.meaning,
         stars=max(0.5, stars) if stars else math.nan,
         date=date if re.match(r"\d{4}-\d\d-", date) else "",

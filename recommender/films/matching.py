@@ -16,6 +16,7 @@ from recommender.films.title_index import Title as Title  # Part of the interfac
 from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
+    TYPED_ID,
     alternative_names,
     display_title,
     printable,
@@ -25,12 +26,10 @@ from recommender.films.titles import (
 
 LoadTitles = Callable[[str, Iterable[str | int]], list[Title]]
 """Returns the titles whose field ("id", "imdb_id", "tmdb_id", "title_key") has one of the values; all for ""."""
-ROWS_WITH_BAR = 5000
 _IDS = ("imdb_id", "tmdb_id", "movie_id")
 """Ids of rows and titles, the most reliable first."""
 _YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
-_TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
 _TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 
@@ -63,7 +62,7 @@ class FilmHistory:
     """What must not be recommended: all films but the planned ones, and their twins."""
 
 
-def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool = False) -> list[RowMatch]:
+def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles) -> list[RowMatch]:
     """Returns the movie of each row, or why there is none.
 
     Ids come first, and must agree with the title; where they do not, the title decides. Titles match as a whole, or
@@ -72,7 +71,6 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
     Args:
         rows: The rows of one or several files.
         load_titles: Looks titles up.
-        progress: Whether to show a progress bar if there are many rows.
     """
     by_id: dict[str, dict[str | int, Title]] = {}
     for name in _IDS:
@@ -84,7 +82,7 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles, progress: bool 
     everything: TitleIndex | None = None
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
-    for row in tqdm(rows, disable=not progress or len(rows) <= ROWS_WITH_BAR, desc="Matching films", leave=False):
+    for row in tqdm(rows, "Matching films", leave=False, delay=2, disable=None):
         known = next(filter(None, (by_id[name].get(getattr(row, name)) for name in _IDS)), None)
         if known is not None and _fits(row, known):
             matches.append(RowMatch(row, known))
@@ -141,16 +139,12 @@ def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: 
     best, *others = candidates
     twins = tuple(title.movie_id for title in others)
     if others and (difference or any(title.year != best.year for title in others)):
-        offered = "; ".join(title.with_id for title in candidates[:MAX_OFFERED])
-        return RowMatch(
-            row, None, f"several films may be meant: {offered}", () if difference else (best.movie_id, *twins)
-        )
-    notes = {
-        f"taken to be {display_title(best.title)}: {difference}": difference,
-        f"matched by title, as its id is that of {named}": known,
-        f"the best known of {len(candidates)} films of that name and year": twins,
-    }
-    return RowMatch(row, best, "; ".join(note for note, applies in notes.items() if applies), twins)
+        note = f"several films may be meant: {'; '.join(title.with_id for title in candidates[:MAX_OFFERED])}"
+        return RowMatch(row, None, note, () if difference else (best.movie_id, *twins))
+    notes = [f"taken to be {display_title(best.title)}: {difference}"] if difference else []
+    notes += [f"matched by title, as its id is that of {named}"] if known else []
+    notes += [f"the best known of {len(candidates)} films of that name and year"] if twins else []
+    return RowMatch(row, best, "; ".join(notes), twins)
 
 
 def _has_other_id(row: FilmRow, title: Title) -> bool:
@@ -165,7 +159,7 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
         TitleError: No movie matches, or several do.
     """
     text, shown = text.strip()[:MAX_TITLE_CHARACTERS], repr(printable(text, 80))
-    typed_id = _TYPED_ID.fullmatch(text)
+    typed_id = TYPED_ID.fullmatch(text)
     if typed_id or _TYPED_IMDB_ID.fullmatch(text):
         titles = load_titles("id", [int(typed_id[1])]) if typed_id else load_titles("imdb_id", [text])
         if not titles:
@@ -186,33 +180,29 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
     if titles:
         raise TitleError(f"several movies match {shown}; choose one by its id: {offered}")
     hint = f"choose one by its id: {offered}" if offered else "and no title is similar"
-    hint += f"; an id is written {ID_PREFIX}{text}" if text.isdecimal() and len(text) < 19 else ""
+    hint += f"; an id is written {ID_PREFIX}{text}" if text.isdecimal() else ""
     raise TitleError(f"no movie is called {shown}; {hint}")
 
 
-def histories(matches: Iterable[RowMatch]) -> dict[str, FilmHistory]:
+def histories(matches: Sequence[RowMatch]) -> dict[str, FilmHistory]:
     """Returns the films of each user, "" in a file of one person; users without a matched film have an empty history.
 
-    Of several ratings of a film the latest by date counts, or else the last in the files.
+    Of several ratings of a film the latest by date counts; if none has a date, the last in the files.
     """
-    users: dict[str, FilmHistory] = {}
-    dates: dict[tuple[str, int], str] = {}
-    for row, title, _, twins in matches:
-        history = users.setdefault(row.user, FilmHistory())
-        history.exclude |= set() if row.meaning == "planned" else set(twins)
-        if title is None:
-            continue
-        movie_id = title.movie_id
-        getattr(history, "seen" if row.meaning == "rated" else row.meaning).add(movie_id)
-        if not math.isnan(row.stars):
-            date = dates.get((row.user, movie_id), "")
-            if not (row.date and date and row.date < date):
-                history.rated[movie_id] = row.stars
-                dates[row.user, movie_id] = row.date
+    users = {match.row.user: FilmHistory() for match in matches}
+    for row, title, _, twins in sorted(matches, key=lambda match: match.row.date):
+        history = users[row.user]
+        if row.meaning != "planned":
+            history.exclude.update(twins)
+        if title:
+            getattr(history, "seen" if row.meaning == "rated" else row.meaning).add(title.movie_id)
+        if title and not math.isnan(row.stars):
+            history.rated[title.movie_id] = row.stars
     for history in users.values():
         history.seen -= history.rated.keys()
-        history.planned -= history.rated.keys() | history.seen | history.liked
-        history.exclude |= history.rated.keys() | history.seen | history.liked
+        watched = history.rated.keys() | history.seen | history.liked
+        history.planned -= watched
+        history.exclude |= watched
     return users
 
 
@@ -223,6 +213,6 @@ def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ())
         movie = (title.movie_id, display_title(title.title)) if title else ("", "")
         rows.append((row.file, row.line, row.film, *movie, f"{row.stars:g}".replace("nan", ""), note))
     rows += [(file, line, film, "", "", "", f"skipped: {reason}") for file, line, film, reason in skipped]
-    rows.sort(key=lambda row: (str(row[0]), row[1]))
     columns = ("file", "line", "film", "movie_id", "title", "stars", "note")
-    return [dict(zip(columns, map(str, row), strict=True)) for row in rows]
+    sorted_rows = sorted(rows, key=lambda row: (str(row[0]), row[1]))
+    return [dict(zip(columns, map(str, row), strict=True)) for row in sorted_rows]

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple
 
 from recommender.errors import DataError
-from recommender.files import MAX_BYTES, STANDARD_STREAM, read_bytes
+from recommender.files import read_bytes
 from recommender.films.titles import printable
 
 SUFFIXES = (".csv", ".json", ".tsv", ".txt")
@@ -24,7 +24,8 @@ SKIPPED_FOLDERS = {"lists", "deleted", "orphaned", "__MACOSX"}
 DELIMITERS = ",;\t|"
 HEADER_ROWS = 30
 """Number of first rows among which the header is looked for: lists of Letterboxd begin with lines of their own."""
-_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+_MOJIBAKE = re.compile("[\u00c2\u00c3\u00c4\u00c5\u00e2][\u0080-\uffff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 
 
@@ -54,29 +55,23 @@ def read_members(path: Path) -> list[tuple[str, bytes]]:
     """Returns names and contents of a file, or of all that may hold films in a zip or a folder.
 
     Raises:
-        DataError: A file cannot be read, is encrypted or too large.
+        DataError: A file cannot be read, or is encrypted.
     """
-    if path != STANDARD_STREAM and path.is_dir():
-        paths = [child for child in path.rglob("*") if _may_hold_films(child.relative_to(path).as_posix())]
-        return [(str(child), read_bytes(child)) for child in sorted(paths) if child.is_file()]
+    if path.is_dir():
+        paths = [child for child in path.rglob("*") if _may_hold_films(child.relative_to(path))]
+        return [(str(child), read_bytes(child)) for child in sorted(paths)]
     raw = read_bytes(path, "give an export of films, or a list of titles")
     if not raw.startswith(b"PK\x03\x04"):
         return [(str(path), raw)]
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
-        members = [member for member in archive.infolist() if _may_hold_films(member.filename)]
-        if any(member.flag_bits & 1 for member in members):
-            raise DataError(f"{path}: the zip is encrypted; unpack it and give the folder")
-        if sum(member.file_size for member in members) > MAX_BYTES:
-            raise DataError(f"{path}: unpacked it has more than {MAX_BYTES >> 20} MB; is this the right file?")
-        members.sort(key=lambda member: member.filename)
-        return [(f"{path}/{member.filename}", archive.read(member)) for member in members]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
-        raise DataError(f"{path}: not a sound zip ({error}); unpack it and give the folder") from error
+        names = sorted(name for name in archive.namelist() if _may_hold_films(PurePosixPath(name)))
+        return [(f"{path}/{name}", archive.read(name)) for name in names]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # The last: encrypted.
+        raise DataError(f"{path}: cannot read the zip: {error}; unpack it and give the folder") from error
 
 
-def _may_hold_films(name: str) -> bool:
-    path = PurePosixPath(name)
+def _may_hold_films(path: PurePath) -> bool:
     is_skipped = any(part in SKIPPED_FOLDERS or part.startswith(".") for part in path.parts)
     return path.suffix.casefold() in SUFFIXES and not is_skipped
 
@@ -93,19 +88,16 @@ def decode(raw: bytes) -> tuple[str, list[str]]:
 
 def column_key(name: str) -> str:
     """Returns what spellings of a column name share: `Your Rating` and `your_rating` give `yourrating`."""
-    return "".join(char for char in clean(name).casefold() if char.isalnum())
+    return re.sub(r"[\W_]", "", clean(name).casefold())
 
 
 def clean(cell: str) -> str:
     """Returns a cell in NFC, on one line, without entities of HTML, control characters and UTF-8 read as cp1252."""
-    if cell.isascii() and cell.isprintable() and "&" not in cell:
-        return cell.strip() if "  " not in cell else " ".join(cell.split())
     text = html.unescape(cell)
-    if re.search("[\u00c2\u00c3\u00c4\u00c5\u00e2][\u0080-\uffff]", text):
+    if _MOJIBAKE.search(text):
         with suppress(UnicodeError):  # If it fails, the letters are what they look like.
             text = text.encode("cp1252").decode("utf-8")
-    text = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    return unicodedata.normalize("NFC", " ".join(_CONTROL.sub(" ", text).split()))
 
 
 def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Table | None:
@@ -116,7 +108,7 @@ def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Tabl
         file: Its name, for messages.
         rank: Returns how good a header some column keys are, 0 if they are none.
     """
-    lines = _LINE_END.split(text)
+    lines = _split_lines(text)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _SEPARATOR_LINE.fullmatch(lines[first])
     lines[first] = "\n" if separator else lines[first]
@@ -143,34 +135,31 @@ def read_csv(text: str, file: str, rank: Callable[[Sequence[str]], int]) -> Tabl
 
 def read_list(text: str, file: str) -> Table | None:
     """Returns a text of titles, one per line, as a table; None if it looks like something else."""
-    lines = [(number, clean(line)) for number, line in enumerate(re.split("\r\n|\r|\n", text), 1)]
-    rows = [(number, {"title": line}) for number, line in lines if line]
-    is_table = file.casefold().endswith((".csv", ".tsv")) and any(map(text.split("\n")[0].count, DELIMITERS))
-    if not rows or is_table or "\0" in text:
-        return None
-    return Table(file, {"title": "title"}, rows, [], is_list=True)
+    lines = _split_lines(text)
+    rows = [(number, {"title": clean(line)}) for number, line in enumerate(lines, 1) if clean(line)]
+    is_table = file.casefold().endswith((".csv", ".tsv")) and any(map(lines[0].count, DELIMITERS))
+    is_list = rows and not is_table and "\0" not in text
+    return Table(file, {"title": "title"}, rows, [], is_list=True) if is_list else None
+
+
+def _split_lines(text: str) -> list[str]:
+    return list(io.StringIO(text, newline="")) or [""]
 
 
 def _read_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     """Yields line, fields and problem of all rows but blank ones; after a row that is not CSV it goes on below it."""
-    position = 0
-
-    def rest() -> Iterator[str]:
-        nonlocal position
-        while position < len(lines):
-            position += 1
-            yield lines[position - 1]
-
-    while position < len(lines):
-        start = position
+    start = 0
+    while start < len(lines):
+        reader, row = csv.reader(lines[start:], delimiter=delimiter, strict=True), start
         try:
-            fields = next(csv.reader(rest(), delimiter=delimiter, strict=True), [])
+            for fields in reader:
+                if any(map(str.strip, fields)):
+                    yield row + 1, fields, ""
+                row = start + reader.line_num
+            return
         except csv.Error:
-            position = start + 1
-            yield start + 1, [lines[start]], "a double quote is not closed"
-            continue
-        if any(field.strip() for field in fields):
-            yield start + 1, fields, ""
+            yield row + 1, [lines[row]], "a double quote is not closed"
+            start = row + 1
 
 
 def read_json(text: str, file: str) -> Table | None:

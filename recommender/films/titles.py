@@ -12,9 +12,9 @@ ARTICLES = (
 MAX_TITLE_CHARACTERS = 1000
 ID_PREFIX = "id:"
 """Begins a movie id where a title may stand, as in `id:1214`."""
+TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
-_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]?")
 _TRAILING_ARTICLE = re.compile(
     rf"(^|\((?:a\.?k\.?a\.? )?)((?:^\([^()]*\))?[^()]*?), ({'|'.join(ARTICLES)})(?=\)| \(|$)", re.IGNORECASE
 )
@@ -108,7 +108,8 @@ def name_parts(name: str, min_words: int) -> list[str]:
     """Returns the keys of parts of a name that stand for it: what precedes or follows a colon, a dash or a possessive.
 
     `Monty Python's Life of Brian` has the end `life of brian`, but no beginning. An end has three words; behind a
-    possessive two. A beginning has `min_words`, or a number at its end or behind it: `Star Wars: Episode IV - A New Hope`.
+    possessive two. A beginning has `min_words`, or a number at its end or
+    behind it: `Star Wars: Episode IV - A New Hope`.
     """
     name, parts = display_name(name), []
     for cut in _SEGMENT_END.finditer(name):
@@ -130,6 +131,5 @@ def title_key(title: str, article: bool = False) -> str:
 
 def printable(text: str, width: int = 60) -> str:
     """Returns text of a person's file for a message: one line, shortened, without control characters."""
-    text = " ".join(_ESCAPE_SEQUENCE.sub("", text[: 10 * width]).split())
-    text = "".join(char for char in text if char.isprintable())
+    text = " ".join("".join(char for char in text[: 10 * width] if char.isprintable() or char.isspace()).split())
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,8 +112,13 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
         try:
             pooch.retrieve(url, checksum, archive.name, data_dir, progressbar=sys.stderr.isatty())
             return
-        except (OSError, ValueError) as error:  # The network's errors are OSErrors; ValueError: another checksum.
-            failures.append(str(error))
+        except OSError:
+            failures.append(f"{url} does not answer")
+        except ValueError:
+            failures.append(f"{url} has another checksum")
+    with suppress(OSError):  # Only folders that are empty.
+        data_dir.rmdir()
+        data_dir.parent.rmdir()
     by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
     sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
     raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
@@ -226,9 +232,7 @@ def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_m
     def parse_rating(fields: list[str]) -> tuple[str]:
         user_id, movie_id, stars = parse_id(fields[0]), parse_id(fields[1]), float(fields[2])
         if (known_users and user_id not in known_users) or movie_id not in known_movies or stars not in STARS:
-            raise ValueError(
-                f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not one of 0.5, 1, ..., 5"
-            )
+            raise ValueError(f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not 0.5, 1, ... or 5")
         return (f"{user_id} {movie_id}",)
 
     parse_records(file.read_bytes(), str(file), separator.join(fields), parse_rating, separator)  # Names the line.
