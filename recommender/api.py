@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,11 +13,19 @@ from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
-from recommender.lists import Query, Recommendation, describe, encode_users, recommend, recommend_together
+from recommender.lists import (
+    Query,
+    Recommendation,
+    describe,
+    encode_users,
+    explain_shortfall,
+    recommend,
+    recommend_together,
+)
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
 from recommender.milvus.connection import MilvusConnection
-from recommender.milvus.filters import MovieFilter, all_of, is_not_in
+from recommender.milvus.filters import MovieFilter
 from recommender.questions import PathArg, Questions
 from recommender.reasons import has_reasons, split_question
 from recommender.stars.predict import COSINE_SCALE
@@ -261,20 +268,9 @@ class Recommender:
         self, query: Query, movie_filter: MovieFilter, num_found: int, exclude_ids: frozenset[int]
     ) -> None:
         """Says why a list is shorter than asked for."""
-        if num_found == query.k:
-            return
-        reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
-        first, last = self.collection.first_year, self.collection.last_year
-        if movie_filter.years and last and all((span[0] or 0) > last for span in movie_filter.years):
-            reason = f"the catalogue has movies of {first} to {last}"
-        elif movie_filter.min_ratings:
-            few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
-            unseen = is_not_in("id", sorted(exclude_ids))
-            num_more = self.collection.count(all_of(self.collection.build_filter(few), unseen))
-            if num_more:
-                fewer = f"fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
-                reason = f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
-        log.warning("Only %d of %d: %s.", num_found, query.k, reason)
+        if num_found < query.k:
+            reason = explain_shortfall(self.collection, movie_filter, exclude_ids)
+            log.warning("Only %d of %d: %s.", num_found, query.k, reason)
 
     def _actual_rating(self, profile: UserProfile, movie_id: int) -> str:
         """Returns the rating of a user of the training data in words."""

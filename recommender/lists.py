@@ -1,12 +1,15 @@
 """The best movies for a user, for each of many, or for several users together: searched, mixed, ordered."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from recommender.errors import pluralize
 from recommender.milvus.collection import MovieCollection, StoredMovie
+from recommender.milvus.filters import MovieFilter, all_of, is_not_in
 from recommender.movielens.catalogue import Movie
 from recommender.reasons import Parts, Reason, split_question
 from recommender.similarity import normalize_rows
@@ -200,3 +203,18 @@ def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: P
         float(user.similar @ similar),
         parts.reasons(stored.vector) if parts else [],
     )
+
+
+def explain_shortfall(collection: MovieCollection, movie_filter: MovieFilter, exclude_ids: Collection[int]) -> str:
+    """Returns why a list is shorter than asked for; `exclude_ids` are the movies that the users have seen."""
+    first, last = collection.first_year, collection.last_year
+    if movie_filter.years and last and all((span[0] or 0) > last for span in movie_filter.years):
+        return f"the catalogue has movies of {first} to {last}"
+    if movie_filter.min_ratings:
+        few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
+        unseen = is_not_in("id", sorted(exclude_ids))
+        num_more = collection.count(all_of(collection.build_filter(few), unseen))
+        if num_more:
+            fewer = f"fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
+            return f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
+    return "no more movies match" + (" that were not seen" if exclude_ids else "")
