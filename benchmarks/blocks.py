@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from machine import describe_machine
 
-NAME_WIDTH = 44
-NUMBER_WIDTH = 7
+NAME_WIDTH, NUMBER_WIDTH = 44, 7
+MACHINE = describe_machine()  # Of the code that runs: the commit may change meanwhile.
 
 
 class Table:
@@ -20,7 +20,7 @@ class Table:
     def __init__(self, title: str, columns: Mapping[str, str]) -> None:
         self._columns = [(2 + max(len(heading), NUMBER_WIDTH), spec) for heading, spec in columns.items()]
         headings = "".join(heading.rjust(width) for heading, (width, _) in zip(columns, self._columns, strict=True))
-        print(f"\n{title}\n{describe_machine()}\n{'':<{NAME_WIDTH}}{headings}", flush=True)
+        print(f"\n{title}\n{MACHINE}\n{'':<{NAME_WIDTH}}{headings}", flush=True)
 
     def add(self, name: str, *values: float | str) -> None:
         """Prints a row, with dashes for NaN."""
