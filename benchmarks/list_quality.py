@@ -29,9 +29,10 @@ from recommender.films.title_index import Title
 from recommender.films.titles import title_key
 from recommender.lists import GROUP_DEPTH, MIN_CANDIDATES, diversify, group_values
 from recommender.movielens.catalogue import Movie
-from recommender.picks.taste import History, history_weights, known_demographics
+from recommender.picks.taste import History, anyone_share, history_weights, known_demographics
 from recommender.reasons import Parts
 from recommender.similarity import normalize_rows, similar_to, similarity_parts
+from recommender.users import ANYONE_ROW
 from recommender.vectors import RANKINGS, join, split
 
 RELATIVES = machine.PROJECT / "tests" / "similar_films.tsv"
@@ -50,6 +51,8 @@ class Lists(NamedTuple):
     """float32[movies, dim]"""
     user_tastes: np.ndarray
     """float32[profiles, 200]"""
+    lengths: np.ndarray
+    """float32[profiles], squared norms of the histories"""
     seen: csr_array
     """bool[profiles, movies], those rated in training"""
     liked: csr_array
@@ -64,17 +67,20 @@ class Lists(NamedTuple):
         shape = len(stars.user_vectors), len(vectors)
         pairs = ((rows.profile_row, rows.movie_row) for rows in (test.exclude, liked(test.test)))
         seen, likes = (csr_array((np.ones(len(pair[0]), bool), pair), shape) for pair in pairs)
-        return cls(stars, taste, test, vectors, taste.user_vectors(), seen, likes)
+        return cls(stars, taste, test, vectors, taste.user_vectors(), taste.squared_norms(), seen, likes)
 
-    def questions(self, ranking: str, rows: np.ndarray) -> np.ndarray:
+    def questions(self, ranking: str, rows: np.ndarray, is_personal: bool = True) -> np.ndarray:
         """Returns float32[profiles, dim], what profiles ask; they have no films to be similar to."""
         rating, taste, _ = RANKINGS[ranking]
+        tastes = self.user_tastes[rows]
+        if not is_personal:
+            tastes = tastes + np.outer(anyone_share(self.lengths[rows]), self.user_tastes[ANYONE_ROW])
         nothing = np.zeros((len(rows), len(split(self.vectors[0])[2])))
-        return join(rating * self.stars.user_vectors[rows], taste * self.user_tastes[rows], nothing)
+        return join(rating * self.stars.user_vectors[rows], taste * tastes, nothing)
 
-    def values(self, ranking: str, rows: np.ndarray) -> np.ndarray:
+    def values(self, ranking: str, rows: np.ndarray, is_personal: bool = True) -> np.ndarray:
         """Returns float32[profiles, movies], by which movies are ordered; -inf for those rated in training."""
-        return np.where(self.seen[rows].toarray(), -np.inf, self.questions(ranking, rows) @ self.vectors.T)
+        return np.where(self.seen[rows].toarray(), -np.inf, self.questions(ranking, rows, is_personal) @ self.vectors.T)
 
 
 def similar_films(lists: Lists, row: int) -> np.ndarray:
@@ -130,7 +136,7 @@ def pair_quality(lists: Lists, ranking: str) -> tuple[float, float, float]:
     places, gains = [], []
     while len(places) < NUM_PAIRS:
         pair = random.choice(users, 2, replace=False)
-        values = lists.values(ranking, pair)
+        values = lists.values(ranking, pair, is_personal=False)
         seen_by_any = np.isinf(values).any(0)
         relevant = lists.liked[pair].toarray() & ~seen_by_any
         if not relevant.any(1).all():

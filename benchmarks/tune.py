@@ -168,7 +168,7 @@ def tune_lists(name: str, data: MovieLens, args: argparse.Namespace) -> None:
     table = Table(f"{name}: damping of lists for two", PAIR_COLUMNS)
     for damping in DAMPINGS:
         list_settings.SHARE_DAMPING = damping
-        table.add(f"damping {damping:g}", *pair_quality(lists, "both"))
+        table.add(f"damping {damping:g}", *pair_quality(lists, "picks"))
     print_varieties(name, lists)
 
 

@@ -25,7 +25,6 @@ from recommender.lists import (
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
 from recommender.milvus.connection import MilvusConnection
-from recommender.milvus.filters import MovieFilter
 from recommender.questions import PathArg, Questions
 from recommender.reasons import has_reasons, split_question
 from recommender.stars.predict import COSINE_SCALE
@@ -168,7 +167,7 @@ class Recommender:
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
         found = next(recommend(self.model, self.collection, [profile], query))
-        self._explain_shortfall(query, movie_filter, len(found), profile.exclude_ids)
+        explain_shortfall(self.collection, query, movie_filter, len(found), profile.exclude_ids)
         rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
         return self._frame(rows, query, user=profile.description)
 
@@ -193,7 +192,7 @@ class Recommender:
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
         found = recommend_together(self.model, self.collection, profiles, query)
         seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
-        self._explain_shortfall(query, movie_filter, len(found), seen_by_any)
+        explain_shortfall(self.collection, query, movie_filter, len(found), seen_by_any)
         rows = []
         for rank, views in enumerate(found, query.skip):
             own_rows = [self._row(query, rank, view) for view in views]
@@ -263,14 +262,6 @@ class Recommender:
         view = describe(self.model, stored[movie_id], user, parts)
         actual = self._actual_rating(profile, movie_id)
         return Prediction(profile.description, view, ranking, places.get(movie_id), actual, milvus_score, by_paddle)
-
-    def _explain_shortfall(
-        self, query: Query, movie_filter: MovieFilter, num_found: int, exclude_ids: frozenset[int]
-    ) -> None:
-        """Says why a list is shorter than asked for."""
-        if num_found < query.k:
-            reason = explain_shortfall(self.collection, movie_filter, exclude_ids)
-            log.warning("Only %d of %d: %s.", num_found, query.k, reason)
 
     def _actual_rating(self, profile: UserProfile, movie_id: int) -> str:
         """Returns the rating of a user of the training data in words."""

@@ -1,5 +1,6 @@
 """The best movies for a user, for each of many, or for several users together: searched, mixed, ordered."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -32,6 +33,8 @@ SHARE_DAMPING = 0.2
 """Added to shares before their logarithm; higher favours the favourites of one over what is fair for all."""
 EPS = 1e-9
 
+log = logging.getLogger("recommender")
+
 
 class Query(NamedTuple):
     """What to recommend."""
@@ -50,6 +53,8 @@ class Query(NamedTuple):
     """0 to 1, see `anyone_share`."""
     skip: int = 0
     """Number of movies at the top that are left out."""
+    is_personal: bool = True
+    """Whether `anyone_share` counts; not for several together, who meet in what many like."""
 
     @property
     def depth(self) -> int:
@@ -106,6 +111,7 @@ def recommend_together(
     Returns:
         Of each movie, best first, one recommendation per user.
     """
+    query = query._replace(is_personal=False)
     users = encode_users(model, collection, profiles, query)
     questions = np.array([user.query(query.ranking) for user in users])
     seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
@@ -186,7 +192,7 @@ def encode_users(
     movies = {movie_id: movie.movie for movie_id, movie in stored.items()}
     histories = [load_history(model, profile, movies) for profile in profiles]
     return [
-        encode_user(model, profile, vectors, history, collection.dim, query.novelty)
+        encode_user(model, profile, vectors, history, collection.dim, query.novelty, query.is_personal)
         for profile, history in zip(profiles, histories, strict=True)
     ]
 
@@ -205,16 +211,21 @@ def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: P
     )
 
 
-def explain_shortfall(collection: MovieCollection, movie_filter: MovieFilter, exclude_ids: Collection[int]) -> str:
-    """Returns why a list is shorter than asked for; `exclude_ids` are the movies that the users have seen."""
+def explain_shortfall(
+    collection: MovieCollection, query: Query, movie_filter: MovieFilter, num_found: int, exclude_ids: Collection[int]
+) -> None:
+    """Says why a list is shorter than asked for; `exclude_ids` are the movies that its users have seen."""
+    if num_found == query.k:
+        return
+    reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
     first, last = collection.first_year, collection.last_year
     if movie_filter.years and last and all((span[0] or 0) > last for span in movie_filter.years):
-        return f"the catalogue has movies of {first} to {last}"
-    if movie_filter.min_ratings:
+        reason = f"the catalogue has movies of {first} to {last}"
+    elif movie_filter.min_ratings:
         few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
         unseen = is_not_in("id", sorted(exclude_ids))
         num_more = collection.count(all_of(collection.build_filter(few), unseen))
         if num_more:
             fewer = f"fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
-            return f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
-    return "no more movies match" + (" that were not seen" if exclude_ids else "")
+            reason = f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
+    log.warning("Only %d of %d: %s.", num_found, query.k, reason)

@@ -156,6 +156,7 @@ def encode_user(
     history: History,
     dim: int,
     novelty: float = 0,
+    is_personal: bool = True,
 ) -> UserVectors:
     """Returns a profile's vectors.
 
@@ -167,10 +168,12 @@ def encode_user(
         history: The profile's history, see `load_history`.
         dim: The length of a joined vector.
         novelty: See `anyone_share`.
+        is_personal: Whether that share grows with the history; else it is `novelty` alone.
     """
     ratings = {movie_id: split(movie_vectors[movie_id])[0] for movie_id in profile.new_ratings}
     rating = rating_vector(model, profile, model.profile_vectors[profile.row], ratings)
-    taste = history.vector() - anyone_share(history.squared_norm, novelty) * anyone(model).vector()
+    share = anyone_share(history.squared_norm, novelty) if is_personal else novelty
+    taste = history.vector() - share * anyone(model).vector()
     similar = np.zeros(dim - len(rating) - len(taste), np.float32)
     liked = [movie_vectors[movie_id] for movie_id in profile.liked if movie_id in movie_vectors]
     if liked:

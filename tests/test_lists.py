@@ -225,7 +225,7 @@ def test_list_for_several_users(saved_model, collection, catalogue, group, ranki
     """By what each would search for alone; without what any of them has seen; with the view of each."""
     query = Query(ranking, 8)
     found = recommend_together(saved_model, collection, group, query)
-    users = encode_users(saved_model, collection, group, query)
+    users = encode_users(saved_model, collection, group, query._replace(is_personal=False))
     values = np.array([catalogue.vectors @ question(user, ranking) for user in users])
     excluded = set().union(*(profile.exclude_ids for profile in group))
     allowed = [row for row, movie in enumerate(catalogue.movies) if movie.movie_id not in excluded]
@@ -263,7 +263,7 @@ def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection
     """Each list is read to `GROUP_DEPTH`, or to ten times what is asked for."""
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
     seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    users = encode_users(saved_model, collection, group, Query("picks", 1))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
     questions = np.array([user.query("picks") for user in users])
     for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
         monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
@@ -282,7 +282,7 @@ def test_variety_for_several_users(saved_model, collection, catalogue, monkeypat
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
     everything = recommend_together(saved_model, collection, group, Query("picks", 100))
     whole = [views[0].movie.movie_id for views in everything]
-    users = encode_users(saved_model, collection, group, Query("picks", 1))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))
     expected = naive_diversify(totals[:20], catalogue.vectors[rows[:20]], 0.9, 7)

@@ -91,12 +91,12 @@ class Plain:
         variances = self.model.taste.variances.astype(float)
         return total / np.sqrt(length + 1) * variances / (variances + 0.3 / (length + 1))
 
-    def values(self, person, novelty=0.0):
+    def values(self, person, novelty=0.0, is_personal=True):
         """What a person would think of each movie: score, pick and likeness."""
         indices = np.asarray(self.model.profiles)[person["own"], 1:]
         known = [offset + index for offset, index in zip((0, 3, 11), indices, strict=True) if index]
         length = sum(weight**2 for weight in person["history"].values())
-        share = 0.4 * length / (length + 30) + novelty
+        share = (0.4 * length / (length + 30) if is_personal else 0) + novelty
         taste = self.taste_of(person["history"], known) - share * self.taste_of({}, [])
 
         rating = self.model.profile_vectors[person["own"]].astype(float)
@@ -355,7 +355,7 @@ def ask_together(movies, plain, asker):
         naive_order["min_ratings"] = 50
     if is_refused(everyone, by, lambda: movies.together(people, **order)):
         return [], people, order, 0
-    views = [plain.values(who, naive_order.get("novelty", 0)) for who in everyone]
+    views = [plain.values(who, naive_order.get("novelty", 0), is_personal=False) for who in everyone]
     hidden = np.array([any(movie.movie_id in who["hidden"] for who in everyone) for movie in plain.movies])
     candidates = np.flatnonzero(plain.admitted(naive_order) & ~hidden)
     total = np.zeros(len(plain.movies))

@@ -260,7 +260,13 @@ def test_failed_download_leaves_nothing_and_names_the_remedy(tmp_path, web_serve
     (folder / "bad.zip").write_bytes(b"bad")
     with pytest.raises(DataError) as caught:
         ensure_downloaded(tmp_path / "data" / "ml-1m", [f"{address}/bad.zip", "http://127.0.0.1:1/"])
-    for part in ("bad.zip has another checksum", "127.0.0.1:1/ does not answer", "another way and put it at", "ml-1m.zip", "data/sample"):
+    for part in (
+        "bad.zip has another checksum",
+        "127.0.0.1:1/ does not answer",
+        "another way and put it at",
+        "ml-1m.zip",
+        "data/sample",
+    ):
         assert part in str(caught.value)
     assert not (tmp_path / "data").exists()
 
