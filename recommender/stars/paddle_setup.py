@@ -39,7 +39,7 @@ with writable_home():
     threads = os.environ.pop("OMP_NUM_THREADS", "1")  # Paddle 3.3 warns about more than one.
     import paddle
     import paddle.nn.functional as F
-    from paddle import distributed, nn
+    from paddle import Tensor, distributed, nn
 
     os.environ["OMP_NUM_THREADS"] = threads
 paddle.disable_signal_handler()
@@ -49,4 +49,4 @@ with suppress(AttributeError, OSError, TypeError):
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
-__all__ = ["F", "distributed", "nn", "paddle", "writable_home"]
+__all__ = ["F", "Tensor", "distributed", "nn", "paddle", "writable_home"]
