@@ -54,7 +54,7 @@ def weights_of(model):
 def draw_posterior(num_users=40, num_movies=40):
     random = np.random.default_rng(3)
     return PosteriorMean(
-        *(random.normal(0.5, 0.3, (size, 8)).astype(np.float32) for size in (num_users, num_movies)), 1, 5, []
+        *(random.normal(0.5, 0.3, (size, 8)).astype(np.float32) for size in (num_users, num_movies)), 1, 5
     )
 
 

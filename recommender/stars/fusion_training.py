@@ -181,7 +181,7 @@ def init_ids(model: FusionModel, dataset: Dataset, posterior: PosteriorMean) -> 
         known = idx >= NUM_RESERVED
         centred = factors[known, :ID_DIM] - factors[known, :ID_DIM].mean(0)
         weights = tower.id_branch.embedding.weight.numpy()
-        weights[idx[known], : centred.shape[1]] = EMBEDDING_STD * centred / max(centred.std(), np.float32(1e-9))
+        weights[idx[known], : centred.shape[1]] = EMBEDDING_STD * centred / max(float(centred.std()), 1e-9)
         tower.id_branch.embedding.weight.set_value(weights)
 
 
@@ -207,7 +207,7 @@ def train_fusion(
     if num_ratings < max(2, num_processes):
         raise RecommenderError("too few ratings to learn from; train on at least some hundreds")
     if posterior is None:
-        posterior = sample_posterior(dataset, config.posterior, show_progress=rank == 0)
+        posterior = sample_posterior(dataset, config.posterior)
 
     paddle.seed(config.seed)
     shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, rank))
@@ -220,7 +220,7 @@ def train_fusion(
     losses: list[float] = []
     for number in range(1, config.epochs + 1):
         order = shuffler.permutation(num_ratings)
-        for start in tqdm(starts, f"towers, epoch {number}/{config.epochs}", disable=True if rank else None):
+        for start in tqdm(starts, f"towers, epoch {number}/{config.epochs}", disable=None):
             rows = np.sort(order[start : start + batch_size][rank::num_processes])  # Neighbours are faster to gather.
             batch = draw_batch(dataset, rows, posterior, config, random)
             losses.append(train_step(parallel, optimizer, batch))
@@ -239,18 +239,16 @@ def update_ema(averaged: FusionModel, model: FusionModel, alpha: float) -> None:
 
 
 def plot_training_curve(result: TrainResult) -> bytes:
-    """Returns a PNG of the sampler's validation RMSE per sweep and the towers' loss per step."""
+    """Returns a PNG of the towers' loss per step."""
     with writable_home():
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="tight")
-    left, right = figure.subplots(1, 2)
-    left.plot(result.posterior.validation_rmse)
-    left.set(xlabel="sweep after burn-in", ylabel="validation RMSE (stars)", title="Posterior mean")
-    right.plot(result.losses)
-    right.set(xlabel="step", ylabel="mean squared error (stars²)", yscale="log", title="Towers")
+    figure = Figure(figsize=(6, 4), layout="tight")
+    axes = figure.subplots()
+    axes.semilogy(result.losses)
+    axes.set(xlabel="step", ylabel="mean squared error (stars²)")
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
+    figure.savefig(image, dpi=120)
     return image.getvalue()
 
 
