@@ -60,8 +60,8 @@ def draw_posterior(num_users=40, num_movies=40):
 
 @pytest.mark.parametrize("config", [CONFIG, RATINGS], ids=["posterior", "ratings"])
 def test_learns_a_checkerboard_of_tastes(config):
-    dataset, vocabularies = build_dataset(share=0.7)
-    everything, _ = build_dataset()
+    dataset, vocabularies = build_dataset(30, 30, share=0.7)
+    everything, _ = build_dataset(30, 30)
     result = train_fusion(dataset, vocabularies, config)
     assert np.abs(predict(result.model, everything) - everything.ratings.rating).mean() < 0.3
     assert len(result.losses) == config.epochs * -(-len(dataset.ratings.rating) // 64)
@@ -70,7 +70,7 @@ def test_learns_a_checkerboard_of_tastes(config):
 
 
 def test_unknown_user_and_movie_learn_the_average():
-    dataset, vocabularies = build_dataset(stars=lambda user, movie: 4 if movie % 2 else 2)
+    dataset, vocabularies = build_dataset(20, 40, lambda user, movie: 4 if movie % 2 else 2)
     result = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2, epochs=12))
     user_vectors, movie_vectors = embed(result.model, dataset)
     predicted = 5 * user_vectors[ANYONE] @ movie_vectors.T

@@ -78,13 +78,11 @@ class FusionConfig:
             batch_size = min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / 660))
             config = cls(targets, epochs, batch_size, seed=seed, posterior=sampler)
         else:
-            # The sampler only initializes the id embeddings.
+            # The sampler only initializes the id embeddings. The learning rate falls to 30 %; at 0 small data overfit.
             sampler = PosteriorConfig.for_ratings(num_ratings, seed=seed, num_sweeps=6, burn_in=2)
             epochs = round(min(8, max(4, 8 * (2e6 / num_ratings) ** 0.42)))
             batch_size = min(MAX_PAIRS, math.ceil(num_ratings / min(110, 1700 / num_ratings**0.2)))
-            rate = min(
-                0.01, cls.learning_rate * max(1, 1 / size) ** 0.22
-            )  # Falls to 30 %; at 0 % it overfits small data.
+            rate = min(0.01, cls.learning_rate * max(1, 1 / size) ** 0.22)
             config = cls(targets, epochs, batch_size, rate, 0.3, l2=3e-4 / size**0.5, seed=seed, posterior=sampler)
         return replace(config, **settings)
 

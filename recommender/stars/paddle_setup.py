@@ -41,7 +41,7 @@ with writable_home():
     os.environ["OMP_NUM_THREADS"] = threads
 paddle.disable_signal_handler()
 with suppress(AttributeError, OSError, TypeError):
-    # glibc: reuse freed memory. Otherwise a step of 65,536 ratings maps its tensors anew, page by page: 1.5 times as slow.
+    # glibc: reuse freed memory. Otherwise steps of 65,536 ratings map tensors anew, page by page: 1.5 times as slow.
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(-4, 0)  # M_MMAP_MAX
     mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

@@ -206,7 +206,8 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig) -> PosteriorMean
         config: The settings.
     """
     random = np.random.default_rng(config.seed)
-    held_back = random.permutation(len(dataset.ratings.rating)) < max(1, VALIDATION_SHARE * len(dataset.ratings.rating))
+    stars = dataset.ratings.rating
+    held_back = random.permutation(len(stars)) < max(1, VALIDATION_SHARE * len(stars))
     seen, unseen = dataset.ratings.select(~held_back), dataset.ratings.select(held_back)
     global_mean = np.float32(seen.rating.mean())
     cells = seen.profile_row - NUM_DEMOGRAPHIC_PROFILES, seen.movie_row
@@ -233,7 +234,6 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig) -> PosteriorMean
                 predicted += np.einsum("nk,nk->n", unseen_users, movie_rows[unseen.movie_row])
             rmse = np.sqrt(np.mean((predicted / sketch.count - unseen.rating) ** 2))
             progress.set_postfix_str(f"validation RMSE {rmse:.4f}", refresh=False)
-    stars = dataset.ratings.rating
     return PosteriorMean(*sketch.factors(config.rank), float(stars.min()), float(stars.max()))
 
 
@@ -258,8 +258,9 @@ def encode_features(dataset: Dataset, ratings: csr_array, max_features: int) -> 
 
 def join_groups(groups: list[csr_array]) -> csr_array:
     """Returns a column of ones and the groups side by side, each divided by the root of its row's number of entries."""
-    scaled = [group.multiply(np.maximum(group.sum(1), 1)[:, None] ** -0.5) for group in groups]
-    return csr_array(hstack([np.ones((groups[0].shape[0], 1), np.float32), *scaled], "csr"))
+    counts = [np.maximum(np.diff(group.indptr), 1).astype(np.float32) for group in groups]
+    scaled = [group.multiply(count[:, None] ** -0.5) for group, count in zip(groups, counts, strict=True)]
+    return csr_array(hstack([np.ones((len(counts[0]), 1), np.float32), *scaled], "csr"))
 
 
 def ones_like(matrix: csr_array) -> csr_array:
