@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from checkerboard import build_dataset
-from conftest import PROJECT, SAMPLE
+from conftest import PROJECT
 
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
@@ -329,26 +329,23 @@ def test_nan_loss_stops_with_the_original_message():
 
 
 TRAIN_AND_PRINT_WEIGHTS = """
-import hashlib, sys
-from pathlib import Path
-from recommender.movielens.releases import read_movielens
-from recommender.movielens.split import held_out_rows, split_and_encode
+import hashlib
+from checkerboard import build_dataset
 from recommender.stars.fusion_training import FusionConfig, init_device, train_fusion
 from recommender.stars.posterior import PosteriorConfig
 init_device("cpu")
-data = read_movielens(Path(sys.argv[1]))
-split = split_and_encode(data, held_out_rows(len(data.ratings)))
-config = FusionConfig(epochs=1, batch_size=2000, posterior=PosteriorConfig(num_sweeps=3, burn_in=1))
-result = train_fusion(split.train, split.vocabularies, config)
+config = FusionConfig(epochs=1, batch_size=101, posterior=PosteriorConfig(num_factors=2, num_sweeps=3, burn_in=1))
+result = train_fusion(*build_dataset(20, 20), config)
 weights = b"".join(weight.numpy().tobytes() for weight in result.model.parameters())
 print("result", hashlib.sha256(weights).hexdigest(), result.losses[0])
 """
 
 
+@pytest.mark.server
 def test_two_processes_share_each_batch_and_end_with_the_same_weights(tmp_path):
     (tmp_path / "program.py").write_text(TRAIN_AND_PRINT_WEIGHTS)
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "program.py", SAMPLE]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "program.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])}
     done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     logs = [(tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1)]

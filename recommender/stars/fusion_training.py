@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.random import Generator
 from tqdm import tqdm
 
 from recommender.errors import RecommenderError
@@ -108,11 +109,10 @@ class TrainResult(NamedTuple):
     model: FusionModel
     losses: list[float]
     """Mean squared error of each step, in stars squared."""
-    posterior: PosteriorMean
 
 
 def draw_batch(
-    dataset: Dataset, rows: np.ndarray, posterior: PosteriorMean, config: FusionConfig, random: np.random.Generator
+    dataset: Dataset, rows: np.ndarray, posterior: PosteriorMean, config: FusionConfig, random: Generator
 ) -> Batch:
     """Returns a batch of some ratings, with dropout of user ids, demographics and movie ids.
 
@@ -150,13 +150,12 @@ def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, ba
     """
     *inputs, target = paddle.utils.map_structure(paddle.to_tensor, batch)
     loss = F.mse_loss(model(*inputs), target)
-    value = float(loss)
-    if not np.isfinite(value):
+    if not np.isfinite(float(loss)):
         raise RecommenderError("got NaN loss, training failed; try a smaller --learning-rate")
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
-    return value
+    return float(loss)
 
 
 def create_optimizer(
@@ -226,7 +225,7 @@ def train_fusion(
             # The mean of all steps at first, then an exponential moving average.
             update_ema(averaged, model, max(1 / len(losses), config.ema_alpha))
     averaged.eval()
-    return TrainResult(averaged, losses, posterior)
+    return TrainResult(averaged, losses)
 
 
 @paddle.no_grad()
