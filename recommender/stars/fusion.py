@@ -164,8 +164,8 @@ def embed_movies(movie_tower: nn.Layer, movies: MovieFeatures) -> np.ndarray:
 def save_towers(folder: Path, model: FusionModel) -> None:
     """Writes `user_tower.*` and `movie_tower.*`; `paddle.jit.load` runs them without this package."""
     spec = paddle.static.InputSpec
-    profiles = [spec([None, 4], "int64")]
-    movies = [spec([None], "int64"), spec([None, None], "int64"), spec([None, None], "int64")]  # Id, genres, words.
+    profiles, movies = [spec([None, 4], "int64", "profiles")], [spec([None], "int64", "movie_idx")]
+    movies += [spec([None, None], "int64", name) for name in ("genre_idx", "word_idx")]
     with writable_home():
         paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=profiles)
         paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
