@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from checkerboard import build_dataset
-from commands import PROJECT, SAMPLE
+from conftest import PROJECT
 
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
@@ -54,14 +54,14 @@ def weights_of(model):
 def draw_posterior(num_users=40, num_movies=40):
     random = np.random.default_rng(3)
     return PosteriorMean(
-        *(random.normal(0.5, 0.3, (size, 8)).astype(np.float32) for size in (num_users, num_movies)), 1, 5, []
+        *(random.normal(0.5, 0.3, (size, 8)).astype(np.float32) for size in (num_users, num_movies)), 1, 5
     )
 
 
 @pytest.mark.parametrize("config", [CONFIG, RATINGS], ids=["posterior", "ratings"])
 def test_learns_a_checkerboard_of_tastes(config):
-    dataset, vocabularies = build_dataset(share=0.7)
-    everything, _ = build_dataset()
+    dataset, vocabularies = build_dataset(30, 30, share=0.7)
+    everything, _ = build_dataset(30, 30)
     result = train_fusion(dataset, vocabularies, config)
     assert np.abs(predict(result.model, everything) - everything.ratings.rating).mean() < 0.3
     assert len(result.losses) == config.epochs * -(-len(dataset.ratings.rating) // 64)
@@ -70,7 +70,7 @@ def test_learns_a_checkerboard_of_tastes(config):
 
 
 def test_unknown_user_and_movie_learn_the_average():
-    dataset, vocabularies = build_dataset(stars=lambda user, movie: 4 if movie % 2 else 2)
+    dataset, vocabularies = build_dataset(20, 40, lambda user, movie: 4 if movie % 2 else 2)
     result = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2, epochs=12))
     user_vectors, movie_vectors = embed(result.model, dataset)
     predicted = 5 * user_vectors[ANYONE] @ movie_vectors.T
@@ -329,26 +329,23 @@ def test_nan_loss_stops_with_the_original_message():
 
 
 TRAIN_AND_PRINT_WEIGHTS = """
-import hashlib, sys
-from pathlib import Path
-from recommender.movielens.releases import read_movielens
-from recommender.movielens.split import held_out_rows, split_and_encode
+import hashlib
+from checkerboard import build_dataset
 from recommender.stars.fusion_training import FusionConfig, init_device, train_fusion
 from recommender.stars.posterior import PosteriorConfig
 init_device("cpu")
-data = read_movielens(Path(sys.argv[1]))
-split = split_and_encode(data, held_out_rows(len(data.ratings)))
-config = FusionConfig(epochs=1, batch_size=2000, posterior=PosteriorConfig(num_sweeps=3, burn_in=1))
-result = train_fusion(split.train, split.vocabularies, config)
+config = FusionConfig(epochs=1, batch_size=101, posterior=PosteriorConfig(num_factors=2, num_sweeps=3, burn_in=1))
+result = train_fusion(*build_dataset(20, 20), config)
 weights = b"".join(weight.numpy().tobytes() for weight in result.model.parameters())
 print("result", hashlib.sha256(weights).hexdigest(), result.losses[0])
 """
 
 
+@pytest.mark.server
 def test_two_processes_share_each_batch_and_end_with_the_same_weights(tmp_path):
     (tmp_path / "program.py").write_text(TRAIN_AND_PRINT_WEIGHTS)
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "program.py", SAMPLE]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "program.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])}
     done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     logs = [(tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1)]

@@ -36,14 +36,13 @@ def test_recovers_ratings_of_low_rank_that_it_has_not_seen(random):
     users, movies = random.normal(size=(80, 2)), random.normal(size=(60, 2))
     truth = 3 + (users @ movies.T) / 2 + movies[:, 0] / 2
     dataset, _ = build_dataset(80, 60, lambda user, movie: truth[user, movie] + random.normal(0, 0.1), share=0.3)
-    posterior = sample_posterior(dataset, CONFIG, show_progress=False)
+    posterior = sample_posterior(dataset, CONFIG)
     predicted = posterior.predict(*np.divmod(np.arange(80 * 60), 60)).reshape(80, 60)
     unseen = np.ones((80, 60), bool)
     unseen[dataset.ratings.profile_row - NUM_DEMOGRAPHIC_PROFILES, dataset.ratings.movie_row] = False
     assert truth[unseen].std() > 0.8
     assert np.sqrt(np.mean((predicted - truth)[unseen] ** 2)) < 0.15
     assert posterior.user_factors.dtype == np.float32
-    assert posterior.validation_rmse[-1] < 0.3
 
 
 def test_features_predict_users_and_movies_without_ratings(random):
@@ -53,7 +52,7 @@ def test_features_predict_users_and_movies_without_ratings(random):
     dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:, 1] = gender
     dataset = dataset._replace(movies=dataset.movies._replace(genre_idx=genre[:, None]))
     kept = (dataset.ratings.profile_row >= NUM_DEMOGRAPHIC_PROFILES + 10) & (dataset.ratings.movie_row >= 5)
-    posterior = sample_posterior(dataset._replace(ratings=dataset.ratings.select(kept)), CONFIG, show_progress=False)
+    posterior = sample_posterior(dataset._replace(ratings=dataset.ratings.select(kept)), CONFIG)
     predicted = posterior.user_factors @ posterior.movie_factors.T
     expected = np.add.outer(2 * gender, genre == 2)
     np.testing.assert_allclose(predicted[:10, 5:], expected[:10, 5:], atol=0.7)
@@ -62,13 +61,9 @@ def test_features_predict_users_and_movies_without_ratings(random):
 
 def test_same_seed_same_mean_other_seed_another():
     dataset, _ = build_dataset(20, 15, share=0.7)
-    means = [
-        sample_posterior(dataset, PosteriorConfig(num_sweeps=5, burn_in=1, seed=seed), show_progress=False)
-        for seed in (1, 1, 2)
-    ]
+    means = [sample_posterior(dataset, PosteriorConfig(num_sweeps=5, burn_in=1, seed=seed)) for seed in (1, 1, 2)]
     assert np.array_equal(means[0].user_factors, means[1].user_factors)
     assert np.array_equal(means[0].movie_factors, means[1].movie_factors)
-    assert means[0].validation_rmse == means[1].validation_rmse
     assert not np.array_equal(means[0].user_factors, means[2].user_factors)
 
 
@@ -107,18 +102,18 @@ def test_regression_on_features_is_a_ridge_regression_on_average(random, num_fea
     expected = features @ np.linalg.solve(gram, features.T @ side.latent)
     spread = features @ np.linalg.solve(gram, features.T)  # Of a draw, in units of the covariance.
     total, squares = np.zeros_like(expected), np.zeros_like(expected)
-    for _ in range(4000):
+    for _ in range(1500):
         side.precision = 10 * np.eye(2)
         side.sample_prior()
         total += side.mean
         squares += (side.mean - expected) ** 2
-    np.testing.assert_allclose(total / 4000, expected, atol=0.02)
-    np.testing.assert_allclose(squares / 4000, np.tile(np.diag(spread)[:, None] / 10, 2), rtol=0.15)
+    np.testing.assert_allclose(total / 1500, expected, atol=0.03)
+    np.testing.assert_allclose(squares / 1500, np.tile(np.diag(spread)[:, None] / 10, 2), rtol=0.15)
 
 
 def test_wishart_has_its_mean(random):
     scale = np.array([[2.0, 0.5], [0.5, 1.0]])
-    mean = np.mean([sample_wishart(scale, 7, random) for _ in range(5000)], axis=0)
+    mean = np.mean([sample_wishart(scale, 7, random) for _ in range(2000)], axis=0)
     np.testing.assert_allclose(mean, 7 * scale, rtol=0.1)
 
 
@@ -170,6 +165,6 @@ def test_features_are_demographics_movies_rated_content_and_raters():
 def test_two_ratings_are_enough():
     dataset, _ = build_dataset(2, 2)
     dataset = dataset._replace(ratings=Ratings(*(column[:2] for column in dataset.ratings)))
-    posterior = sample_posterior(dataset, PosteriorConfig(num_sweeps=3), show_progress=False)
+    posterior = sample_posterior(dataset, PosteriorConfig(num_sweeps=3))
     assert np.isfinite(posterior.user_factors @ posterior.movie_factors.T).all()
     assert posterior.user_factors.shape[1] == posterior.movie_factors.shape[1] <= 40

@@ -39,7 +39,7 @@ def draw_ratings(random, count):
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 300])
-def test_posterior_mean_and_spread_are_those_of_a_ridge_regression(random, count):
+def test_posterior_mean_is_that_of_a_ridge_regression(random, count):
     """Solved for the vector, where the package solves for the ratings."""
     prior = draw_prior(random)
     vector, movie_vectors, ratings = draw_ratings(random, count)
@@ -50,9 +50,6 @@ def test_posterior_mean_and_spread_are_those_of_a_ridge_regression(random, count
     posterior = prior.posterior_mean(vector, movie_vectors, ratings)
     assert posterior.dtype == np.float32
     np.testing.assert_allclose(posterior, expected, atol=1e-4)
-    _, candidates, _ = draw_ratings(random, 8)
-    variances = np.diag(25 * candidates @ np.linalg.solve(normal, candidates.T.astype(float)))
-    np.testing.assert_allclose(prior.spread(movie_vectors, candidates), np.sqrt(variances), atol=1e-4)
 
 
 def test_posterior_is_a_gaussian_conditional(random):
@@ -66,8 +63,6 @@ def test_posterior_is_a_gaussian_conditional(random):
         mean = mean + with_rating * (rating - movie_vector @ (vector + mean)) / variance
         covariance = covariance - np.outer(with_rating, with_rating) / variance
     np.testing.assert_allclose(prior.posterior_mean(vector, movie_vectors, ratings), vector + mean, atol=1e-5)
-    spread = 5 * np.sqrt(np.einsum("ni,ij,nj->n", movie_vectors, covariance, movie_vectors))
-    np.testing.assert_allclose(prior.spread(movie_vectors, movie_vectors), spread, atol=1e-4)
 
 
 def test_contributions_of_ratings_add_up_to_the_posterior_mean(random):
@@ -84,15 +79,6 @@ def test_ratings_as_predicted_do_not_move_the_vector(random):
     vector, movie_vectors, _ = draw_ratings(random, 7)
     posterior = prior.posterior_mean(vector, movie_vectors, 5 * movie_vectors @ vector)
     np.testing.assert_allclose(posterior, vector, atol=1e-5)
-
-
-def test_a_movie_is_surer_the_more_movies_like_it_are_rated(random):
-    prior = draw_prior(random)
-    _, movie_vectors, _ = draw_ratings(random, 9)
-    spreads = [prior.spread(np.tile(movie_vectors[:1], (count, 1)), movie_vectors) for count in (0, 1, 5, 50)]
-    assert (np.diff(np.array(spreads), axis=0) <= 1e-6).all()
-    assert spreads[3][0] < 0.6 * spreads[0][0]
-    assert (spreads[3][1:] > 0.9 * spreads[0][1:]).all()
 
 
 def draw_profiles(random, has_ratings):

@@ -4,9 +4,8 @@ Source: milvus-io/bootcamp `demo/recommender_system`, after chapter 5 of PaddleP
 and the window of three words. Each class says where this port departs from it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from recommender.movielens.encoding import (
     MovieFeatures,
     Vocabularies,
 )
-from recommender.stars.paddle_setup import nn, paddle, writable_home
+from recommender.stars.paddle_setup import Tensor, nn, paddle, writable_home
 from recommender.stars.predict import COSINE_SCALE
 
 ID_DIM = 32
@@ -31,9 +30,6 @@ EPS = 1e-12
 """Added to squared norms."""
 EMBED_BATCH = 1 << 14
 
-Tower = Callable[..., Any]
-"""A user tower or a movie tower, as a layer or loaded from a file."""
-
 
 def _embedding(size: int, dim: int, padding_idx: int | None = None) -> nn.Embedding:
     initial = paddle.ParamAttr(initializer=nn.initializer.Normal(std=EMBEDDING_STD))
@@ -45,22 +41,14 @@ def _output_layer(dim: int) -> nn.Linear:
     return nn.Linear(dim, EMBEDDING_DIM, bias_attr=bias)
 
 
-def normalize(vectors: paddle.Tensor) -> paddle.Tensor:
+def normalize(vectors: Tensor) -> Tensor:
     """Scales each row to length 1; several times faster on a CPU than `F.normalize` (Paddle 3.3)."""
     return vectors * paddle.rsqrt(paddle.square(vectors).sum(-1, keepdim=True) + EPS)
 
 
-class EmbeddingBranch(nn.Layer):
-    """An embedding followed by a linear layer of the same width."""
-
-    def __init__(self, size: int, dim: int) -> None:
-        super().__init__()
-        self.embedding = _embedding(size, dim)
-        self.linear = nn.Linear(dim, dim)
-
-    def forward(self, index: paddle.Tensor) -> paddle.Tensor:
-        """Returns float32[batch, dim] for int64[batch]."""
-        return self.linear(self.embedding(index))
+def _branch(size: int, dim: int) -> nn.Sequential:
+    """Returns an embedding followed by a linear layer of the same width."""
+    return nn.Sequential(("embedding", _embedding(size, dim)), ("linear", nn.Linear(dim, dim)))
 
 
 class UserTower(nn.Layer):
@@ -74,15 +62,14 @@ class UserTower(nn.Layer):
 
     def __init__(self, num_users: int, demographic_sizes: Sequence[int]) -> None:
         super().__init__()
-        demographics = [EmbeddingBranch(size, DEMOGRAPHIC_DIM) for size in demographic_sizes]
-        self.id_branch = EmbeddingBranch(num_users, ID_DIM)
-        self.demographic_branches = nn.LayerList(demographics)
-        width = ID_DIM + DEMOGRAPHIC_DIM * len(demographics)
+        self.demographic_branches = nn.LayerList([_branch(size, DEMOGRAPHIC_DIM) for size in demographic_sizes])
+        self.id_branch = _branch(num_users, ID_DIM)
+        width = ID_DIM + DEMOGRAPHIC_DIM * len(demographic_sizes)
         self.output = _output_layer(width)
         zero = paddle.ParamAttr(initializer=nn.initializer.Constant(0.0))
         self.length = nn.Linear(width, 1, weight_attr=zero, bias_attr=zero)
 
-    def forward(self, profiles: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, profiles: Tensor) -> Tensor:
         """Returns rating vectors, float32[batch, 200], of a length of their own.
 
         Args:
@@ -104,13 +91,13 @@ class MovieTower(nn.Layer):
 
     def __init__(self, num_movies: int, num_genres: int, num_words: int) -> None:
         super().__init__()
-        self.id_branch = EmbeddingBranch(num_movies, ID_DIM)
+        self.id_branch = _branch(num_movies, ID_DIM)
         self.genre_embedding = _embedding(num_genres, ID_DIM, padding_idx=PADDING)
         self.word_embedding = _embedding(num_words, ID_DIM, padding_idx=PADDING)
         self.convolution = nn.Linear(WINDOW * ID_DIM, ID_DIM)
         self.output = _output_layer(3 * ID_DIM)
 
-    def forward(self, movie_idx: paddle.Tensor, genre_idx: paddle.Tensor, word_idx: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, movie_idx: Tensor, genre_idx: Tensor, word_idx: Tensor) -> Tensor:
         """Returns rating vectors, float32[batch, 200], of unit length.
 
         Args:
@@ -122,7 +109,7 @@ class MovieTower(nn.Layer):
         parts = [self.id_branch(movie_idx), genres, self._convolve_title(word_idx)]  # 3 x [batch, 32]
         return normalize(paddle.tanh(self.output(paddle.concat(parts, axis=1))))  # [batch, 200]
 
-    def _convolve_title(self, word_idx: paddle.Tensor) -> paddle.Tensor:
+    def _convolve_title(self, word_idx: Tensor) -> Tensor:
         edge = paddle.zeros_like(word_idx[:, :1])
         words = paddle.concat([edge, word_idx, edge], axis=1)  # [batch, words + 2]
         positions = paddle.nonzero(words.flatten())  # [real words, 1]
@@ -143,13 +130,7 @@ class FusionModel(nn.Layer):
             self.movie_tower.id_branch.linear.weight[:] = self.user_tower.id_branch.linear.weight
             self.movie_tower.output.weight[:ID_DIM] = self.user_tower.output.weight[:ID_DIM]
 
-    def forward(
-        self,
-        profiles: paddle.Tensor,
-        movies: Sequence[paddle.Tensor],
-        profile_row: paddle.Tensor,
-        movie_row: paddle.Tensor,
-    ) -> paddle.Tensor:
+    def forward(self, profiles: Tensor, movies: Sequence[Tensor], profile_row: Tensor, movie_row: Tensor) -> Tensor:
         """Returns predicted ratings in stars, float32[ratings], not clipped.
 
         Each tower runs once per distinct profile and movie, however many ratings of the batch share it.
@@ -166,14 +147,14 @@ class FusionModel(nn.Layer):
 
 
 @paddle.no_grad()
-def embed_profiles(user_tower: Tower, profiles: np.ndarray) -> np.ndarray:
+def embed_profiles(user_tower: nn.Layer, profiles: np.ndarray) -> np.ndarray:
     """Returns rating vectors, float32[profiles, 200], for int64[profiles, 4]."""
     batches = [profiles[start : start + EMBED_BATCH] for start in range(0, len(profiles), EMBED_BATCH)]
     return np.concatenate([user_tower(paddle.to_tensor(batch)).numpy() for batch in batches])
 
 
 @paddle.no_grad()
-def embed_movies(movie_tower: Tower, movies: MovieFeatures) -> np.ndarray:
+def embed_movies(movie_tower: nn.Layer, movies: MovieFeatures) -> np.ndarray:
     """Returns rating vectors of unit length, float32[movies, 200]."""
     rows = np.arange(len(movies.movie_idx))
     batches = [movies.select(rows[start : start + EMBED_BATCH]) for start in range(0, len(rows), EMBED_BATCH)]
@@ -183,14 +164,13 @@ def embed_movies(movie_tower: Tower, movies: MovieFeatures) -> np.ndarray:
 def save_towers(folder: Path, model: FusionModel) -> None:
     """Writes `user_tower.*` and `movie_tower.*`; `paddle.jit.load` runs them without this package."""
     spec = paddle.static.InputSpec
-    movies = [spec([None], "int64", "movie_idx")]
+    profiles, movies = [spec([None, 4], "int64", "profiles")], [spec([None], "int64", "movie_idx")]
     movies += [spec([None, None], "int64", name) for name in ("genre_idx", "word_idx")]
     with writable_home():
-        paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=[spec([None, 4], "int64", "profiles")])
+        paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=profiles)
         paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
 
 
-def load_tower(path: Path) -> Tower:
+def load_tower(path: Path) -> nn.Layer:
     """Loads a tower that `save_towers` wrote; `path` has no suffix."""
-    tower: Tower = paddle.jit.load(str(path))
-    return tower
+    return paddle.jit.load(str(path))

@@ -5,16 +5,18 @@ import math
 import os
 import sys
 import threading
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.random import Generator
 from tqdm import tqdm
 
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
+    UNKNOWN,
     MovieFeatures,
     Vocabularies,
     demographic_profile_row,
@@ -26,12 +28,8 @@ from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, Posterior
 
 JOIN_SECONDS = 120
 """Time that the processes of `paddle.distributed.launch` have to find each other."""
-NUM_STEPS = 660
-MAX_LEARNING_RATE = 0.01
 MAX_PAIRS = 1 << 17
 """Upper bound on the pairs of a step."""
-START_SWEEPS = 6
-"""Sweeps of the sampler that initialize the id embeddings where the targets are the ratings themselves."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,7 @@ class FusionConfig:
     """The sampler, whose mean is the target and the start of the id embeddings."""
 
     @classmethod
-    def for_ratings(
-        cls, num_ratings: int, targets: str = "posterior", seed: int = 0, **settings: Any
-    ) -> "FusionConfig":
+    def for_ratings(cls, num_ratings: int, targets: str = "posterior", seed: int = 0, **settings: Any) -> Self:
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
         All data get about 660 steps, in 6 epochs where they are small and 3 for ml-1m, until batches are at their
@@ -77,22 +73,19 @@ class FusionConfig:
         """
         num_ratings = max(1, num_ratings)
         size = num_ratings / ML1M_RATINGS
-        epochs = round(min(6, max(2, 3 / size**0.3)))
-        rules: dict[str, Any] = {
-            "epochs": epochs,
-            "batch_size": min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / NUM_STEPS)),
-            "posterior": PosteriorConfig.for_ratings(num_ratings, seed=seed),
-        }
-        if targets == "ratings":
-            rules = {
-                "epochs": round(min(8.0, max(4.0, 8 * (2e6 / num_ratings) ** 0.42))),
-                "batch_size": min(MAX_PAIRS, math.ceil(num_ratings / min(110, 1700 / num_ratings**0.2))),
-                "learning_rate": min(MAX_LEARNING_RATE, cls.learning_rate * max(1.0, 1 / size) ** 0.22),
-                "final_learning_rate": 0.3,  # At 0 the model overfits small data.
-                "l2": 3e-4 / size**0.5,
-                "posterior": PosteriorConfig.for_ratings(num_ratings, seed=seed, num_sweeps=START_SWEEPS, burn_in=2),
-            }
-        return cls(**{"targets": targets, "seed": seed, **rules, **settings})
+        if targets == "posterior":
+            sampler = PosteriorConfig.for_ratings(num_ratings, seed=seed)
+            epochs = round(min(6, max(2, 3 / size**0.3)))
+            batch_size = min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / 660))
+            config = cls(targets, epochs, batch_size, seed=seed, posterior=sampler)
+        else:
+            # The sampler only initializes the id embeddings. The learning rate falls to 30 %; at 0 small data overfit.
+            sampler = PosteriorConfig.for_ratings(num_ratings, seed=seed, num_sweeps=6, burn_in=2)
+            epochs = round(min(8, max(4, 8 * (2e6 / num_ratings) ** 0.42)))
+            batch_size = min(MAX_PAIRS, math.ceil(num_ratings / min(110, 1700 / num_ratings**0.2)))
+            rate = min(0.01, cls.learning_rate * max(1, 1 / size) ** 0.22)
+            config = cls(targets, epochs, batch_size, rate, 0.3, l2=3e-4 / size**0.5, seed=seed, posterior=sampler)
+        return replace(config, **settings)
 
 
 class Batch(NamedTuple):
@@ -116,11 +109,10 @@ class TrainResult(NamedTuple):
     model: FusionModel
     losses: list[float]
     """Mean squared error of each step, in stars squared."""
-    posterior: PosteriorMean
 
 
 def draw_batch(
-    dataset: Dataset, rows: np.ndarray, posterior: PosteriorMean, config: FusionConfig, random: np.random.Generator
+    dataset: Dataset, rows: np.ndarray, posterior: PosteriorMean, config: FusionConfig, random: Generator
 ) -> Batch:
     """Returns a batch of some ratings, with dropout of user ids, demographics and movie ids.
 
@@ -145,9 +137,8 @@ def draw_batch(
     without_id = random.random(len(movie_row)) < config.movie_id_dropout
     num_movies = len(dataset.movies.movie_idx)
     movies, movie_row = np.unique(movie_row + num_movies * without_id, return_inverse=True)
-    with_id = dataset.movies.select(movies[movies < num_movies])
-    no_id = dataset.movies.select(movies[movies >= num_movies] - num_movies).without_ids()
-    features = MovieFeatures(*map(np.concatenate, zip(with_id, no_id, strict=True)))
+    features = dataset.movies.select(movies % num_movies)
+    features.movie_idx[movies >= num_movies] = UNKNOWN
     return Batch(dataset.profiles[profiles], features, profile_row, movie_row, target.astype(np.float32))
 
 
@@ -157,16 +148,14 @@ def train_step(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, ba
     Raises:
         RecommenderError: The loss is not finite.
     """
-    movies = tuple(map(paddle.to_tensor, batch.movies))
-    profiles, *rows, target = map(paddle.to_tensor, (batch.profiles, batch.profile_row, batch.movie_row, batch.target))
-    loss = F.mse_loss(model(profiles, movies, *rows), target)
-    value = float(loss)
-    if not np.isfinite(value):
+    *inputs, target = paddle.utils.map_structure(paddle.to_tensor, batch)
+    loss = F.mse_loss(model(*inputs), target)
+    if not np.isfinite(float(loss)):
         raise RecommenderError("got NaN loss, training failed; try a smaller --learning-rate")
     loss.backward()
     optimizer.step()
     optimizer.clear_grad()
-    return value
+    return float(loss)
 
 
 def create_optimizer(
@@ -174,13 +163,11 @@ def create_optimizer(
 ) -> tuple[paddle.optimizer.Optimizer, paddle.optimizer.lr.LRScheduler]:
     """Returns Adam and its schedule, which falls to `final_learning_rate` over `num_steps` steps."""
     user, movie = model.user_tower, model.movie_tower
-    large = [table.weight for table in (user.id_branch.embedding, movie.id_branch.embedding, movie.word_embedding)]
-    names = {weight.name for weight in large}
-    rest = [weight for weight in model.parameters() if weight.name not in names]
+    for table in (user.id_branch.embedding, movie.id_branch.embedding, movie.word_embedding):
+        table.weight.regularizer = paddle.regularizer.L2Decay(config.l2)
     last = config.final_learning_rate * config.learning_rate
     schedule = paddle.optimizer.lr.PolynomialDecay(config.learning_rate, num_steps, end_lr=last)
-    regularized = {"params": large, "weight_decay": paddle.regularizer.L2Decay(config.l2)}
-    return paddle.optimizer.Adam(schedule, parameters=[regularized, {"params": rest}]), schedule
+    return paddle.optimizer.Adam(schedule, parameters=model.parameters()), schedule
 
 
 def init_ids(model: FusionModel, dataset: Dataset, posterior: PosteriorMean) -> None:
@@ -217,7 +204,7 @@ def train_fusion(
     if num_ratings < max(2, num_processes):
         raise RecommenderError("too few ratings to learn from; train on at least some hundreds")
     if posterior is None:
-        posterior = sample_posterior(dataset, config.posterior, show_progress=rank == 0)
+        posterior = sample_posterior(dataset, config.posterior)
 
     paddle.seed(config.seed)
     shuffler, random = np.random.default_rng(config.seed), np.random.default_rng((config.seed, rank))
@@ -230,7 +217,7 @@ def train_fusion(
     losses: list[float] = []
     for number in range(1, config.epochs + 1):
         order = shuffler.permutation(num_ratings)
-        for start in tqdm(starts, f"towers, epoch {number}/{config.epochs}", disable=True if rank else None):
+        for start in tqdm(starts, f"towers, epoch {number}/{config.epochs}", disable=None):
             rows = np.sort(order[start : start + batch_size][rank::num_processes])  # Neighbours are faster to gather.
             batch = draw_batch(dataset, rows, posterior, config, random)
             losses.append(train_step(parallel, optimizer, batch))
@@ -238,7 +225,7 @@ def train_fusion(
             # The mean of all steps at first, then an exponential moving average.
             update_ema(averaged, model, max(1 / len(losses), config.ema_alpha))
     averaged.eval()
-    return TrainResult(averaged, losses, posterior)
+    return TrainResult(averaged, losses)
 
 
 @paddle.no_grad()
@@ -249,18 +236,16 @@ def update_ema(averaged: FusionModel, model: FusionModel, alpha: float) -> None:
 
 
 def plot_training_curve(result: TrainResult) -> bytes:
-    """Returns a PNG of the sampler's validation RMSE per sweep and the towers' loss per step."""
+    """Returns a PNG of the towers' loss per step."""
     with writable_home():
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="tight")
-    left, right = figure.subplots(1, 2)
-    left.plot(result.posterior.validation_rmse)
-    left.set(xlabel="sweep after burn-in", ylabel="validation RMSE (stars)", title="Posterior mean")
-    right.plot(result.losses)
-    right.set(xlabel="step", ylabel="mean squared error (stars²)", yscale="log", title="Towers")
+    figure = Figure(figsize=(6, 4), layout="tight")
+    axes = figure.subplots()
+    axes.semilogy(result.losses)
+    axes.set(xlabel="step", ylabel="mean squared error (stars²)")
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
+    figure.savefig(image, dpi=120)
     return image.getvalue()
 
 

@@ -12,11 +12,12 @@ low-rank matrix approximation (SIMAX 2017), the mean of many samples in little m
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.random import Generator
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array, diags_array, hstack
+from scipy.sparse import csr_array, hstack
 from tqdm import tqdm
 
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, PADDING
@@ -24,7 +25,6 @@ from recommender.movielens.split import Dataset
 
 ML1M_RATINGS = 900_228
 """Number of ml-1m's training ratings, for which the settings are as they stand."""
-LARGE_RATINGS = 3_000_000
 ROW_BLOCK = 1 << 13
 """Users or movies whose precision matrices are in memory at once."""
 VALIDATION_SHARE = 0.005
@@ -51,14 +51,14 @@ class PosteriorConfig:
     seed: int = 0
 
     @classmethod
-    def for_ratings(cls, num_ratings: int, **settings: Any) -> "PosteriorConfig":
+    def for_ratings(cls, num_ratings: int, **settings: Any) -> Self:
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
         Small data have more sweeps, which cost little there. Large data have fewer, and fewer features: 25 sweeps and
         4,000 of each kind for ml-32m.
         """
         num_sweeps = round(min(150, max(20, cls.num_sweeps * (ML1M_RATINGS / num_ratings) ** 0.45)))
-        max_features = 4_000 if num_ratings > LARGE_RATINGS else cls.max_features
+        max_features = 4_000 if num_ratings > 3_000_000 else cls.max_features
         return cls(**{"num_sweeps": num_sweeps, "max_features": max_features, **settings})
 
 
@@ -72,8 +72,6 @@ class PosteriorMean(NamedTuple):
     lowest: float
     highest: float
     """Stars of the training data."""
-    validation_rmse: list[float]
-    """After each sweep, of the mean so far, in stars."""
 
     def predict(self, user_row: np.ndarray, movie_row: np.ndarray) -> np.ndarray:
         """Returns float32[pairs], mean ratings in stars."""
@@ -87,9 +85,7 @@ class Side:
     The distribution of row i has the mean Wᵀ xᵢ, with xᵢ the features, and a precision matrix that all rows share.
     """
 
-    def __init__(
-        self, features: csr_array, ratings: csr_array, config: PosteriorConfig, random: np.random.Generator
-    ) -> None:
+    def __init__(self, features: csr_array, ratings: csr_array, config: PosteriorConfig, random: Generator) -> None:
         self.features, self.ratings, self.ridge, self.random = features, ratings, config.ridge, random
         self.is_rated = ones_like(ratings)
         self.size = config.num_factors + 1  # The last column is the bias.
@@ -146,9 +142,7 @@ class Side:
         return float(error - 2 * np.einsum("ni,ni->", self.latent, moments, dtype=np.float64))
 
 
-def sample_normal(
-    precision: np.ndarray, right: np.ndarray, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def sample_normal(precision: np.ndarray, right: np.ndarray, random: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns the means precision⁻¹ right of normal distributions, and a draw from each, both float32[rows, size].
 
     With precision = L Lᵀ the mean is L⁻ᵀ L⁻¹ right, and a draw is L⁻ᵀ (L⁻¹ right + standard normal): two triangular
@@ -170,7 +164,7 @@ def sample_normal(
     return both[:, 0], both.sum(1)
 
 
-def sample_wishart(scale: np.ndarray, freedom: int, random: np.random.Generator) -> np.ndarray:
+def sample_wishart(scale: np.ndarray, freedom: int, random: Generator) -> np.ndarray:
     """Draws a positive definite matrix with mean freedom · scale, by Bartlett's decomposition."""
     lower = np.tril(random.standard_normal(scale.shape), -1)
     lower[np.diag_indices_from(lower)] = np.sqrt(random.chisquare(freedom - np.arange(len(scale))))
@@ -181,7 +175,7 @@ def sample_wishart(scale: np.ndarray, freedom: int, random: np.random.Generator)
 class MeanSketch:
     """The mean of many matrices U Vᵀ, kept as its products with two random matrices, however many there are."""
 
-    def __init__(self, shape: tuple[int, int], size: int, random: np.random.Generator) -> None:
+    def __init__(self, shape: tuple[int, int], size: int, random: Generator) -> None:
         num_rows, num_columns = shape
         self.right = random.standard_normal((num_columns, size), np.float32)
         self.left = random.standard_normal((num_rows, 2 * size), np.float32)
@@ -204,29 +198,27 @@ class MeanSketch:
         return basis @ left[:, :rank] * root, right[:rank].T * root
 
 
-def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: bool = True) -> PosteriorMean:
+def sample_posterior(dataset: Dataset, config: PosteriorConfig) -> PosteriorMean:
     """Samples from the posterior of all ratings and returns its mean. The same seed gives the same mean.
 
     Args:
         dataset: The training rows, of which `VALIDATION_SHARE` are held back for the progress bar.
         config: The settings.
-        show_progress: Whether to show a progress bar, in a terminal, with the validation RMSE of the mean so far.
     """
     random = np.random.default_rng(config.seed)
-    user_row, movie_row, rating = dataset.ratings
-    user_row = user_row - NUM_DEMOGRAPHIC_PROFILES
-    held_back = random.permutation(len(rating)) < max(1, VALIDATION_SHARE * len(rating))
-    held_users, held_movies, held_rating = user_row[held_back], movie_row[held_back], rating[held_back]
-    global_mean = np.float32(rating[~held_back].mean())
-    cells = user_row[~held_back], movie_row[~held_back]
-    centered = rating[~held_back].astype(np.float32) - global_mean
-    ratings = csr_array((centered, cells), (dataset.num_users, len(dataset.movies.movie_idx)))
+    stars = dataset.ratings.rating
+    held_back = random.permutation(len(stars)) < max(1, VALIDATION_SHARE * len(stars))
+    seen, unseen = dataset.ratings.select(~held_back), dataset.ratings.select(held_back)
+    global_mean = np.float32(seen.rating.mean())
+    cells = seen.profile_row - NUM_DEMOGRAPHIC_PROFILES, seen.movie_row
+    shape = dataset.num_users, len(dataset.movies.movie_idx)
+    ratings = csr_array((seen.rating.astype(np.float32) - global_mean, cells), shape)
     user_features, movie_features = encode_features(dataset, ratings, config.max_features)
     users = Side(user_features, ratings, config, random)
     movies = Side(movie_features, ratings.T.tocsr(), config, random)
-    sketch = MeanSketch(ratings.shape, config.sketch_size, random)
-    held_sum, noise_precision, rmse = 0.0, 1.5, []
-    progress = tqdm(range(config.num_sweeps), "posterior mean", unit="sweep", disable=None if show_progress else True)
+    sketch = MeanSketch(shape, config.sketch_size, random)
+    predicted, noise_precision = np.zeros(len(unseen.rating), np.float32), 1.5
+    progress = tqdm(range(config.num_sweeps), "posterior mean", unit="sweep", disable=None)
     for sweep in progress:
         users.sample_prior()
         users.sample_latent(movies, noise_precision)
@@ -238,10 +230,11 @@ def sample_posterior(dataset: Dataset, config: PosteriorConfig, show_progress: b
         if sweep >= min(config.burn_in, config.num_sweeps - 1):
             for user_rows, movie_rows in expected:
                 sketch.add(user_rows, movie_rows)
-                held_sum = held_sum + np.einsum("nk,nk->n", user_rows[held_users], movie_rows[held_movies])
-            rmse.append(float(np.sqrt(np.mean((held_sum / sketch.count - held_rating) ** 2))))
-            progress.set_postfix_str(f"validation RMSE {rmse[-1]:.4f}", refresh=False)
-    return PosteriorMean(*sketch.factors(config.rank), float(rating.min()), float(rating.max()), rmse)
+                unseen_users = user_rows[unseen.profile_row - NUM_DEMOGRAPHIC_PROFILES]
+                predicted += np.einsum("nk,nk->n", unseen_users, movie_rows[unseen.movie_row])
+            rmse = np.sqrt(np.mean((predicted / sketch.count - unseen.rating) ** 2))
+            progress.set_postfix_str(f"validation RMSE {rmse:.4f}", refresh=False)
+    return PosteriorMean(*sketch.factors(config.rank), float(stars.min()), float(stars.max()))
 
 
 def rating_factors(users: np.ndarray, movies: np.ndarray, global_mean: np.float32) -> tuple[np.ndarray, np.ndarray]:
@@ -256,16 +249,18 @@ def encode_features(dataset: Dataset, ratings: csr_array, max_features: int) -> 
 
     Each group of features of a row (movies rated, users who rated, genres, words) has length 1, as in SVD++.
     """
-    is_rated = ones_like(ratings)
-    profiles, words = dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:], one_hot(dataset.movies.word_idx)
+    is_rated, profiles = ones_like(ratings), dataset.profiles[NUM_DEMOGRAPHIC_PROFILES:]
+    words, raters = one_hot(dataset.movies.word_idx), csr_array(is_rated.T)
     users = [one_hot(profiles[:, [column]]) for column in (1, 2, 3)] + [most_frequent(is_rated, max_features)]
-    raters = most_frequent(csr_array(is_rated.T), max_features)
-    movies = [one_hot(dataset.movies.genre_idx), most_frequent(words, max_features), raters]
-    user_features, movie_features = (
-        csr_array(hstack([np.ones((group[0].shape[0], 1), np.float32), *map(scale_rows, group)], "csr"))
-        for group in (users, movies)
-    )
-    return user_features, movie_features
+    movies = [one_hot(dataset.movies.genre_idx), *(most_frequent(group, max_features) for group in (words, raters))]
+    return join_groups(users), join_groups(movies)
+
+
+def join_groups(groups: list[csr_array]) -> csr_array:
+    """Returns a column of ones and the groups side by side, each divided by the root of its row's number of entries."""
+    counts = [np.maximum(np.diff(group.indptr), 1).astype(np.float32) for group in groups]
+    scaled = [group.multiply(count[:, None] ** -0.5) for group, count in zip(groups, counts, strict=True)]
+    return csr_array(hstack([np.ones((len(counts[0]), 1), np.float32), *scaled], "csr"))
 
 
 def ones_like(matrix: csr_array) -> csr_array:
@@ -285,8 +280,3 @@ def most_frequent(matrix: csr_array, max_columns: int) -> csr_array:
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
     columns = np.argsort(-counts, kind="stable")[: min(max_columns, np.count_nonzero(counts > 1))]
     return matrix[:, np.sort(columns)]
-
-
-def scale_rows(matrix: csr_array) -> csr_array:
-    """Returns the rows divided by the square root of their number of entries."""
-    return csr_array(diags_array(np.maximum(np.diff(matrix.indptr), 1).astype(np.float32) ** -0.5) @ matrix)

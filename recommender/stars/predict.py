@@ -35,7 +35,7 @@ class UserPrior(NamedTuple):
 
     With V = 5 · movie vectors of n ratings r, C the covariance, σ² = `RATING_VARIANCE` and u the profile's vector, the
     posterior has the mean u + C Vᵀ (V C Vᵀ + σ² I)⁻¹ (r - V u), a ridge regression with smaller penalties where users
-    differ more, and the covariance C - C Vᵀ (V C Vᵀ + σ² I)⁻¹ V C.
+    differ more.
     """
 
     covariance: np.ndarray
@@ -52,8 +52,7 @@ class UserPrior(NamedTuple):
         Returns:
             float32[200]
         """
-        moved = vector + self.contributions(vector, movie_vectors, ratings).sum(0)
-        return np.asarray(moved, np.float32)
+        return np.asarray(vector + self.contributions(vector, movie_vectors, ratings).sum(0), np.float32)
 
     def contributions(self, vector: np.ndarray, movie_vectors: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         """Returns float64[ratings, 200], by how much each rating moves the vector; see `posterior_mean`."""
@@ -61,23 +60,7 @@ class UserPrior(NamedTuple):
         gain = scaled @ self.covariance  # V C
         noise = RATING_VARIANCE * np.eye(len(ratings))
         coefficients = np.linalg.solve(gain @ scaled.T + noise, ratings - scaled @ vector)
-        parts: np.ndarray = coefficients[:, None] * gain
-        return parts
-
-    def spread(self, rated_vectors: np.ndarray, movie_vectors: np.ndarray) -> np.ndarray:
-        """Returns float64[movies], standard deviations in stars of what a user's mean rating of each movie may be.
-
-        Args:
-            rated_vectors: float32[ratings, 200], the rating vectors of the movies that the user rated
-            movie_vectors: float32[movies, 200], those of the movies in question
-        """
-        scaled = COSINE_SCALE * rated_vectors
-        gain = scaled @ self.covariance
-        noise = RATING_VARIANCE * np.eye(len(scaled))
-        covariance = self.covariance - gain.T @ np.linalg.solve(gain @ scaled.T + noise, gain)
-        variances = np.einsum("ni,ni->n", movie_vectors @ covariance, movie_vectors)
-        spread: np.ndarray = COSINE_SCALE * np.sqrt(np.maximum(variances, 0))
-        return spread
+        return np.asarray(coefficients[:, None] * gain)
 
 
 def fit_user_prior(profile_vectors: np.ndarray, profiles: np.ndarray) -> UserPrior:
