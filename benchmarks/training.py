@@ -26,6 +26,7 @@ from loader import Stars, parser, test_split
 from machine import Checkout, Cost, format_ratios, measure_process, median_cost
 
 from recommender.evaluation import rating_metrics
+from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.releases import read_movielens
 from recommender.picks.taste_training import TasteConfig, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles
@@ -70,29 +71,23 @@ def print_stages(data_dir: Path) -> None:
     table = Table(f"{data_dir.name}: stages of training", {"CPU s": ".1f", "RMSE": ".4f"})
     started = time.process_time()
 
-    def lap(name: str, rmse: float = float("nan")) -> float:
+    def lap(name: str, rmse: float = float("nan")) -> None:
         nonlocal started
-        seconds = time.process_time() - started
-        table.add(name, seconds, rmse)
+        table.add(name, time.process_time() - started, rmse)
         started = time.process_time()
-        return seconds
 
     split = test_split(read_movielens(data_dir))
     lap("read and split")
     config = FusionConfig.for_ratings(len(split.train.ratings.rating))
-    posterior = sample_posterior(split.train, config.posterior, show_progress=False)
-    seconds = lap("posterior mean, validation RMSE", posterior.validation_rmse[-1])
+    posterior = sample_posterior(split.train, config.posterior)
+    predicted = posterior.predict(split.test.profile_row - NUM_DEMOGRAPHIC_PROFILES, split.test.movie_row)
+    lap("posterior mean, test RMSE", rating_metrics(predicted, split.test.rating).rmse)
     model = train_fusion(split.train, split.vocabularies, config, posterior).model
     users = embed_profiles(model.user_tower, split.train.profiles)
     stars = Stars(users, embed_movies(model.movie_tower, split.train.movies), 0)
     lap("towers, test RMSE", rating_metrics(stars.predict(split.test), split.test.rating).rmse)
     train_taste(split.train, split.vocabularies, TasteConfig())
     lap("taste model")
-    num_first = config.posterior.num_sweeps - len(posterior.validation_rmse)
-    for share in (0.1, 0.25, 0.5):  # Sweeps take equally long.
-        sweep = int(share * len(posterior.validation_rmse))
-        part = (num_first + sweep + 1) / config.posterior.num_sweeps
-        table.add(f"posterior mean after {part:.0%} of its sweeps", part * seconds, posterior.validation_rmse[sweep])
 
 
 def print_speeds(data_dir: Path, turns: int) -> None:
