@@ -78,7 +78,7 @@ def create_project_step(split: Split) -> Step:
     config = FusionConfig.for_ratings(len(split.train.ratings.rating), targets="ratings")
     model = FusionModel(split.train.num_users, split.vocabularies)
     optimizer, _ = create_optimizer(model, config, num_steps=100_000)
-    posterior = sample_posterior(split.train, PosteriorConfig(num_sweeps=1, burn_in=0), show_progress=False)
+    posterior = sample_posterior(split.train, PosteriorConfig(num_sweeps=1, burn_in=0))
     random = np.random.default_rng(0)
     return lambda rows: train_step(model, optimizer, draw_batch(split.train, np.sort(rows), posterior, config, random))
 
