@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from checkerboard import build_dataset
-from conftest import PROJECT
+from commands import PROJECT
 
 from recommender.errors import RecommenderError
 from recommender.movielens.encoding import (
