@@ -23,8 +23,8 @@ from recommender.store import SavedModel
 from recommender.users import UserProfile
 from recommender.vectors import RANKINGS
 
-DEFAULT_MIN_RATINGS = 50
-"""Lower bound on training ratings where movies are ordered by stars."""
+DEFAULT_MIN_RATINGS = {"stars": 50, "similar": 1}
+"""Lower bounds on training ratings by ranking; a movie that nobody rated is like others only in words and genres."""
 PathArg = str | os.PathLike[str]
 Years = tuple[int | None, int | None]
 """First and last year of a span; None is an open end."""
@@ -140,8 +140,8 @@ class Questions:
         percentiles = self._collection.rating_percentiles
         lowest = None if min_ratings is None else parse_bound("min_ratings", min_ratings, percentiles)
         highest = None if max_ratings is None else parse_bound("max_ratings", max_ratings, percentiles)
-        if lowest is None and highest is None and ranking == "stars":
-            lowest = DEFAULT_MIN_RATINGS
+        if lowest is None and highest is None:
+            lowest = DEFAULT_MIN_RATINGS.get(ranking)
         if lowest is not None and highest is not None and lowest > highest:
             raise UsageError("min_ratings is above max_ratings; no movie has both")
         movie_filter = MovieFilter(

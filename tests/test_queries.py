@@ -318,8 +318,8 @@ def ask_alone(movies, plain, asker):
     (person, naive_person), (order, naive_order) = asker.person(), asker.order()
     who = plain.who(**naive_person)
     by = naive_order.setdefault("by", who["usual"])
-    if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
-        naive_order["min_ratings"] = 50
+    if by in ("stars", "similar") and not {"min_ratings", "max_ratings"} & naive_order.keys():
+        naive_order["min_ratings"] = 50 if by == "stars" else 1
     if is_refused([who], by, lambda: movies.recommend(**person, **order)):
         return [], person, order, 0
     values = plain.values(who, naive_order.get("novelty", 0))
@@ -351,8 +351,8 @@ def ask_together(movies, plain, asker):
     order, naive_order = asker.order()
     everyone = [plain.who(**person) for person in naive_people]
     by = naive_order.setdefault("by", "picks" if any(who["history"] for who in everyone) else "stars")
-    if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
-        naive_order["min_ratings"] = 50
+    if by in ("stars", "similar") and not {"min_ratings", "max_ratings"} & naive_order.keys():
+        naive_order["min_ratings"] = 50 if by == "stars" else 1
     if is_refused(everyone, by, lambda: movies.together(people, **order)):
         return [], people, order, 0
     views = [plain.values(who, naive_order.get("novelty", 0), is_personal=False) for who in everyone]
@@ -380,8 +380,8 @@ def ask_many(movies, plain, asker):
     everyone = [plain.who(user=user) for user in users]
     usual = {who["usual"] for who in everyone}
     by = naive_order.setdefault("by", "both" if "both" in usual else "stars")
-    if by == "stars" and not {"min_ratings", "max_ratings"} & naive_order.keys():
-        naive_order["min_ratings"] = 50
+    if by in ("stars", "similar") and not {"min_ratings", "max_ratings"} & naive_order.keys():
+        naive_order["min_ratings"] = 50 if by == "stars" else 1
     if is_refused(everyone, by, lambda: movies.recommend_many(users, **order)):
         return [], users, order, 0
     frame = next(movies.recommend_many(users, **order)[1])

@@ -134,7 +134,8 @@ def _add_list_options(parser: Parser) -> None:
     add("--genre", **genres, help="movies of any genre given; repeatable")
     add("--not-genre", **genres, metavar="GENRE", help="no movie that has this genre; repeatable")
     add("--year", **genres, metavar="YEARS", help="movies of 1994, 1990-1999, 1990- or -1960; repeatable")
-    minimum = "movies with so many training ratings (default: 50 by stars, else 0), or 10%% to leave out a tenth"
+    minimum = "movies with so many training ratings, or 10%% to leave out the least rated tenth (default: 50 by stars, "
+    minimum += "1 by similar, else 0)"
     add("--min-ratings", action=StoreOnce, metavar="N|N%", help=minimum)
     maximum = "movies with at most so many training ratings, or 10%% for the least rated tenth"
     add("--max-ratings", action=StoreOnce, metavar="N|N%", help=maximum)
