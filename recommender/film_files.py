@@ -40,7 +40,7 @@ class FilmFiles:
         """
         history = histories(self._match(paths)).get("", FilmHistory())
         names = ", ".join(map(str, paths))
-        num_films = len(history.rated.keys() | history.liked | history.seen)
+        num_films = len(history.watched)
         if num_films == 0 and history.planned:
             raise RecommenderError(f"{names}: a watchlist, of films not yet seen; to rank it: --among {names}")
         if num_films == 0:
@@ -73,7 +73,7 @@ class FilmFiles:
             return parse_user_ids(path)
         matches = self._match([path], many_users=True)
         users = histories(matches)
-        sizes = {user: len(films.rated.keys() | films.liked | films.seen) for user, films in users.items()}
+        sizes = {user: len(films.watched) for user, films in users.items()}
         for least, most, problem in (
             (0, 0, "no film matched, so lists are for anyone"),
             (1, FEW_FILMS - 1, "few films matched"),

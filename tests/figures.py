@@ -1,6 +1,7 @@
 """Ties the figures of README and docs to what benchmarks printed: to a block, a row and a column.
 
-Blocks stand in fenced code in docs/measurements.md: a title, a line of headings, then rows; an empty line ends a block.
+Blocks stand in fenced code in docs/measurements.md: a title, a line with the commit, a line of headings, then rows; an
+empty line ends a block.
 Names, headings and values are two blanks or more apart. A comment in front of a Markdown table says where its figures
 are from, with a `col` for each column that has figures, and a `row` where a name differs from that in the block:
 
@@ -57,7 +58,7 @@ def parse_blocks(text: str) -> list[Block]:
     blocks = []
     for fence in FENCE.findall(text):
         for paragraph in re.split(r"\n\s*\n", fence.strip("`\n")):
-            title, *lines = paragraph.splitlines()
+            title, *lines = (line for line in paragraph.splitlines() if ", commit " not in line)
             if len(lines) > 1:
                 rows = [re.split(r" {2,}", line.strip()) for line in lines[1:]]
                 blocks.append(

@@ -61,6 +61,11 @@ class FilmHistory:
     exclude: set[int] = field(default_factory=set)
     """What must not be recommended: all films but the planned ones, and their twins."""
 
+    @property
+    def watched(self) -> set[int]:
+        """All films but the planned ones."""
+        return self.rated.keys() | self.seen | self.liked
+
 
 def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles) -> list[RowMatch]:
     """Returns the movie of each row, or why there is none.
@@ -200,9 +205,8 @@ def histories(matches: Sequence[RowMatch]) -> dict[str, FilmHistory]:
             history.rated[title.movie_id] = row.stars
     for history in users.values():
         history.seen -= history.rated.keys()
-        watched = history.rated.keys() | history.seen | history.liked
-        history.planned -= watched
-        history.exclude |= watched
+        history.planned -= history.watched
+        history.exclude |= history.watched
     return users
 
 
