@@ -166,7 +166,7 @@ def ranking_values(values, by):
     return {
         "stars": values["score"] / 5,
         "picks": values["pick"],
-        "both": values["pick"] + 0.1 * values["score"],
+        "both": values["pick"] + 0.125 * values["score"],
         "similar": values["similar"],
     }[by]
 
