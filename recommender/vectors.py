@@ -11,7 +11,7 @@ import numpy as np
 from recommender.movielens.encoding import EMBEDDING_DIM
 from recommender.stars.predict import COSINE_SCALE
 
-STAR_WEIGHT = 0.1
+STAR_WEIGHT = 0.125
 """Weight of a predicted star beside Pick in `both`, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
 RANKINGS = {
     "stars": (1.0, 0.0, 0.0),
