@@ -29,9 +29,10 @@ from recommender.questions import PathArg, Questions
 from recommender.reasons import has_reasons, split_question
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile
 from recommender.vectors import split
 
+COLUMNS = ("top", "movie_id", "title", "year", "genres", "score", "pick", "ratings")
+"""Those of every list; more where there is more to say."""
 MANY = 1000
 """Number of users in one DataFrame of `recommend_many`."""
 
@@ -42,7 +43,6 @@ class Prediction(NamedTuple):
     """What a user would think of one movie."""
 
     user: str
-    """Who the user is."""
     movie: Recommendation
     by: str
     """The ranking of the user's list, a key of `RANKINGS`."""
@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
     actual: str
     """The rating that a user of the training data gave, in words; "" for others."""
     milvus_score: float
-    """The score, unclipped, from the vectors in Milvus."""
+    """Unclipped, from the vectors in Milvus."""
     paddle_score: float | None
     """The same by Paddle's towers; None if it was not asked for."""
 
@@ -98,7 +98,7 @@ class Recommender:
             token: `user:password` of a server.
             tls_ca: The certificate file of the authority of an https server.
             wait: Seconds to wait for Milvus.
-            build: Whether to insert the movies of `movies_data.txt` into Milvus first; needs Paddle.
+            build: Whether to insert the movies of `movies_data.txt` first; needs Paddle.
             index: With `build`, `FLAT` or `HNSW`; by default chosen by the number of movies.
 
         Raises:
@@ -183,10 +183,10 @@ class Recommender:
             names: Their names in the columns; "user 42" or a number from 1 by default.
             **order: As of `recommend`.
         """
-        if len(people) < 2:
-            raise UsageError("people: name two or more")
         numbered = enumerate(people, 1)
         names = names or [f"user {person['user']}" if "user" in person else str(number) for number, person in numbered]
+        if len(people) < 2 or len(set(names)) != len(people):
+            raise UsageError("people: name two or more, and give each a name of their own")
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
@@ -245,33 +245,26 @@ class Recommender:
             check: Whether to compute the score by Paddle's towers too.
             **person: Who asks.
         """
-        text = str(movie)
-        movie_id = find_title(f"id:{text}" if text.isdecimal() else text, self.collection.titles).movie_id
+        text = f"id:{movie}" if str(movie).isdecimal() else str(movie)
+        movie_id = find_title(text, self.collection.titles).movie_id
         profile = self._questions.profile(**person)
-        query = Query(profile.default_ranking, 1)
+        query, _ = self._questions.query([profile])
         [user] = encode_users(self.model, self.collection, [profile], query)
         stored = self.collection.fetch({movie_id, *profile.new_ratings})
-        ranking = query.ranking
-        has_parts = has_reasons(self.model, profile, ranking)
-        parts = split_question(self.model, self.collection, profile, ranking) if has_parts else None
-        [hits] = self.collection.search(user.query(ranking)[None], MAX_TOP_K, "", [profile.exclude_ids - {movie_id}])
+        parts = None
+        if has_reasons(self.model, profile, query.ranking):
+            parts = split_question(self.model, self.collection, profile, query.ranking)
+        rivals = profile.exclude_ids - {movie_id}
+        [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
         places = {hit.movie_id: place for place, hit in enumerate(hits, 1)}
         milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
         records = {key: found.movie for key, found in stored.items()}
         by_paddle = paddle_score(self.model, profile, movie_id, records) if check else None
         view = describe(self.model, stored[movie_id], user, parts)
-        actual = self._actual_rating(profile, movie_id)
-        return Prediction(profile.description, view, ranking, places.get(movie_id), actual, milvus_score, by_paddle)
-
-    def _actual_rating(self, profile: UserProfile, movie_id: int) -> str:
-        """Returns the rating of a user of the training data in words."""
-        if profile.user_id is None:
-            return ""
-        ratings = self.model.ratings_of(profile.user_id)
-        rated = ratings[ratings["movie_id"] == movie_id]
-        if len(rated) == 0:
-            return "not rated"
-        return f"{rated[0]['rating']:g} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
+        actual = "" if profile.user_id is None else self.model.describe_rating(profile.user_id, movie_id)
+        return Prediction(
+            profile.description, view, query.ranking, places.get(movie_id), actual, milvus_score, by_paddle
+        )
 
     def _row(self, query: Query, rank: int, found: Recommendation) -> dict[str, Any]:
         """Returns a recommendation as values by column name."""
@@ -294,6 +287,8 @@ class Recommender:
         return row
 
     def _frame(self, rows: Any, query: Query, **attrs: Any) -> pd.DataFrame:
-        frame = pd.DataFrame(rows).convert_dtypes(convert_string=False)
+        frame = pd.DataFrame(rows, columns=None if len(rows) else list(COLUMNS))
+        nullable = {"year": "Int64", "imdb_id": "string", "tmdb_id": "Int64"}
+        frame = frame.astype({name: kind for name, kind in nullable.items() if name in frame})
         frame.attrs.update(by=query.ranking, movies=self.collection.num_movies, **attrs)
         return frame

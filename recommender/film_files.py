@@ -42,7 +42,7 @@ class FilmFiles:
         names = ", ".join(map(str, paths))
         num_films = len(history.watched)
         if num_films == 0 and history.planned:
-            raise RecommenderError(f"{names}: a watchlist, of films not yet seen; to rank it: --among {names}")
+            raise RecommenderError(f"{names}: a watchlist, of films not yet seen; to rank it, give it to --among")
         if num_films == 0:
             raise RecommenderError(f"{names}: none of its films is in the catalogue; --matches FILE shows each row")
         if num_films < FEW_FILMS:
@@ -57,7 +57,9 @@ class FilmFiles:
             DataError: A file cannot be read.
             RecommenderError: None of its films is in the catalogue.
         """
-        movie_ids = {match.title.movie_id for match in self._match(paths) if match.title}
+        matches = self._match(paths)
+        movie_ids = {match.title.movie_id for match in matches if match.title}
+        movie_ids |= {twin for match in matches for twin in match.twins}
         if not movie_ids:
             raise RecommenderError(f"{', '.join(map(str, paths))}: none of its films is in the catalogue")
         return tuple(sorted(movie_ids))
@@ -69,7 +71,7 @@ class FilmFiles:
             DataError: The file cannot be read.
         """
         first_line = b"," if path == STANDARD_STREAM else read_bytes(path, USERS_EXPECTED).lstrip().partition(b"\n")[0]
-        if not re.search(rb"[,;\t]", first_line):
+        if not re.search(rb"[,;|\t{\[]", first_line):
             return parse_user_ids(path)
         matches = self._match([path], many_users=True)
         users = histories(matches)
@@ -92,12 +94,15 @@ class FilmFiles:
             self.matches += match_table(matches, films.skipped)
             found = [match for match in matches if match.title]
             log.warning("%s: %s of %s matched", path, f"{len(found):,}", pluralize(len(matches), "film"))
-            missing = [match.row.film for match in matches if not match.title]
-            if missing:
-                log.warning("  not in the catalogue: %s", shorten(missing, ", "))
+            missing: dict[str, list[str]] = {}
+            for match in matches:
+                if not match.title:
+                    missing.setdefault(match.note.partition(":")[0], []).append(match.row.film)
+            for reason, names in missing.items():
+                log.warning("  %s: %s", reason, shorten(names, ", "))
             for note in [*films.notes, *dict.fromkeys(match.note for match in found if match.note)][:MAX_NOTES]:
                 log.warning("  %s", note)
-            if len(missing) > MAX_NOTES:
+            if len(matches) - len(found) > MAX_NOTES:
                 log.warning("  for every row: --matches FILE")
             all_matches += matches
         return all_matches

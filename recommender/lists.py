@@ -122,7 +122,8 @@ def recommend_together(
     values = group_values(np.array([[own[movie_id] for movie_id in on_all_lists] for own in products]))
     order = np.argsort(-values, kind="stable")[: query.depth]
     stored = collection.fetch(on_all_lists[position] for position in order)
-    movies = [stored[on_all_lists[position]] for position in order if on_all_lists[position] in stored]
+    order = np.array([position for position in order if on_all_lists[position] in stored], int)
+    movies = [stored[on_all_lists[position]] for position in order]
     if query.variety:
         vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
         places = diversify(values[order], vectors, query.variety, query.skip + query.k)
@@ -137,15 +138,15 @@ def recommend_together(
 def group_values(values: np.ndarray) -> np.ndarray:
     """Returns float[movies], by which movies for several users are ordered: the sum of log(share + 0.2).
 
-    A share is a user's own value as a part of the mean of their ten best; a negative value is a share of 0. So a movie
-    that one of them would hate is far down, however much another would love it.
+    A share is a user's own value as a part of the mean of their ten best of these; a negative value counts as 0. So a
+    movie that one of them would hate is far down, however much another would love it.
 
     Args:
         values: float[users, movies], what each user's own list is ordered by
     """
-    best = np.sort(values, axis=1)[:, -BEST:].mean(1, keepdims=True) if values.size else values
-    shares = np.maximum(values / np.maximum(best, EPS), 0)
-    total: np.ndarray = np.log(shares + SHARE_DAMPING).sum(0)
+    positive = np.maximum(values, 0)
+    best = np.sort(positive, axis=1)[:, -BEST:].mean(1, keepdims=True) if values.size else positive
+    total: np.ndarray = np.log(positive / np.maximum(best, EPS) + SHARE_DAMPING).sum(0)
     return total
 
 
@@ -219,7 +220,8 @@ def explain_shortfall(
         return
     reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
     first, last = collection.first_year, collection.last_year
-    if movie_filter.years and last and all((span[0] or 0) > last for span in movie_filter.years):
+    spans = movie_filter.years
+    if spans and first and last and all((start or first) > last or (end or last) < first for start, end in spans):
         reason = f"the catalogue has movies of {first} to {last}"
     elif movie_filter.min_ratings:
         few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)

@@ -93,7 +93,7 @@ class Questions:
                 raise UsageError("include_seen is for users of the training data")
             anyone = UserProfile.from_demographics(self._model)
             return list(found), lambda name: anyone.with_history(found[name])
-        names = list(found)
+        names = [parse_number("users", user_id, 1) for user_id in as_list(found)]
         for user_id in names:
             self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
         return names, lambda user_id: UserProfile.from_user(self._model, user_id, include_seen)
@@ -160,7 +160,7 @@ class Questions:
             why,
             parse_number("variety", variety, 0, 1, whole=False),
             parse_number("novelty", novelty, 0, 1, whole=False),
-            parse_number("skip", skip, 0, MAX_TOP_K),
+            parse_number("skip", skip, 0, MAX_TOP_K - int(k)),
         ), movie_filter
 
 

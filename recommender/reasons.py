@@ -79,7 +79,7 @@ def split_question(model: SavedModel, collection: MovieCollection, profile: User
     kin = np.array([similar_to(vectors.get(key, np.zeros(collection.dim, np.float32))) for key in profile.history])
     similar = np.zeros_like(kin)
     rows = [row_of[movie_id] for movie_id in profile.liked]
-    similar[rows] = kin[rows] / max(len(rows), 1)
+    similar[rows] = kin[rows] / max(len(vectors.keys() & set(profile.liked)), 1)
     parts = (weight * part for weight, part in zip(weights, (ratings, tastes, similar), strict=True))
     records = [stored[key].movie if key in stored else model.movies[key] for key in profile.history]
     return Parts([display_name(movie.name) for movie in records], join(*parts), kin)

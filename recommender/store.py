@@ -144,6 +144,14 @@ class SavedModel:
         """
         return self.histories.of(self.profile_row(user_id) - NUM_DEMOGRAPHIC_PROFILES)
 
+    def describe_rating(self, user_id: int, movie_id: int) -> str:
+        """Returns the rating of a user of the training data in words."""
+        ratings = self.ratings_of(user_id)
+        rated = ratings[ratings["movie_id"] == movie_id]
+        if len(rated) == 0:
+            return "not rated"
+        return f"{rated[0]['rating']:g} ({'a test row' if rated[0]['held_out'] else 'seen in training'})"
+
     def count_ratings(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the numbers of training ratings of movies given by id."""
         ratings = self.histories.ratings

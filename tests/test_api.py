@@ -47,7 +47,7 @@ def id_of(title):
 def test_frame(movies):
     frame = movies.recommend(user=USER)
     assert frame.columns.tolist() == COLUMNS
-    assert [str(frame[name].dtype) for name in ("top", "year", "score")] == ["Int64", "Int64", "Float64"]
+    assert [str(frame[name].dtype) for name in ("top", "year", "score")] == ["int64", "Int64", "float64"]
     assert frame["top"].tolist() == [0, 1, 2, 3, 4]
     assert frame.attrs["by"] == "both"
     assert frame.attrs["movies"] == movies.collection.num_movies
@@ -233,6 +233,8 @@ def test_wrong_arguments(movies, arguments, message):
 
 
 def test_wrong_arguments_of_other_methods(movies):
+    with pytest.raises(UsageError, match="a name of their own"):
+        movies.together([{"user": USER}, {"like": HARBOR}], ["Ann", "Ann"])
     with pytest.raises(UsageError, match="people: name two or more"):
         movies.together([{"user": USER}])
     with pytest.raises(TypeError, match="colour"):

@@ -190,7 +190,7 @@ def test_variety_is_chosen_from_the_candidates(saved_model, collection, catalogu
 def naive_group_values(values):
     totals = np.zeros(values.shape[1])
     for own in values:
-        best = np.mean(sorted(own, reverse=True)[:10])
+        best = np.mean([max(value, 0) for value in sorted(own, reverse=True)[:10]])
         for position, value in enumerate(own):
             totals[position] += np.log(max(value, 0) / best + 0.2)
     return totals

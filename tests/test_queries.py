@@ -361,7 +361,7 @@ def ask_together(movies, plain, asker):
     total = np.zeros(len(plain.movies))
     for view in views:
         own = ranking_values(view, by)
-        best = np.sort(own[candidates])[-10:].mean() if len(candidates) else 1
+        best = np.maximum(np.sort(own[candidates])[-10:], 0).mean() if len(candidates) else 1
         total += np.log(np.maximum(own / max(best, 1e-9), 0) + 0.2)
     names = [f"p{number}" for number in range(len(people))]
     frame = movies.together(people, names, **order)
