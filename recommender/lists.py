@@ -29,7 +29,7 @@ GROUP_DEPTH = 2000
 """Number of places of each user's list in which a movie for several users is looked for."""
 BEST = 10
 """Number of a user's best movies whose mean Pick is a share of 1, see `group_values`."""
-SHARE_DAMPING = 0.2
+SHARE_DAMPING = 0.7
 """Added to shares before their logarithm; higher favours the favourites of one over what is fair for all."""
 EPS = 1e-9
 
@@ -136,7 +136,7 @@ def recommend_together(
 
 
 def group_values(values: np.ndarray) -> np.ndarray:
-    """Returns float[movies], by which movies for several users are ordered: the sum of log(share + 0.2).
+    """Returns float[movies], by which movies for several users are ordered: the sum of log(share + 0.7).
 
     A share is a user's own value as a part of the mean of their ten best of these; a negative value counts as 0. So a
     movie that one of them would hate is far down, however much another would love it.

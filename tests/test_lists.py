@@ -192,7 +192,7 @@ def naive_group_values(values):
     for own in values:
         best = np.mean([max(value, 0) for value in sorted(own, reverse=True)[:10]])
         for position, value in enumerate(own):
-            totals[position] += np.log(max(value, 0) / best + 0.2)
+            totals[position] += np.log(max(value, 0) / best + 0.7)
     return totals
 
 
@@ -203,7 +203,7 @@ def test_values_of_a_group():
     np.testing.assert_allclose(group_values(values * [[100], [1], [0.1]]), naive_group_values(values), err_msg="scale")
     hated = np.array([[1.0, 0.6, 0.9], [-5, 0.6, -0.1]])
     assert group_values(hated).argmax() == 1, "what neither hates comes first"
-    assert group_values(hated)[0] == pytest.approx(np.log(1 / (2.5 / 3) + 0.2) + np.log(0.2))
+    assert group_values(hated)[0] == pytest.approx(np.log(1 / (2.5 / 3) + 0.7) + np.log(0.7))
     assert group_values(np.zeros((2, 0))).tolist() == []
     assert np.isfinite(group_values(-np.ones((2, 3)))).all(), "somebody likes nothing at all"
 

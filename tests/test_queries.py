@@ -362,7 +362,7 @@ def ask_together(movies, plain, asker):
     for view in views:
         own = ranking_values(view, by)
         best = np.maximum(np.sort(own[candidates])[-10:], 0).mean() if len(candidates) else 1
-        total += np.log(np.maximum(own / max(best, 1e-9), 0) + 0.2)
+        total += np.log(np.maximum(own / max(best, 1e-9), 0) + 0.7)
     names = [f"p{number}" for number in range(len(people))]
     frame = movies.together(people, names, **order)
     rows = [plain.row[movie_id] for movie_id in ids(frame.to_dict("records"))]
