@@ -403,3 +403,10 @@ def test_time_for_ten_thousand_rows():
     started = time.perf_counter()
     match_rows(rows, load)
     assert time.perf_counter() - started < 5
+
+
+def test_ids_of_two_films_imdb_counts():
+    """The titles agree with both ids, as they are those of twins; IMDb's numbers are the ones that nobody edits."""
+    assert match("War of the Worlds", 2005, imdb_id="tt0449040", tmdb_id=74).title.movie_id == 19
+    assert match("War of the Worlds", 2005, imdb_id="tt0407304", tmdb_id=34812).title.movie_id == 18
+    assert match("War of the Worlds", 2005, tmdb_id=34812, movie_id=18).title.movie_id == 19
