@@ -49,7 +49,7 @@ class Prediction(NamedTuple):
     place: int | None
     """The movie's place on that list, from 1, among movies that the user has not seen; None if it is not found."""
     actual: str
-    """The rating that a user of the training data gave, in words; "" for others."""
+    """The rating that the user gave, in words, or ""."""
     milvus_score: float
     """Unclipped, from the vectors in Milvus."""
     paddle_score: float | None
@@ -237,18 +237,22 @@ class Recommender:
 
         return len(names), frames()
 
-    def predict(self, movie: str | int, *, check: bool = False, **person: Any) -> Prediction:
+    def predict(
+        self, movie: str | int, *, by: str | None = None, novelty: float = 0, check: bool = False, **person: Any
+    ) -> Prediction:
         """Returns what a user would think of one movie; `person` says who, as of `recommend`.
 
         Args:
             movie: A title, a part of one, or an id.
+            by: The order of the list on which its place is given, as of `recommend`.
+            novelty: As of `recommend`.
             check: Whether to compute the score by Paddle's towers too.
             **person: Who asks.
         """
         text = f"id:{movie}" if str(movie).isdecimal() else str(movie)
         movie_id = find_title(text, self.collection.titles).movie_id
         profile = self._questions.profile(**person)
-        query, _ = self._questions.query([profile])
+        query, _ = self._questions.query([profile], by=by, novelty=novelty)
         [user] = encode_users(self.model, self.collection, [profile], query)
         stored = self.collection.fetch({movie_id, *profile.new_ratings})
         parts = None
@@ -261,7 +265,9 @@ class Recommender:
         records = {key: found.movie for key, found in stored.items()}
         by_paddle = paddle_score(self.model, profile, movie_id, records) if check else None
         view = describe(self.model, stored[movie_id], user, parts)
-        actual = "" if profile.user_id is None else self.model.describe_rating(profile.user_id, movie_id)
+        actual = f"{profile.new_ratings[movie_id]:g} (in your ratings)" if movie_id in profile.new_ratings else ""
+        if profile.user_id is not None:
+            actual = self.model.describe_rating(profile.user_id, movie_id)
         return Prediction(
             profile.description, view, query.ranking, places.get(movie_id), actual, milvus_score, by_paddle
         )

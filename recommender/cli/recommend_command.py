@@ -191,7 +191,9 @@ def execute(options: argparse.Namespace) -> None:
             if options.users:
                 print_many(movies, options, order)
             elif options.movie:
-                print_prediction(movies.predict(options.movie, check=True, **person))
+                print_prediction(
+                    movies.predict(options.movie, by=options.by, novelty=options.novelty, check=True, **person)
+                )
             else:
                 print_list(movies, options, person, order)
         finally:
