@@ -14,6 +14,7 @@ from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
 from recommender.lists import (
+    USER_BATCH,
     Query,
     Recommendation,
     describe,
@@ -33,8 +34,6 @@ from recommender.vectors import split
 
 COLUMNS = ("top", "movie_id", "title", "year", "genres", "score", "pick", "ratings")
 """Those of every list; more where there is more to say."""
-MANY = 1000
-"""Number of users in one DataFrame of `recommend_many`."""
 
 log = logging.getLogger("recommender")
 
@@ -221,8 +220,8 @@ class Recommender:
 
         def frames() -> Iterator[pd.DataFrame]:
             num_short = 0
-            for start in range(0, len(names), MANY):
-                batch = names[start : start + MANY]
+            for start in range(0, len(names), USER_BATCH):
+                batch = names[start : start + USER_BATCH]
                 rows: list[Any] = []
                 lists = recommend(self.model, self.collection, map(load_profile, batch), query)
                 for name, found in zip(batch, lists, strict=True):
