@@ -67,20 +67,39 @@ def test_same_seed_same_mean_other_seed_another():
     assert not np.array_equal(means[0].user_factors, means[2].user_factors)
 
 
-def test_expected_numbers_are_those_of_a_ridge_regression_row_by_row(random):
+def test_expected_numbers_are_those_of_a_weighted_ridge_regression_row_by_row(random):
     side, other = draw_side(random, 30, 20, 4), draw_side(random, 20, 30, 2)
+    for drawn in (side, other):
+        drawn.reliability[:, 0] = random.gamma(2, size=len(drawn.reliability))
+    reliability = side.reliability[:, 0].copy()
     side.sample_prior()
     error = side.sample_latent(other, noise_precision=2.0)
     ratings, expected_error = side.ratings.toarray().astype(float), 0.0
     for row, rating in enumerate(ratings):
         rated = np.flatnonzero(rating)
+        weight = other.reliability[rated, 0]
         design = np.column_stack([other.latent[rated, :-1], np.ones(len(rated))]).astype(float)
         residual = rating[rated] - other.latent[rated, -1]
-        precision = side.precision + 2 * design.T @ design
-        mean = np.linalg.solve(precision, side.precision @ side.mean[row] + 2 * design.T @ residual)
+        alpha = 2 * reliability[row] * weight
+        precision = side.precision + design.T * alpha @ design
+        mean = np.linalg.solve(precision, side.precision @ side.mean[row] + design.T @ (alpha * residual))
         np.testing.assert_allclose(side.expected[row], mean, atol=1e-4)
-        expected_error += ((residual - design @ side.latent[row]) ** 2).sum()
+        expected_error += side.reliability[row, 0] * (weight * (residual - design @ side.latent[row]) ** 2).sum()
     assert error == pytest.approx(expected_error, rel=1e-4)
+
+
+def test_reliability_is_that_of_a_users_ratings(random):
+    """Errors have a standard deviation of 0.25 at half of the users and of 1 at the others."""
+    spread = np.where(np.arange(100) % 2, 1, 0.25)
+    ratings = csr_array(random.normal(0, spread[:, None], (100, 60)).astype(np.float32))
+    config = PosteriorConfig(num_factors=1, reliability_freedom=2)
+    users = Side(csr_array(np.ones((100, 1), np.float32)), ratings, config, random)
+    movies = Side(csr_array(np.ones((60, 1), np.float32)), ratings.T.tocsr(), config, random)
+    movies.latent[:] = 0
+    users.sample_prior()
+    users.sample_latent(movies, noise_precision=2.0)
+    found = users.reliability.reshape(50, 2).mean(0)
+    np.testing.assert_allclose(found, [(2 + 60) / (2 + 2 * 60 * 0.25**2), (2 + 60) / (2 + 2 * 60)], rtol=0.1)
 
 
 def test_draws_have_the_mean_and_the_covariance(random):
