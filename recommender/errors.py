@@ -5,11 +5,11 @@ from enum import Enum
 
 
 class Step(Enum):
-    """The three steps of the pipeline, as commands in the project's folder."""
+    """The three steps of the pipeline, as commands of the scripts and of the installed program."""
 
-    TRAIN = "python train.py"
-    ENCODE = "python get_movies_data.py"
-    INDEX = "python infer_milvus.py -i"
+    TRAIN = ("python train.py", "movie-recommender train")
+    ENCODE = ("python get_movies_data.py", "movie-recommender encode")
+    INDEX = ("python infer_milvus.py -i", "movie-recommender recommend -i")
 
 
 class RecommenderError(Exception):
@@ -23,7 +23,7 @@ class RecommenderError(Exception):
     def __init__(self, message: str, fix_step: Step | None = None) -> None:
         super().__init__(message)
         self.fix_step = fix_step
-        self.command: Callable[[Step], str] = lambda step: step.value
+        self.command: Callable[[Step], str] = lambda step: step.value[0]
         """Returns the command that runs a step; who knows the working folder sets it to `Workdir.command`."""
 
     def __str__(self) -> str:

@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -69,36 +68,22 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
             partial.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
 class Workdir:
-    """The folder that the three steps share: model, catalogue, encoded catalogue and Milvus Lite database."""
+    """The folder that the three steps share; `~` is the home folder."""
 
-    folder: Path = Path()
-
-    @property
-    def model(self) -> Path:
+    def __init__(self, folder: str | Path = ".") -> None:
+        self.folder = Path(os.path.expanduser(folder))  # Path's own method fails where there is no such user.
+        self.model = self.folder / "recommender_system.inference.model"
         """The model folder, written by step one."""
-        return self.folder / "recommender_system.inference.model"
-
-    @property
-    def movies_origin(self) -> Path:
+        self.movies_origin = self.folder / "movies_origin.txt"
         """The catalogue, written by step one."""
-        return self.folder / "movies_origin.txt"
-
-    @property
-    def movies_data(self) -> Path:
+        self.movies_data = self.folder / "movies_data.txt"
         """The encoded catalogue, written by step two."""
-        return self.folder / "movies_data.txt"
-
-    @property
-    def database(self) -> Path:
+        self.database = self.folder / "recommender_demo.db"
         """The folder of Milvus Lite, written by step three."""
-        return self.folder / "recommender_demo.db"
 
     def command(self, step: Step) -> str:
         """Returns the shell command that runs a step in this folder: of the scripts, or of the installed program."""
-        command = step.value
-        if sys.argv[0].startswith("movie-recommender"):
-            command = {Step.TRAIN: "train", Step.ENCODE: "encode", Step.INDEX: "recommend -i"}[step]
-            command = f"movie-recommender {command}"
+        script, program = step.value
+        command = program if sys.argv[0].startswith("movie-recommender") else script
         return command if self.folder == Path() else f"{command} --workdir {shlex.quote(str(self.folder))}"

@@ -41,8 +41,8 @@ def test_installed_program(trained, tmp_path, capsys):
     assert installed_program("recommend", "--workdir", trained, "--like", "alien", "-k", 1, cwd=tmp_path) == 0
     assert "likes Alien (1979)" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
-        installed_program("recommend", "--watchlist", cwd=tmp_path)
-    expected = "error: there is no option --watchlist; did you mean --among?; see movie-recommender recommend --help\n"
+        installed_program("recommend", "--rating", cwd=tmp_path)
+    expected = "error: there is no option --rating; did you mean --ratings?; see movie-recommender recommend --help\n"
     assert capsys.readouterr().err == expected
 
 
@@ -88,14 +88,13 @@ def test_packages_that_are_not_installed(trained):
     needing = (("train", "--data-dir", str(SAMPLE)), ("recommend", "-i"), ("recommend", "--movie", "1"))
     stdout, lines = run_without(["paddle", "scipy", "matplotlib"], query, *needing, cwd=trained)
     assert "The Matrix +" in stdout
-    remedy = "is not installed; in the project's folder, run: pip install '.[train]'"
+    remedy = "is not installed; in the project's folder, run: . .venv/bin/activate, or: pip install '.[train]'"
     *notes, train, insert, predict, codes = lines
     assert train in (f"error: paddle {remedy}", f"error: scipy {remedy}")
     assert (insert, predict, codes) == (f"error: paddle {remedy}", f"error: paddle {remedy}", "[0, 1, 1, 1]")
     assert not [note for note in notes if "error" in note]
     stdout, lines = run_without(["pymilvus"], ("recommend",), cwd=trained)
-    remedy = "pymilvus is not installed; run: . .venv/bin/activate, or: pip install -r requirements.txt"
-    assert (stdout, lines) == ("", [f"error: {remedy}", "[1]"])
+    assert (stdout, lines) == ("", [f"error: pymilvus {remedy}", "[1]"])
 
 
 def test_reader_that_has_seen_enough(trained):

@@ -126,9 +126,9 @@ def test_everything_lies_in_the_working_folder():
 
 
 def test_commands_name_the_working_folder(monkeypatch):
-    assert [Workdir().command(step) for step in Step] == [step.value for step in Step]
+    assert [Workdir().command(step) for step in Step] == [step.value[0] for step in Step]
     commands = [shlex.split(Workdir(Path("my 'films'")).command(step)) for step in Step]
-    assert commands == [[*shlex.split(step.value), "--workdir", "my 'films'"] for step in Step]
+    assert commands == [[*shlex.split(step.value[0]), "--workdir", "my 'films'"] for step in Step]
     monkeypatch.setattr(sys, "argv", ["movie-recommender train"])
     assert Workdir().command(Step.INDEX) == "movie-recommender recommend -i"
     assert Workdir(Path("a")).command(Step.ENCODE) == "movie-recommender encode --workdir a"

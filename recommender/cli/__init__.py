@@ -11,29 +11,26 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from recommender.errors import RecommenderError, UsageError, one_line
-from recommender.files import Workdir
 
-PROGRAM = "movie-recommender"
-COMMANDS = {
-    "train": "train the models on MovieLens (train.py)",
-    "encode": "encode the catalogue for the model (get_movies_data.py)",
-    "recommend": "fill Milvus and recommend movies (infer_milvus.py)",
-}
-TRAIN_PACKAGES = ("paddle", "scipy", "matplotlib")
-"""Packages of the extra `train`; all others come with the project."""
+USAGE = """\
+usage: movie-recommender COMMAND [OPTIONS]
+
+  train       train the models on MovieLens (train.py)
+  encode      encode the catalogue for the model (get_movies_data.py)
+  recommend   fill Milvus and recommend movies (infer_milvus.py)
+
+For the options of a command: movie-recommender COMMAND --help"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Runs `movie-recommender COMMAND ...` and returns its exit code."""
-    command, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
-        print(f"usage: {PROGRAM} COMMAND [OPTIONS]\n")
-        print("\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items()))
-        print(f"\nFor the options of a command: {PROGRAM} COMMAND --help")
+        print(USAGE)
         return 0
-    if command not in COMMANDS:
-        return _fail(f"there is no command {command!r}; choose one of: {', '.join(COMMANDS)}", 2)
-    sys.argv[0] = f"{PROGRAM} {command}"  # Help texts and remedies begin with it.
+    if command not in ("train", "encode", "recommend"):
+        return _fail(f"there is no command {command!r}; choose one of: train, encode, recommend", 2)
+    sys.argv[0] = f"movie-recommender {command}"  # Help texts and remedies begin with it.
     return run(command, arguments)
 
 
@@ -41,29 +38,23 @@ def run(command: str, argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; an expected failure prints one line, `error: ...`.
 
     Args:
-        command: A key of `COMMANDS`.
+        command: `train`, `encode` or `recommend`.
         argv: The arguments; None are those of the process.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before numpy and Paddle load; two were slower on some machines.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # For letters that the terminal's encoding lacks.
-    workdir = Workdir()
     try:
         module = import_module(f"recommender.cli.{command}_command")
         options = module.parse_args(argv)
-        workdir = options.workdir
         module.execute(options)
         sys.stdout.flush()
     except RecommenderError as error:
-        error.command = workdir.command
+        error.command = options.workdir.command
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "recommender"):
-            raise
-        if package in TRAIN_PACKAGES:
-            return _fail(f"{package} is not installed; in the project's folder, run: pip install '.[train]'", 1)
-        return _fail(f"{package} is not installed; run: . .venv/bin/activate, or: pip install -r requirements.txt", 1)
+        remedy = "in the project's folder, run: . .venv/bin/activate, or: pip install '.[train]'"
+        return _fail(f"{error.name} is not installed; {remedy}", 1)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing is left half-written", 130)
     except BrokenPipeError:  # The reader, `head` perhaps, has what it wants.

@@ -7,11 +7,11 @@ from recommender.cli.options import Parser, path_arg, refuse_overwriting
 from recommender.errors import DataError, Step, pluralize
 from recommender.files import read_bytes
 from recommender.films.titles import title_key
-from recommender.movielens.catalogue import Movie, parse_movies, write_movies_data
+from recommender.movielens.catalogue import parse_movies, write_movies_data
 from recommender.store import CATALOGUE, SavedModel
 
-MIN_KNOWN = 0.5
-"""Lower bound on the share of the training movies that the catalogue has under the same title."""
+MAX_CHANGED = 0.5
+"""Upper bound on the share of the training movies that the catalogue lacks or has under another title."""
 
 EXAMPLES = """\
 examples:
@@ -42,41 +42,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def execute(options: argparse.Namespace) -> None:
     """Reads the catalogue, encodes it for the model and writes it."""
     workdir = options.workdir
-    print("Start.")
     model = SavedModel(workdir.model)
-    copy = f"the model folder has a copy of it: {model.folder / CATALOGUE}"
-    movies = parse_movies(read_bytes(options.file, copy), str(options.file))
-    report_changes(model, movies)
+    own = model.folder / CATALOGUE
+    movies = parse_movies(read_bytes(options.file, f"the model folder has a copy of it: {own}"), str(options.file))
+    titles = {movie.movie_id: title_key(movie.title) for movie in movies}
+    changed = [movie for movie in model.movies.values() if titles.get(movie.movie_id) != title_key(movie.title)]
+    known = pluralize(len(model.movies), "movie")
+    if len(changed) > MAX_CHANGED * len(model.movies):
+        problem = f"{len(changed):,} of the {known} that the model knows are missing or have another title"
+        raise DataError(f"this is not the catalogue of this model: {problem}; the model's own is {own}")
+    if changed:
+        names = "; ".join(f"{movie.movie_id} {movie.title}" for movie in changed[:3])
+        print(f"Missing or renamed since training, {len(changed):,} of {known}: {names}")
     unknown = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
     print(f"{pluralize(len(movies), 'movie')} written to {workdir.movies_data}")
     if any(unknown):
         words, genres = pluralize(unknown.words, "title word"), pluralize(unknown.genres, "genre")
         print(f"Not in the training data: {words} and {genres} of them.")
-    print("Finish.")
     example = " -a 0 -g 1 -j 10" if model.facts.has_demographics else " --like 'toy story'"
     print(f"Next: {workdir.command(Step.INDEX)}{example}")
-
-
-def report_changes(model: SavedModel, movies: Sequence[Movie]) -> None:
-    """Prints which movies of the training data are missing or have another title.
-
-    Raises:
-        DataError: Most are: the catalogue belongs to another model.
-    """
-    titles = {movie.movie_id: movie.title for movie in movies}
-    missing = [movie for movie in model.movies.values() if movie.movie_id not in titles]
-    renamed = [
-        f"{movie.movie_id} {titles[movie.movie_id]}, was {movie.title}"
-        for movie in model.movies.values()
-        if movie.movie_id in titles and title_key(titles[movie.movie_id]) != title_key(movie.title)
-    ]
-    num_known = len(model.movies) - len(missing) - len(renamed)
-    if num_known < MIN_KNOWN * len(model.movies):
-        problem = f"{num_known:,} of the {pluralize(len(model.movies), 'movie')} that the model knows are in it"
-        copy = model.folder / CATALOGUE
-        raise DataError(f"this is not the catalogue of this model: {problem}; the model's own is {copy}")
-    if missing:
-        names = "; ".join(movie.title for movie in missing[:3])
-        print(f"{pluralize(len(missing), 'movie')} of the training data not in the catalogue: {names}")
-    if renamed:
-        print(f"{pluralize(len(renamed), 'movie')} renamed since training: {'; '.join(renamed[:3])}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.cli.options import Parser, path_arg, positive_arg
+from recommender.cli.options import Parser, path_arg
 from recommender.errors import RecommenderError, Step
 from recommender.evaluation import evaluate_model_rankings, evaluate_ratings
 from recommender.files import FileError, atomic_write
@@ -25,7 +25,8 @@ from recommender.stars.paddle_setup import paddle
 from recommender.stars.predict import fit_user_prior, predict_ratings
 from recommender.store import CATALOGUE, CURVE, Facts, check_output, save_model
 
-TOP_STARS = 5.0
+LIMITS = {"epochs": (1, 10_000), "batch_size": (1, 10**9), "learning_rate": (1e-9, 10), "seed": (0, 2**31 - 1)}
+"""Lowest and highest values of options."""
 
 
 def _release_table() -> str:
@@ -63,26 +64,20 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     data_dir = "folder or zip of a release; downloaded if missing (default: %(default)s)"
     add("--data-dir", type=path_arg, default=DEFAULT_DATA_DIR, metavar="PATH", help=data_dir)
-    targets = (
-        "what the towers learn: the posterior mean of a Bayesian model, or the ratings themselves, as the original "
-    )
-    targets += "does; that is quicker and less accurate (default: %(default)s)"
+    targets = "what the towers learn: posterior means or, as in the original, the ratings (default: %(default)s)"
     add("--targets", choices=["posterior", "ratings"], default="posterior", help=targets)
-    add("--epochs", "--num_epochs", type=positive_arg, help="of the towers (default: by targets and number of ratings)")
-    add("--batch-size", type=positive_arg, help="ratings per step (default: by their number)")
-    add(
-        "--learning-rate",
-        type=float,
-        help="of Adam at first (default: 0.006, more on small data with --targets ratings)",
-    )
+    add("--epochs", "--num_epochs", type=int, help="of the towers (default: by targets and number of ratings)")
+    add("--batch-size", type=int, help="ratings per step (default: by their number)")
+    rate = "of Adam at first (default: 0.006, more on small data with --targets ratings)"
+    add("--learning-rate", type=float, help=rate)
     add("--seed", type=int, default=0, help="same seed, same model (default: %(default)s)")
     add("--device", choices=["cpu", "gpu"], default="cpu", help="(default: %(default)s)")
     add("--use_gpu", type=int, choices=[0, 1], help="the original's option: 1 means --device gpu")
     options = parser.parse(argv)
-    if options.seed < 0:
-        parser.error("--seed: it must be 0 or more")
-    if options.learning_rate is not None and not 0 < options.learning_rate <= 10:
-        parser.error("--learning-rate: it must be above 0 and at most 10")
+    for name, (lowest, highest) in LIMITS.items():
+        value = getattr(options, name)
+        if value is not None and not lowest <= value <= highest:
+            parser.error(f"--{name.replace('_', '-')}: it must be from {lowest:,} to {highest:,}")
     return options
 
 
@@ -104,9 +99,8 @@ def execute(options: argparse.Namespace) -> None:
     if num_test == 0:
         raise RecommenderError("too few ratings: none falls to the test; train on at least some hundreds")
 
-    settings = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate")}
-    given = {name: value for name, value in settings.items() if value is not None}
-    config = FusionConfig.for_ratings(num_train, targets=options.targets, seed=options.seed, **given)
+    given = {name: getattr(options, name) for name in LIMITS if getattr(options, name) is not None}
+    config = FusionConfig.for_ratings(num_train, targets=options.targets, **given)
     print(f"ratings for training: {num_train:,}; test: {num_test:,}; batch size {config.batch_size:,}", flush=True)
     stars = train_fusion(split.train, split.vocabularies, config)
     if rank > 0:
@@ -115,9 +109,8 @@ def execute(options: argparse.Namespace) -> None:
     taste = train_taste(split.train, split.vocabularies, taste_config)
     profile_vectors = embed_profiles(stars.model.user_tower, split.train.profiles)
     movie_vectors = embed_movies(stars.model.movie_tower, split.train.movies)
-    facts = Facts(
-        data.has_demographics, data.has_links, min(1.0, float(data.ratings.rating.min())), TOP_STARS, data.notice
-    )
+    lowest = min(1.0, float(data.ratings.rating.min()))
+    facts = Facts(data.has_demographics, data.has_links, lowest, 5.0, data.notice)
     metrics = evaluate(split, profile_vectors, movie_vectors, taste, facts)
 
     check_movies_origin(workdir.movies_origin, workdir.model, catalogue, options.data_dir)  # It may be edited by now.
