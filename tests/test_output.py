@@ -82,6 +82,14 @@ def test_table_of_several_users(monkeypatch, by, kind, first):
     assert lines[3:5] == [f"{' ' * 15}user 42: A +0.10", f"{' ' * 15}me.csv: A +0.10"]
 
 
+def test_long_names_of_users_are_cut_where_they_stay_different(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    alike, different = ["holiday_ratings_anna.csv", "holiday_ratings_ben.csv"], ["anna_of_the_north.csv", "ben.csv"]
+    for names, headings in ((alike, alike), (different, ["anna_of_the_", "ben.csv"])):
+        lines = table_lines(several(names), "both", dict.fromkeys(names, "anyone"))
+        assert lines[1].split()[3:-1] == headings
+
+
 def test_json_and_csv_hold_the_same():
     frame = frame_of(ROWS)
     text = format_csv(frame)

@@ -11,6 +11,8 @@ from recommender.api import Prediction
 
 MIN_TITLE_WIDTH = 33
 """Lower bound on the width of titles, also on narrow terminals."""
+NAME_WIDTH = 12
+"""Width to which names of users are cut in headings, where they remain different."""
 FORMULA_START = r"^(?=[=@+\-\t\r])"
 """Matches before a text that a spreadsheet would take for a formula."""
 
@@ -45,7 +47,9 @@ def format_table(frame: pd.DataFrame) -> str:
         headings = {column: column.capitalize() for column in ("score", "pick", "similar") if column in frame}
         lines.append(f"recommended for: {users}")
     else:
-        headings = {f"{name}: {kind}": name for name in users}
+        short = {name[:NAME_WIDTH]: name for name in users}
+        names = short if len(short) == len(users) else users
+        headings = {f"{name}: {kind}": text for name, text in zip(users, names, strict=True)}
         lines += [f"recommended for: {name}: {user.removeprefix(f'{name}: ')}" for name, user in users.items()]
         lines.append(f"{kind.capitalize()} of each:")
     rows = frame.to_dict("records")
