@@ -149,8 +149,7 @@ def evaluate(
     movie_tastes = taste.outputs.lookup(split.train.movies, split.vocabularies.genres.size)
     rankings = evaluate_model_rankings(split, (profile_vectors, profile_tastes), (movie_vectors, movie_tastes))
     print_table("test rows, in stars; lower is better", ("RMSE", "MAE"), ratings)
-    shown = {name: (metrics.ndcg, metrics.recall) for name, metrics in rankings.items()}
-    print_table("test rows of 4 or 5 stars; higher is better", ("NDCG@10", "recall@10"), shown)
+    print_table("test rows of 4 or 5 stars; higher is better", ("NDCG@10", "recall@10"), rankings)
     if ratings["this model"].rmse >= ratings["movie mean"].rmse:
         print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
     return {
