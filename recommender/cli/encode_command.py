@@ -47,10 +47,12 @@ def execute(options: argparse.Namespace) -> None:
     copy = f"the model folder has a copy of it: {model.folder / CATALOGUE}"
     movies = parse_movies(read_bytes(options.file, copy), str(options.file))
     report_changes(model, movies)
-    unknown = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
+    unknown_words, unknown_genres = write_movies_data(
+        workdir.movies_data, movies, model.vocabularies, model.fingerprint
+    )
     print(f"{pluralize(len(movies), 'movie')} written to {workdir.movies_data}")
-    if any(unknown):
-        words, genres = pluralize(unknown.words, "title word"), pluralize(unknown.genres, "genre")
+    if unknown_words or unknown_genres:
+        words, genres = pluralize(unknown_words, "title word"), pluralize(unknown_genres, "genre")
         print(f"Not in the training data: {words} and {genres} of them.")
     print("Finish.")
     example = " -a 0 -g 1 -j 10" if model.facts.has_demographics else " --like 'toy story'"
