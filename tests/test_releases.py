@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender.cli.train_command import EXAMPLES
 from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, format_movies, parse_movies
 from recommender.movielens.releases import RELEASES, SAMPLE, User, ensure_downloaded, read_movielens
@@ -278,20 +279,24 @@ def test_download(tmp_path, web_server):
     assert len(read_movielens(data_dir).movies) == 3
 
 
-@pytest.mark.parametrize("file", ["bad.zip", "missing.zip"])
-def test_failed_download_leaves_no_file_and_names_the_remedy(tmp_path, web_server, file):
+@pytest.mark.parametrize("content", [b"a login page", b"half a zip", None])
+def test_failed_download_leaves_no_file_and_names_the_remedy(tmp_path, web_server, content):
     address, folder = web_server
-    (folder / "bad.zip").write_bytes(b"bad")
+    if content == b"half a zip":
+        with zipfile.ZipFile(folder / "whole.zip", "w") as archive:
+            archive.writestr("ml-1m/ratings.dat", ML_1M["ratings.dat"] * 1000)
+        content = (folder / "whole.zip").read_bytes()[:-100]
+    if content:
+        (folder / "ml-1m.zip").write_bytes(content)
     with pytest.raises(DataError) as caught:
-        ensure_downloaded(tmp_path / "data" / "ml-1m", f"{address}/{file}")
-    for part in (
-        f"{file} does not answer, or has another checksum",
-        "another way and put it at",
-        "ml-1m.zip",
-        "data/sample",
-    ):
+        ensure_downloaded(tmp_path / "data" / "ml-1m", address + "/{}.zip")
+    for part in (f"cannot download ml-1m: {address}/ml-1m.zip does not", "another way and put it at", "data/sample"):
         assert part in str(caught.value)
     assert [path for path in tmp_path.rglob("data/**/*") if path.is_file()] == []
+
+
+def test_sizes_of_releases_are_in_the_help():
+    assert [line.split()[0] for line in EXAMPLES.splitlines() if line.startswith("  ml-")] == [*RELEASES]
 
 
 def test_only_a_missing_folder_called_like_a_release_is_downloaded(tmp_path):

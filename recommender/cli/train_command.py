@@ -15,7 +15,7 @@ from recommender.errors import RecommenderError, Step
 from recommender.evaluation import evaluate_model_rankings, evaluate_ratings
 from recommender.files import FileError, atomic_write
 from recommender.movielens.catalogue import format_movies
-from recommender.movielens.releases import DEFAULT_DATA_DIR, RELEASES, ensure_downloaded, read_movielens
+from recommender.movielens.releases import DEFAULT_DATA_DIR, ensure_downloaded, read_movielens
 from recommender.movielens.split import RatingHistories, Split, group_ratings_by_user, held_out_rows, split_and_encode
 from recommender.picks.taste import TasteConfig, TasteParameters
 from recommender.picks.taste_training import taste_vectors, train_taste
@@ -28,15 +28,7 @@ from recommender.store import CATALOGUE, CURVE, Facts, check_output, save_model
 TOP_STARS = 5.0
 
 
-def _release_table() -> str:
-    lines = [f"  {'release':<16}{'movies':>8}{'to':>6}{'ratings':>12}{'MB':>6}"]
-    for name, release in RELEASES.items():
-        ratings = f"{release.num_ratings:,}"
-        lines.append(f"  {name:<16}{release.num_movies:>8,}{release.last_year:>6}{ratings:>12}{release.megabytes:>6}")
-    return "\n".join(lines)
-
-
-EXAMPLES = f"""\
+EXAMPLES = """\
 examples:
   python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
   python train.py --workdir small --data-dir data/ml-latest-small
@@ -49,7 +41,15 @@ examples:
                                                    several processes, each with a share of every batch
 
 MovieLens releases, recognized by their files, in a folder or as a zip:
-{_release_table()}
+  release           movies    to     ratings    MB
+  ml-100k            1,682  1998     100,000     5
+  ml-1m              3,883  2000   1,000,209     6
+  ml-10m            10,681  2008  10,000,054    66
+  ml-20m            27,278  2015  20,000,263   199
+  ml-25m            62,423  2019  25,000,095   262
+  ml-32m            87,585  2023  32,000,204   239
+  ml-latest-small    9,742  2018     100,836     1
+  ml-latest         86,537  2023  33,832,162   351
 Only ml-100k and ml-1m have age, gender and job of the users; with others, infer_milvus.py refuses -a, -g and -j.
 
 environment: OMP_NUM_THREADS sets the number of threads, 1 by default; more are slower on some machines.
