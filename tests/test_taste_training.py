@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from recommender.movielens.encoding import (
     NUM_DEMOGRAPHIC_PROFILES,
     NUM_RESERVED,
+    UNKNOWN,
     Movie,
     User,
     build_vocabularies,
@@ -157,7 +158,7 @@ def test_learns_a_checkerboard_of_tastes():
     assert np.take_along_axis(same, first, axis=1).mean() > 0.99
     men = vectors[demographic_profile_row(1, 3, 1)] @ output_vectors(taste, dataset.movies, vocabularies).T
     assert men[1::2].min() > men[::2].max()
-    by_content = output_vectors(taste, dataset.movies.without_ids(), vocabularies)
+    by_content = output_vectors(taste, dataset.movies._replace(movie_idx=np.full(40, UNKNOWN)), vocabularies)
     new_movies = vectors[NUM_DEMOGRAPHIC_PROFILES:] @ by_content.T
     assert new_movies[same].min() > new_movies[~same].max(), "their titles say which they are"
 

@@ -16,7 +16,7 @@ from recommender.evaluation import evaluate_model_rankings, evaluate_ratings
 from recommender.files import FileError, atomic_write
 from recommender.movielens.catalogue import format_movies
 from recommender.movielens.releases import DEFAULT_DATA_DIR, ensure_downloaded, read_movielens
-from recommender.movielens.split import RatingHistories, Split, group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
 from recommender.picks.taste import TasteConfig, TasteParameters
 from recommender.picks.taste_training import taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
@@ -121,8 +121,8 @@ def execute(options: argparse.Namespace) -> None:
     metrics = evaluate(split, profile_vectors, movie_vectors, taste, facts)
 
     check_movies_origin(workdir.movies_origin, workdir.model, catalogue, options.data_dir)  # It may be edited by now.
-    histories = group_ratings_by_user(data.ratings, held_out, split.user_ids)
-    arrays = to_arrays(split, profile_vectors, histories, taste)
+    arrays = to_arrays(split, profile_vectors, taste)
+    arrays["ratings"], arrays["ratings_indptr"] = group_ratings_by_user(data.ratings, held_out, split.user_ids)
     metadata = {
         "data": facts._asdict(),
         "data_dir": str(options.data_dir),
@@ -161,17 +161,13 @@ def evaluate(
     }
 
 
-def to_arrays(
-    split: Split, profile_vectors: np.ndarray, histories: RatingHistories, taste: TasteParameters
-) -> dict[str, np.ndarray]:
-    """Returns the arrays of a model folder by name."""
+def to_arrays(split: Split, profile_vectors: np.ndarray, taste: TasteParameters) -> dict[str, np.ndarray]:
+    """Returns the arrays of a model folder by name, except the ratings."""
     prior = fit_user_prior(profile_vectors, split.train.profiles)
     return {
         "user_ids": split.user_ids,
         "profiles": split.train.profiles,
         "profile_vectors": profile_vectors,
-        "ratings": histories.ratings,
-        "ratings_indptr": histories.indptr,
         "prior_covariance": prior.covariance,
         **{f"taste_inputs_{part}": array for part, array in taste.inputs._asdict().items()},
         **{f"taste_outputs_{part}": array for part, array in taste.outputs._asdict().items()},

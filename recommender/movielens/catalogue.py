@@ -29,6 +29,8 @@ _PATTERNS = {
     "IMDb id": re.compile("(?:tt[0-9]{7,10})?"),
 }
 """What the fields of a movie may hold: no more than Milvus stores, no control characters."""
+_LATIN_1 = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
+"""Characters of bytes that are not UTF-8: ml-1m is Latin-1, and what people add to it UTF-8."""
 
 Record = TypeVar("Record", bound=tuple[Any, ...])
 
@@ -116,11 +118,10 @@ def parse_records(
         DataError: A line is malformed, or has no end as the file was cut in the middle, or an id is there twice.
     """
     records: dict[Any, Record] = {}
-    *lines, rest = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    *lines, rest = raw.decode("utf-8-sig", "surrogateescape").translate(_LATIN_1).replace("\r\n", "\n").split("\n")
     if rest or not lines:
         raise DataError(f"{file}, line {len(lines) + 1}: it has no end; get the whole file, or end the line")
-    for number, line in enumerate(lines, 1):
-        text = _decode(line).removesuffix("\r")
+    for number, text in enumerate(lines, 1):
         if text == layout:
             continue
         try:
@@ -134,14 +135,6 @@ def parse_records(
         except (csv.Error, ValueError, IndexError) as error:
             raise DataError(f"{file}, line {number}: {text[:60]!r}: {error}; a line reads {layout}") from error
     return list(records.values())
-
-
-def _decode(line: bytes) -> str:
-    """Decodes UTF-8, and Latin-1 where a line is not UTF-8: ml-1m is Latin-1, and what people add to it UTF-8."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
 
 
 def parse_movie(fields: Sequence[str]) -> Movie:
