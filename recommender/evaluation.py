@@ -1,9 +1,10 @@
-"""Metrics of predicted ratings and of rankings, and baselines. Plain numpy."""
+"""Metrics of predicted ratings and of rankings, and baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.vectors import RANKINGS
@@ -71,38 +72,33 @@ def ndcg(hits: np.ndarray, num_relevant: np.ndarray, k: int = 10) -> np.ndarray:
     return hits @ discounts[: hits.shape[1]] / ideal
 
 
-def evaluate_rankings(
-    rankings: Mapping[str, Ranking], train: Ratings, test: Ratings, num_movies: int
-) -> dict[str, RankingMetrics]:
+def evaluate_rankings(rankings: Mapping[str, Ranking], split: Split) -> dict[str, RankingMetrics]:
     """Evaluates rankings of all movies that a user did not rate in training; relevant are the liked test rows.
 
     Args:
         rankings: The rankings by name.
-        train: The training ratings, whose movies are not ranked.
-        test: The test ratings.
-        num_movies: The number of movies.
+        split: The data set.
 
     Returns:
         The metrics of each ranking, on large data over some users spread evenly; empty where nobody likes a test row.
     """
-    liked = test.select(test.rating >= RELEVANCE_THRESHOLD)
+    shape = len(split.train.profiles), len(split.train.movies.movie_idx)
+    liked = split.test.select(split.test.rating >= RELEVANCE_THRESHOLD)
+    relevant, exclude = rated_movies(liked, shape), rated_movies(split.train.ratings, shape)
     users = np.unique(liked.profile_row)
-    users = users[:: 1 + len(users) * num_movies // MAX_RANKED_SCORES]
+    users = users[:: 1 + len(users) * shape[1] // MAX_RANKED_SCORES]
     rows: dict[str, list[np.ndarray]] = {name: [] for name in rankings}
     for start in range(0, len(users), USER_BATCH):
         batch = users[start : start + USER_BATCH]
-        relevant, exclude = interaction_mask(liked, batch, num_movies), interaction_mask(train, batch, num_movies)
+        masks = relevant[batch].toarray(), exclude[batch].toarray()
         for name, score in rankings.items():
-            rows[name].append(ranking_metrics(score(batch), relevant, exclude))
+            rows[name].append(ranking_metrics(score(batch), *masks))
     return {name: RankingMetrics(*np.concatenate(parts).mean(0).tolist()) for name, parts in rows.items() if parts}
 
 
-def interaction_mask(ratings: Ratings, profile_rows: np.ndarray, num_movies: int) -> np.ndarray:
-    """Returns bool[profiles, movies], True where a profile rated a movie; `profile_rows` are sorted."""
-    wanted = ratings.select(np.isin(ratings.profile_row, profile_rows))
-    mask = np.zeros((len(profile_rows), num_movies), bool)
-    mask[np.searchsorted(profile_rows, wanted.profile_row), wanted.movie_row] = True
-    return mask
+def rated_movies(ratings: Ratings, shape: tuple[int, int]) -> csr_array:
+    """Returns bool[profiles, movies] of a shape, True where a profile rated a movie."""
+    return csr_array((np.ones(len(ratings.rating), bool), (ratings.profile_row, ratings.movie_row)), shape)
 
 
 def top_k_indices(scores: np.ndarray, k: int) -> np.ndarray:
@@ -128,11 +124,10 @@ def evaluate_model_rankings(split: Split, user_vectors: Vectors, movie_vectors: 
         user_vectors: The rating vectors and the taste vectors of all profiles.
         movie_vectors: Those of all movies.
     """
-    train, num_movies = split.train.ratings, len(movie_vectors[0])
-    rankings = {"most popular": most_popular(train, num_movies)}
+    rankings = {"most popular": most_popular(split.train.ratings, len(movie_vectors[0]))}
     for name in ("stars", "picks", "both"):
         rankings[name] = weighted_sum(RANKINGS[name], user_vectors, movie_vectors)
-    return evaluate_rankings(rankings, train, split.test, num_movies)
+    return evaluate_rankings(rankings, split)
 
 
 def most_popular(train: Ratings, num_movies: int) -> Ranking:

@@ -22,8 +22,6 @@ from recommender.movielens.encoding import MovieFeatures, Vocabularies, Vocabula
 from recommender.movielens.split import Dataset, Ratings, Split
 from recommender.vectors import STAR_WEIGHT
 
-NO_RATINGS = Ratings(*np.zeros((3, 0), int))
-
 
 @given(arrays(np.float32, (3, 6), elements=st.integers(-3, 3) | st.just(-np.inf)), st.integers(1, 6))
 def test_top_k_agrees_with_sorting(scores, k):
@@ -90,14 +88,23 @@ def to_ratings(stars, cells):
     return Ratings(*cells, stars[cells])
 
 
+def to_split(stars, held_out):
+    """Returns a split of stars, 0 for none, with a mask of held-out cells, both [profiles, movies]."""
+    num_profiles, num_movies = stars.shape
+    nothing = np.zeros((num_movies, 1), int)
+    movies = MovieFeatures(np.arange(2, 2 + num_movies), nothing, nothing)
+    dataset = Dataset(to_ratings(stars, ~held_out), np.zeros((num_profiles, 4), int), movies)
+    vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("c"), Vocabulary(range(num_movies)))
+    return Split(dataset, to_ratings(stars, held_out), vocabularies, np.arange(1))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_evaluation_in_batches_agrees_with_all_at_once(seed, monkeypatch):
     random = np.random.default_rng(seed)
     monkeypatch.setattr(evaluation, "USER_BATCH", 3)
     scores = random.integers(0, 6, (20, 15)).astype(float)
     stars, held_out = random_ratings(random, 20, 15)
-    train, test = to_ratings(stars, ~held_out), to_ratings(stars, held_out)
-    result = evaluate_rankings({"this": lambda rows: scores[rows]}, train, test, 15)
+    result = evaluate_rankings({"this": lambda rows: scores[rows]}, to_split(stars, held_out))
     relevant, exclude = (stars >= 4) & held_out, (stars > 0) & ~held_out
     users = relevant.any(1)
     expected = ranking_metrics(scores[users], relevant[users], exclude[users]).mean(0)
@@ -107,15 +114,15 @@ def test_evaluation_in_batches_agrees_with_all_at_once(seed, monkeypatch):
 def test_of_many_users_some_are_evaluated(monkeypatch):
     monkeypatch.setattr(evaluation, "MAX_RANKED_SCORES", 8)
     seen = []
-    test = Ratings(np.arange(10), np.zeros(10, int), np.full(10, 5))
-    evaluate_rankings({"this": lambda rows: seen.extend(rows) or np.zeros((len(rows), 2))}, NO_RATINGS, test, 2)
+    split = to_split(np.full((10, 2), [5, 0]), np.ones((10, 2), bool))
+    evaluate_rankings({"this": lambda rows: seen.extend(rows) or np.zeros((len(rows), 2))}, split)
     assert seen == [0, 3, 6, 9]
 
 
 def test_no_liked_test_row_gives_no_metrics():
-    disliked = Ratings(np.arange(10), np.zeros(10, int), np.full(10, 3))
-    for test in (NO_RATINGS, disliked):
-        assert evaluate_rankings({"this": lambda rows: np.zeros((len(rows), 2))}, NO_RATINGS, test, 2) == {}
+    for stars in (0, 3):
+        split = to_split(np.full((10, 2), stars), np.ones((10, 2), bool))
+        assert evaluate_rankings({"this": lambda rows: np.zeros((len(rows), 2))}, split) == {}
 
 
 NUM_PROFILES, NUM_MOVIES = 20, 30
@@ -124,17 +131,8 @@ NUM_PROFILES, NUM_MOVIES = 20, 30
 @pytest.fixture
 def split():
     random = np.random.default_rng(0)
-    profile_row, movie_row = np.nonzero(random.random((NUM_PROFILES, NUM_MOVIES)) < 0.5)
-    ratings = Ratings(profile_row, movie_row, random.integers(1, 6, len(profile_row)))
-    held_out = random.random(len(profile_row)) < 0.3
-    nothing = np.zeros((NUM_MOVIES, 1), int)
-    dataset = Dataset(
-        ratings.select(~held_out),
-        np.zeros((NUM_PROFILES, 4), int),
-        MovieFeatures(np.arange(2, 2 + NUM_MOVIES), nothing, nothing),
-    )
-    vocabularies = Vocabularies(Vocabulary("ab"), Vocabulary("c"), Vocabulary(range(NUM_MOVIES)))
-    return Split(dataset, ratings.select(held_out), vocabularies, np.arange(1))
+    stars = random.integers(1, 6, (NUM_PROFILES, NUM_MOVIES)) * (random.random((NUM_PROFILES, NUM_MOVIES)) < 0.5)
+    return to_split(stars, random.random((NUM_PROFILES, NUM_MOVIES)) < 0.3)
 
 
 def test_predicted_ratings_are_compared_with_baselines(split):
@@ -157,7 +155,7 @@ def test_rankings_are_those_of_the_searches(split):
     scores = {"most popular": popular, "stars": stars, "picks": picks, "both": picks + STAR_WEIGHT * stars}
     assert list(table) == list(scores)
     for name, expected in scores.items():
-        naive = evaluate_rankings({name: lambda rows, expected=expected: expected[rows]}, train, split.test, NUM_MOVIES)
+        naive = evaluate_rankings({name: lambda rows, expected=expected: expected[rows]}, split)
         assert table[name] == pytest.approx(naive[name]), name
     assert len({metrics.ndcg for metrics in table.values()}) == 4
 
