@@ -9,7 +9,8 @@ candidate generation (Covington, Adams, Sargin, RecSys 2016).
 """
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, eye_array
+from numpy.random import Generator
+from scipy.sparse import csr_array, diags_array, eye_array, hstack
 from scipy.sparse.linalg import LinearOperator, cg
 from tqdm import tqdm
 
@@ -26,6 +27,7 @@ from recommender.picks.taste import (
     history_weights,
     shrinkage,
 )
+from recommender.stars.posterior import one_hot
 
 MIN_VARIANCE = 1e-7
 """Variance of a principal axis, relative to the largest, below which it is rounding."""
@@ -45,15 +47,12 @@ def encode_histories(dataset: Dataset, num_movies: int) -> tuple[csr_array, csr_
     ratings, demographic_idx = dataset.ratings, dataset.profiles[:, 1:]
     cells = ratings.profile_row, dataset.movies.movie_idx[ratings.movie_row]
     histories = csr_array((history_weights(ratings.rating), cells), (len(demographic_idx), num_movies))
-    demographics = np.zeros((len(demographic_idx), EVERYONE + 1), np.float32)
-    np.put_along_axis(demographics, DEMOGRAPHIC_OFFSETS + demographic_idx, demographic_idx > 0, axis=1)
-    demographics[:, EVERYONE] = 1
-    return histories, csr_array(demographics)
+    known = np.where(demographic_idx > 0, DEMOGRAPHIC_OFFSETS + demographic_idx, PADDING)
+    everyone = np.full((len(known), 1), EVERYONE)
+    return histories, one_hot(np.hstack([known, everyone]))
 
 
-def drop_out(
-    histories: csr_array, demographics: csr_array, config: TasteConfig, random: np.random.Generator
-) -> csr_array:
+def drop_out(histories: csr_array, demographics: csr_array, config: TasteConfig, random: Generator) -> csr_array:
     """Returns the features of users with dropout, see `scale_features`."""
     histories, demographics = histories.copy(), demographics.copy()
     keeps_movie = random.random(histories.nnz) >= config.movie_dropout
@@ -191,7 +190,8 @@ def fit_content(
         float32[genre indices + word indices, dim], see `MovieEmbeddings.by_content`.
     """
     known = movies.select(movies.movie_idx >= NUM_RESERVED)
-    content = encode_content(known, vocabularies)
+    genres = one_hot(known.genre_idx, vocabularies.genres.size)
+    content = hstack([genres, one_hot(known.word_idx, vocabularies.words.size)], "csr")
     weights = diags_array(np.minimum(counts[known.movie_idx] / config.full_weight_ratings, 1).astype(np.float32))
     gram = content.T @ weights @ content + config.content_l2 * eye_array(content.shape[1], dtype=np.float32)
     right = content.T @ (weights @ tables[known.movie_idx])
@@ -202,12 +202,3 @@ def fit_content(
     operator = LinearOperator((right.size, right.size), matvec=normal_equations, dtype=np.float32)
     solution, _ = cg(operator, right.ravel(), rtol=1e-3, maxiter=100)
     return solution.reshape(right.shape)
-
-
-def encode_content(movies: MovieFeatures, vocabularies: Vocabularies) -> csr_array:
-    """Returns float32[movies, genre indices + word indices], 1 at each genre and word of a movie."""
-    num_genres = vocabularies.genres.size
-    columns = np.hstack([movies.genre_idx, np.where(movies.word_idx == PADDING, PADDING, num_genres + movies.word_idx)])
-    cells = np.nonzero(columns != PADDING)
-    shape = len(columns), num_genres + vocabularies.words.size
-    return csr_array((np.ones(len(cells[0]), np.float32), (cells[0], columns[cells])), shape)

@@ -268,10 +268,10 @@ def ones_like(matrix: csr_array) -> csr_array:
     return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), matrix.shape)
 
 
-def one_hot(indices: np.ndarray) -> csr_array:
-    """Returns float32[rows, values], 1 at each index of a row but 0."""
+def one_hot(indices: np.ndarray, num_values: int = 0) -> csr_array:
+    """Returns float32[rows, values], 1 at each index of a row but 0; by default of as many values as there are."""
     rows, columns = np.nonzero(indices != PADDING)
-    shape = len(indices), int(indices.max()) + 1
+    shape = len(indices), num_values or int(indices.max()) + 1
     return csr_array((np.ones(len(rows), np.float32), (rows, indices[rows, columns])), shape)
 
 
