@@ -114,7 +114,7 @@ def test_zip_reads_like_its_folder_and_is_not_unpacked(tmp_path, files):
             archive.write(tmp_path / "d" / name, f"../some-folder/{name}")
     for data_dir in (inside, inside / "ml-x.zip"):
         data = read_movielens(data_dir)
-        assert (data.users, data.movies) == (whole.users, whole.movies)
+        assert (data.users, data.movies, data.has_links) == (whole.users, whole.movies, whole.has_links)
         assert data.ratings.equals(whole.ratings)
     assert sorted(tmp_path.rglob("*.*")) == sorted([inside / "ml-x.zip", *(tmp_path / "d" / name for name in files)])
 

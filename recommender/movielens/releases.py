@@ -55,18 +55,12 @@ class MovieLens(NamedTuple):
     movies: list[Movie]
     ratings: pd.DataFrame
     """Columns `user_id` and `movie_id`, int32, and `rating`, float32 (stars, 0.5..5), in file order."""
+    has_demographics: bool = False
+    """Whether gender, age and occupation of the users are known."""
+    has_links: bool = False
+    """Whether IMDb ids of the movies are known."""
     notice: str = ""
     """What to tell with every answer, from the file notice.txt of the data set."""
-
-    @property
-    def has_demographics(self) -> bool:
-        """Whether gender, age and occupation of the users are known."""
-        return any(user.gender is not None for user in self.users)
-
-    @property
-    def has_links(self) -> bool:
-        """Whether IMDb ids of the movies are known."""
-        return any(movie.imdb_id for movie in self.movies)
 
 
 def ensure_downloaded(data_dir: Path, url: str = GROUPLENS_URL) -> None:
@@ -133,11 +127,10 @@ def _read_release(data_dir: Path) -> MovieLens:
     else:
         expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
         raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
-    known_users, known_movies = ({record[0] for record in records} for records in (users, movies))
-    ratings = _read_ratings(files[ratings_name], separator, known_users, known_movies)
-    users = users or [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
+    ratings = _read_ratings(files[ratings_name], separator, users, movies)
+    all_users = users or [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
     notice = files["notice.txt"].read_text("utf-8").partition("\n")[0] if "notice.txt" in files else ""
-    return MovieLens(users, movies, ratings, notice)
+    return MovieLens(all_users, movies, ratings, bool(users), "links.csv" in files, notice)
 
 
 def _find_files(data_dir: Path) -> dict[str, DataFile]:
@@ -180,8 +173,8 @@ def _parse_movie_100k(fields: list[str]) -> Movie:
     return parse_movie([movie_id, title, "|".join(genres) or "unknown"])
 
 
-def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_movies: set[int]) -> pd.DataFrame:
-    """Reads a file of ratings, with a header where the separator is a comma; no known users admits all.
+def _read_ratings(file: DataFile, separator: str, users: list[User], movies: list[Movie]) -> pd.DataFrame:
+    """Reads a file of ratings, with a header where the separator is a comma; without users it admits all.
 
     Raises:
         DataError: A line is malformed, is of an unknown user or movie, or is there twice. The message names the first.
@@ -198,8 +191,9 @@ def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_m
     except (ValueError, KeyError) as error:  # KeyError: a first line of fewer fields.
         raise DataError(f"{file}: cannot read the ratings: {error}; {layout}") from error
     ratings = ratings.set_axis(["user_id", "movie_id", "rating"], axis=1)
-    users = known_users or {value for value in ratings.user_id.unique() if 1 <= value <= MAX_ID and value % 1 == 0}
-    is_valid = ratings.user_id.isin(users) & ratings.movie_id.isin(known_movies) & ratings.rating.isin(STARS)
+    is_id = ratings.user_id.between(1, MAX_ID) & (ratings.user_id % 1 == 0)
+    is_valid = ratings.user_id.isin([user.user_id for user in users]) if users else is_id
+    is_valid &= ratings.movie_id.isin([movie.movie_id for movie in movies]) & ratings.rating.isin(STARS)
     is_valid &= ~ratings.duplicated(["user_id", "movie_id"])
     if not is_valid.all():
         line = int(is_valid.argmin()) + (1 if header is None else 2)
