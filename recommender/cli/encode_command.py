@@ -47,13 +47,11 @@ def execute(options: argparse.Namespace) -> None:
     copy = f"the model folder has a copy of it: {model.folder / CATALOGUE}"
     movies = parse_movies(read_bytes(options.file, copy), str(options.file))
     report_changes(model, movies)
-    unknown_words, unknown_genres = write_movies_data(
-        workdir.movies_data, movies, model.vocabularies, model.fingerprint
-    )
+    words, genres = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
     print(f"{pluralize(len(movies), 'movie')} written to {workdir.movies_data}")
-    if unknown_words or unknown_genres:
-        words, genres = pluralize(unknown_words, "title word"), pluralize(unknown_genres, "genre")
-        print(f"Not in the training data: {words} and {genres} of them.")
+    if words or genres:
+        unknown = f"{pluralize(words, 'title word')} and {pluralize(genres, 'genre')}"
+        print(f"Not in the training data: {unknown} of them.")
     print("Finish.")
     example = " -a 0 -g 1 -j 10" if model.facts.has_demographics else " --like 'toy story'"
     print(f"Next: {workdir.command(Step.INDEX)}{example}")
