@@ -13,7 +13,7 @@ from blocks import Table
 from loader import liked
 from scipy.sparse import csr_array
 
-from recommender.evaluation import USER_BATCH, Ranking, interaction_mask, ndcg, top_k_indices
+from recommender.evaluation import USER_BATCH, Ranking, ndcg, rated_movies, top_k_indices
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 
 K = 10
@@ -57,10 +57,11 @@ class ListTest(NamedTuple):
     def top_lists(self, ranking: Ranking) -> np.ndarray:
         """Returns int64[profiles, 10], the first movies of a ranking."""
         lists = []
+        num_profiles = 1 + np.append(self.exclude.profile_row, self.profile_rows).max()
+        exclude = rated_movies(self.exclude, (num_profiles, len(self.num_ratings)))
         for start in range(0, len(self.profile_rows), USER_BATCH):
             batch = self.profile_rows[start : start + USER_BATCH]
-            excluded = interaction_mask(self.exclude, batch, len(self.num_ratings))
-            lists.append(top_k_indices(np.where(excluded, -np.inf, ranking(batch)), K))
+            lists.append(top_k_indices(np.where(exclude[batch].toarray(), -np.inf, ranking(batch)), K))
         return np.concatenate(lists)
 
     def hits(self, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,12 +13,11 @@ import machine
 import numpy as np
 
 from recommender.evaluation import Ranking, weighted_sum
-from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.releases import MovieLens, read_movielens
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Dataset, Ratings, Split, held_out_rows, split_and_encode
 from recommender.picks.closed_form import squared_norms
-from recommender.picks.taste import MovieEmbeddings, TasteParameters
-from recommender.picks.taste_training import TasteConfig, encode_users, taste_vectors, train_taste
+from recommender.picks.taste import MovieEmbeddings, TasteConfig, TasteParameters
+from recommender.picks.taste_training import encode_histories, taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles
 from recommender.stars.fusion_training import FusionConfig, train_fusion
 from recommender.stars.predict import predict_ratings
@@ -102,8 +101,8 @@ class Taste:
 
     def squared_norms(self, histories: Ratings | None = None) -> np.ndarray:
         """Returns float32[profiles], the lengths of the histories, see `taste.anyone_share`."""
-        users = encode_users(self._dataset(histories), self.split.vocabularies.movies.size)
-        return np.append(np.zeros(NUM_DEMOGRAPHIC_PROFILES, np.float32), squared_norms(users.histories))
+        weights, _ = encode_histories(self._dataset(histories), self.split.vocabularies.movies.size)
+        return squared_norms(weights)
 
     def _dataset(self, histories: Ratings | None) -> Dataset:
         return self.split.train if histories is None else self.split.train._replace(ratings=histories)

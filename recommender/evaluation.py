@@ -1,15 +1,15 @@
-"""Metrics of predicted ratings and of rankings, and baselines. Plain numpy."""
+"""Metrics of predicted ratings and of rankings, and baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.vectors import RANKINGS
 
 USER_BATCH = 1 << 8
-MAX_RANKED_USERS = 10_000
 MAX_RANKED_SCORES = 100_000_000
 """Upper bound on users x movies that are ranked, as each takes time."""
 
@@ -31,49 +31,32 @@ class RatingMetrics(NamedTuple):
 class RankingMetrics(NamedTuple):
     """Quality of the first k places of rankings, as means over users, each 0..1; higher is better."""
 
-    precision: float
-    recall: float
     ndcg: float
     """Normalized discounted cumulative gain with gains of 0 and 1; 1 is a list whose first places are all relevant."""
-    mrr: float
-    """Reciprocal rank of the first relevant movie."""
+    recall: float
 
 
 def rating_metrics(predicted: np.ndarray, rating: np.ndarray) -> RatingMetrics:
-    """Compares predicted with observed ratings, both float[ratings], in stars.
-
-    Raises:
-        ValueError: The arrays are empty, or their lengths differ.
-    """
-    if len(predicted) != len(rating) or len(rating) == 0:
-        raise ValueError(f"{len(predicted)} predictions for {len(rating)} ratings")
+    """Compares predicted with observed ratings, both float[ratings], in stars."""
     error = predicted.astype(np.float64) - rating
     return RatingMetrics(float(np.sqrt(np.mean(error**2))), float(np.mean(np.abs(error))))
 
 
 def ranking_metrics(scores: np.ndarray, relevant: np.ndarray, exclude: np.ndarray, k: int = 10) -> np.ndarray:
-    """Evaluates the first k movies of each user's ranking; users without a relevant movie are left out.
+    """Evaluates the first k movies of each user's ranking.
 
     Args:
         scores: float[users, movies]; the highest is first, ties go to the lower row.
-        relevant: bool[users, movies], the movies that belong at the top.
+        relevant: bool[users, movies], the movies that belong at the top, at least one per user.
         exclude: bool[users, movies], the movies that are not ranked: those rated in training.
         k: The number of places.
 
     Returns:
-        float64[users with a relevant movie, 4], the `RankingMetrics` of each user.
-
-    Raises:
-        ValueError: A relevant movie is excluded, so training and test overlap.
+        float64[users, 2], the `RankingMetrics` of each user.
     """
-    if (relevant & exclude).any():
-        raise ValueError("training and test overlap: a movie is both excluded and relevant")
-    has_relevant = relevant.any(1)
-    scores, relevant, exclude = scores[has_relevant], relevant[has_relevant], exclude[has_relevant]
     ranked = top_k_indices(np.where(exclude, -np.inf, scores), min(k, scores.shape[1]))
     hits, num_relevant = np.take_along_axis(relevant, ranked, axis=1), relevant.sum(1)
-    first_hit = np.where(hits.any(1), 1 / (1 + hits.argmax(1)), 0)
-    return np.column_stack([hits.mean(1), hits.sum(1) / num_relevant, ndcg(hits, num_relevant, k), first_hit])
+    return np.column_stack([ndcg(hits, num_relevant, k), hits.sum(1) / num_relevant])
 
 
 def ndcg(hits: np.ndarray, num_relevant: np.ndarray, k: int = 10) -> np.ndarray:
@@ -86,43 +69,36 @@ def ndcg(hits: np.ndarray, num_relevant: np.ndarray, k: int = 10) -> np.ndarray:
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)[np.minimum(num_relevant, k) - 1]
-    gains: np.ndarray = hits @ discounts[: hits.shape[1]] / ideal
-    return gains
+    return hits @ discounts[: hits.shape[1]] / ideal
 
 
-def evaluate_rankings(
-    rankings: Mapping[str, Ranking], train: Ratings, test: Ratings, num_movies: int
-) -> dict[str, RankingMetrics]:
+def evaluate_rankings(rankings: Mapping[str, Ranking], split: Split) -> dict[str, RankingMetrics]:
     """Evaluates rankings of all movies that a user did not rate in training; relevant are the liked test rows.
 
     Args:
         rankings: The rankings by name.
-        train: The training ratings, whose movies are not ranked.
-        test: The test ratings.
-        num_movies: The number of movies.
+        split: The data set.
 
     Returns:
         The metrics of each ranking, on large data over some users spread evenly; empty where nobody likes a test row.
     """
-    liked = test.select(test.rating >= RELEVANCE_THRESHOLD)
+    shape = len(split.train.profiles), len(split.train.movies.movie_idx)
+    liked = split.test.select(split.test.rating >= RELEVANCE_THRESHOLD)
+    relevant, exclude = rated_movies(liked, shape), rated_movies(split.train.ratings, shape)
     users = np.unique(liked.profile_row)
-    max_users = min(MAX_RANKED_USERS, MAX_RANKED_SCORES // num_movies)
-    users = users[:: max(1, -(-len(users) // max_users))]
+    users = users[:: 1 + len(users) * shape[1] // MAX_RANKED_SCORES]
     rows: dict[str, list[np.ndarray]] = {name: [] for name in rankings}
     for start in range(0, len(users), USER_BATCH):
         batch = users[start : start + USER_BATCH]
-        relevant, exclude = interaction_mask(liked, batch, num_movies), interaction_mask(train, batch, num_movies)
+        masks = relevant[batch].toarray(), exclude[batch].toarray()
         for name, score in rankings.items():
-            rows[name].append(ranking_metrics(score(batch), relevant, exclude))
+            rows[name].append(ranking_metrics(score(batch), *masks))
     return {name: RankingMetrics(*np.concatenate(parts).mean(0).tolist()) for name, parts in rows.items() if parts}
 
 
-def interaction_mask(ratings: Ratings, profile_rows: np.ndarray, num_movies: int) -> np.ndarray:
-    """Returns bool[profiles, movies], True where a profile rated a movie; `profile_rows` are sorted."""
-    wanted = ratings.select(np.isin(ratings.profile_row, profile_rows))
-    mask = np.zeros((len(profile_rows), num_movies), bool)
-    mask[np.searchsorted(profile_rows, wanted.profile_row), wanted.movie_row] = True
-    return mask
+def rated_movies(ratings: Ratings, shape: tuple[int, int]) -> csr_array:
+    """Returns bool[profiles, movies] of a shape, True where a profile rated a movie."""
+    return csr_array((np.ones(len(ratings.rating), bool), (ratings.profile_row, ratings.movie_row)), shape)
 
 
 def top_k_indices(scores: np.ndarray, k: int) -> np.ndarray:
@@ -148,11 +124,10 @@ def evaluate_model_rankings(split: Split, user_vectors: Vectors, movie_vectors: 
         user_vectors: The rating vectors and the taste vectors of all profiles.
         movie_vectors: Those of all movies.
     """
-    train, num_movies = split.train.ratings, len(movie_vectors[0])
-    rankings = {"most popular": most_popular(train, num_movies)}
+    rankings = {"most popular": most_popular(split.train.ratings, len(movie_vectors[0]))}
     for name in ("stars", "picks", "both"):
         rankings[name] = weighted_sum(RANKINGS[name], user_vectors, movie_vectors)
-    return evaluate_rankings(rankings, train, split.test, num_movies)
+    return evaluate_rankings(rankings, split)
 
 
 def most_popular(train: Ratings, num_movies: int) -> Ranking:
@@ -177,8 +152,7 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
     """Predicts the test ratings by means and biases of the training ratings.
 
     Returns:
-        float64[test ratings] for `global mean`, `movie mean` (the global mean for a movie without ratings) and
-        `user + movie bias`.
+        float64[test ratings] for `movie mean` (the mean of all ratings for a movie without) and `user + movie bias`.
     """
     mean = train.rating.astype(np.float64).mean()
     above_mean = train.rating - mean
@@ -189,7 +163,6 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
         movie_bias = damped_mean(above_mean - user_bias[train.profile_row], train.movie_row, num_movies, 10)
         user_bias = damped_mean(above_mean - movie_bias[train.movie_row], train.profile_row, num_users, 15)
     return {
-        "global mean": np.full(len(test.rating), mean),
         "movie mean": mean + damped_mean(above_mean, train.movie_row, num_movies, 0)[test.movie_row],
         "user + movie bias": mean + user_bias[test.profile_row] + movie_bias[test.movie_row],
     }
@@ -198,5 +171,4 @@ def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]
 def damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:
     """Returns float64[groups], each group's sum over its count plus `damping`; 0 for a group without values."""
     counts = np.bincount(group, minlength=num_groups)
-    means: np.ndarray = np.bincount(group, values, minlength=num_groups) / np.maximum(counts + damping, 1)
-    return means
+    return np.bincount(group, values, minlength=num_groups) / np.maximum(counts + damping, 1)

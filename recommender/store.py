@@ -34,7 +34,7 @@ from recommender.movielens.encoding import (
     Vocabularies,
     Vocabulary,
 )
-from recommender.movielens.split import RATING_DTYPE, RatingHistories
+from recommender.movielens.split import RATING_DTYPE
 from recommender.picks.taste import MovieEmbeddings, TasteParameters
 from recommender.stars.predict import UserPrior
 
@@ -85,10 +85,10 @@ class SavedModel:
         """int64[profiles, 4], see `encode_profiles`; the users are the last rows"""
         self.profile_vectors = self._array("profile_vectors", np.float32, None, EMBEDDING_DIM)
         """float32[profiles, 200], the user tower's rating vectors"""
-        self.histories = RatingHistories(
-            self._array("ratings", RATING_DTYPE, None), self._array("ratings_indptr", np.int64, None)
-        )
-        """All ratings, grouped by user."""
+        self.ratings = self._array("ratings", RATING_DTYPE, None)
+        """`RATING_DTYPE`[ratings], sorted by user and movie id"""
+        self.ratings_indptr = self._array("ratings_indptr", np.int64, None)
+        """int64[users + 1], CSR row pointers into `ratings`"""
         self.movie_ids = self._array("movie_ids", np.int64, None)
         """int64[movies with training ratings], sorted, in the order of their indices"""
         self.user_prior = UserPrior(self._array("prior_covariance", np.float32, EMBEDDING_DIM, EMBEDDING_DIM))
@@ -142,7 +142,8 @@ class SavedModel:
         Raises:
             ModelError: There is no such user.
         """
-        return self.histories.of(self.profile_row(user_id) - NUM_DEMOGRAPHIC_PROFILES)
+        user = self.profile_row(user_id) - NUM_DEMOGRAPHIC_PROFILES
+        return self.ratings[self.ratings_indptr[user] : self.ratings_indptr[user + 1]]
 
     def describe_rating(self, user_id: int, movie_id: int) -> str:
         """Returns the rating of a user of the training data in words."""
@@ -154,8 +155,7 @@ class SavedModel:
 
     def count_ratings(self, movie_ids: np.ndarray) -> np.ndarray:
         """Returns int64[movies], the numbers of training ratings of movies given by id."""
-        ratings = self.histories.ratings
-        rated = self.movie_idx(ratings["movie_id"][~ratings["held_out"]])
+        rated = self.movie_idx(self.ratings["movie_id"][~self.ratings["held_out"]])
         counts: np.ndarray = np.bincount(rated, minlength=NUM_RESERVED + len(self.movie_ids))[self.movie_idx(movie_ids)]
         return counts
 

@@ -4,14 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.errors import DataError, RecommenderError
-from recommender.movielens.catalogue import (
-    Movie,
-    OovCounts,
-    format_movies,
-    parse_movies,
-    read_movies_data,
-    write_movies_data,
-)
+from recommender.movielens.catalogue import Movie, format_movies, parse_movies, read_movies_data, write_movies_data
 from recommender.movielens.encoding import build_vocabularies, encode_movies
 
 MOVIES = [
@@ -59,32 +52,34 @@ def test_utf_8_and_latin_1_lines_in_one_file(mark, newline):
 
 GENRES_31 = "|".join(f"G{number}" for number in range(31))
 MALFORMED = {
-    "empty": ("", "line 1: it has no end"),
-    "cut": (CATALOGUE[:-1], "line 3: it has no end; get the whole file"),
-    "blank line": (CATALOGUE + "\n", "line 4: ''; a line reads MovieID::Title::Genres["),
-    "single colons": ("1:A (1990):Drama\n", "line 1: '1:A (1990):Drama'"),
-    "one link": ("1::A (1990)::Drama::tt0000001\n", "line 1: '1::A (1990)::Drama::tt0000001'"),
-    "comma": (CATALOGUE + "1::A (1990)::Drama,War\n", "line 4: genres 'Drama,War'"),
-    "empty genre": ("1::A (1990)::Drama||War\n", "line 1: genres 'Drama||War'"),
-    "long genre": (f"1::A (1990)::{'x' * 31}\n", "line 1: genres 'xxx"),
-    "many genres": (f"1::A (1990)::{GENRES_31}\n", "line 1: genres 'G0|"),
-    "no title": ("1:: ::Drama\n", "line 1: title ' ' is malformed"),
-    "long title": (f"1::{'x' * 1001}::War\n", "line 1: title 'xxx"),
-    "control character": ("1::A \x1b[2J (1990)::War\n", "line 1: title"),
-    "id": ("one::A (1990)::War\n", "line 1: id 'one'"),
-    "huge id": ("2147483648::A (1990)::War\n", "line 1: id '2147483648'"),
-    "IMDb id": ("1::A (1990)::War::114709::\n", "line 1: IMDb id '114709'"),
-    "TMDB id": ("1::A (1990)::War::::x\n", "line 1: id 'x'"),
-    "twice": (CATALOGUE + "9::A (1990)::War\n", "line 4: id 9 is there twice"),
+    "empty": ("", 1, "it has no end"),
+    "cut": (CATALOGUE[:-1], 3, "it has no end; get the whole file"),
+    "blank line": (CATALOGUE + "\n", 4, "''"),
+    "single colons": ("1:A (1990):Drama\n", 1, "'1:A (1990):Drama'"),
+    "one link": ("1::A (1990)::Drama::tt0000001\n", 1, "'1::A (1990)::Drama::tt0000001'"),
+    "comma": (CATALOGUE + "1::A (1990)::Drama,War\n", 4, "the genres cannot be used"),
+    "empty genre": ("1::A (1990)::Drama||War\n", 1, "the genres"),
+    "long genre": (f"1::A (1990)::{'x' * 31}\n", 1, "the genres"),
+    "many genres": (f"1::A (1990)::{GENRES_31}\n", 1, "the genres"),
+    "no title": ("1:: ::Drama\n", 1, "the title cannot be used"),
+    "long title": (f"1::{'x' * 1001}::War\n", 1, "the title"),
+    "control character": ("1::A \x1b[2J (1990)::War\n", 1, "the title"),
+    "id": ("one::A (1990)::War\n", 1, "an id is a whole number"),
+    "huge id": ("2147483648::A (1990)::War\n", 1, "an id is a whole number"),
+    "IMDb id": ("1::A (1990)::War::114709::\n", 1, "the IMDb id"),
+    "TMDB id": ("1::A (1990)::War::::x\n", 1, "an id is a whole number"),
+    "twice": (CATALOGUE + "9::A (1990)::War\n", 4, "the id is there twice"),
 }
 
 
-@pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=MALFORMED)
-def test_malformed_line_is_named(text, message):
+@pytest.mark.parametrize(("text", "line", "problem"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_line_is_named(text, line, problem):
     with pytest.raises(DataError) as caught:
         parse_movies(text.encode(), "mine.txt")
-    assert f"mine.txt, {message}" in str(caught.value)
-    assert ";" in str(caught.value), "the remedy is missing"
+    message = str(caught.value)
+    assert message.startswith(f"mine.txt, line {line}: ")
+    assert problem in message
+    assert message.endswith("; a line reads MovieID::Title::Genres[::IMDb id::TMDB id]") or "it has no end;" in message
 
 
 def test_every_half_catalogue_is_refused():
@@ -123,9 +118,9 @@ def test_indices_are_those_in_the_file(path):
 
 
 def test_counts_what_is_out_of_vocabulary(path):
-    assert write_movies_data(path, MOVIES, VOCABULARIES, "abc") == OovCounts(words=0, genres=0)
+    assert write_movies_data(path, MOVIES, VOCABULARIES, "abc") == (0, 0)
     new = [Movie(1, "New Night of New Words (2000)", ("War", "Musical")), Movie(3, "No", ("Western", "Musical"))]
-    assert write_movies_data(path, new, VOCABULARIES, "abc") == OovCounts(words=3, genres=3)
+    assert write_movies_data(path, new, VOCABULARIES, "abc") == (3, 3)
     assert read_movies_data(path, "abc")[0] == new
 
 

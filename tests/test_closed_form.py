@@ -1,23 +1,24 @@
 """The closed form that the taste model starts from, against a regression of each movie on all others."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from recommender.picks import closed_form as module
 from recommender.picks.closed_form import (
-    Dropout,
     autoencoder_weights,
     low_rank_autoencoder,
+    right_factors,
     scale_features,
     squared_norms,
-    truncated_svd,
 )
-from recommender.picks.taste import history_weights
+from recommender.picks.taste import TasteConfig, history_weights
 
 NUM_USERS, NUM_MOVIES, NUM_DEMOGRAPHICS = 60, 9, 4
-NO_DROPOUT = Dropout(0, 0, 0)
-DROPOUT = Dropout(0.5, 0.4, 0.1)
+NO_DROPOUT = TasteConfig(ridge=1, movie_dropout=0, history_dropout=0, demographic_dropout=0)
+DROPOUT = TasteConfig(ridge=1, movie_dropout=0.5, history_dropout=0.4, demographic_dropout=0.1)
 
 
 @pytest.fixture
@@ -43,17 +44,19 @@ def test_features_have_unit_length_with_one_prior_movie(users):
     assert features.dtype == np.float32
 
 
-def regress_one_by_one(histories, demographics, dropout, ridge):
+def regress_one_by_one(histories, demographics, config):
     """Returns the autoencoder as one regression per movie, in which the movie itself is no input."""
     targets, labels = histories.toarray().astype(float), demographics.toarray().astype(float)
-    kept = np.array([1 - dropout.movies] * NUM_MOVIES + [1 - dropout.demographics] * (NUM_DEMOGRAPHICS - 1) + [1])
+    kept = np.array(
+        [1 - config.movie_dropout] * NUM_MOVIES + [1 - config.demographic_dropout] * (NUM_DEMOGRAPHICS - 1) + [1]
+    )
     length = np.sqrt(kept[0] * (targets**2).sum(1) + 1)[:, None]
     with_history = np.hstack([targets, labels]) / length * kept
     without = np.hstack([np.zeros_like(targets), labels]) * kept
-    weights = np.repeat([1 - dropout.histories, dropout.histories], NUM_USERS)
+    weights = np.repeat([1 - config.history_dropout, config.history_dropout], NUM_USERS)
     rows, targets = np.vstack([with_history, without]), np.vstack([targets, targets])
     gram = (rows * weights[:, None]).T @ rows
-    gram += np.diag(ridge + (1 / kept - 1) * np.diag(gram))
+    gram += np.diag(config.ridge + (1 / kept - 1) * np.diag(gram))
     result = np.zeros((NUM_MOVIES + NUM_DEMOGRAPHICS, NUM_MOVIES))
     for movie in range(NUM_MOVIES):
         others = np.arange(len(gram)) != movie
@@ -65,8 +68,9 @@ def regress_one_by_one(histories, demographics, dropout, ridge):
 @pytest.mark.parametrize("dropout", [NO_DROPOUT, DROPOUT], ids=["no dropout", "dropout"])
 @pytest.mark.parametrize("ridge", [0.1, 10])
 def test_weights_are_a_regression_of_each_movie_on_all_others(users, dropout, ridge):
-    weights = autoencoder_weights(*users, dropout, ridge)
-    np.testing.assert_allclose(weights, regress_one_by_one(*users, dropout, ridge), atol=2e-4)
+    config = dataclasses.replace(dropout, ridge=ridge)
+    weights = autoencoder_weights(*users, config)
+    np.testing.assert_allclose(weights, regress_one_by_one(*users, config), atol=2e-4)
     assert weights.dtype == np.float32
     np.testing.assert_allclose(np.diag(weights), 0, atol=1e-5)
 
@@ -77,11 +81,11 @@ def full_rank(monkeypatch):
 
 
 def test_embeddings_of_full_rank_are_the_weights(users, full_rank):
-    inputs, outputs = low_rank_autoencoder(*users, DROPOUT, 1)
+    inputs, outputs = low_rank_autoencoder(*users, DROPOUT)
     assert inputs.shape == (NUM_MOVIES + NUM_DEMOGRAPHICS, 200)
     assert outputs.shape == (NUM_MOVIES, 200)
     assert not inputs[:, NUM_MOVIES:].any(), "more factors than movies"
-    np.testing.assert_allclose(inputs @ outputs.T, autoencoder_weights(*users, DROPOUT, 1), atol=1e-4)
+    np.testing.assert_allclose(inputs @ outputs.T, autoencoder_weights(*users, DROPOUT), atol=1e-4)
 
 
 @pytest.mark.parametrize("movies_per_factor", [2, 4, 9, 20])
@@ -89,8 +93,8 @@ def test_low_rank_is_nearly_the_best_approximation_of_the_scores(users, monkeypa
     monkeypatch.setattr(module, "MOVIES_PER_FACTOR", movies_per_factor)
     rank = -(-NUM_MOVIES // movies_per_factor)
     features = scale_features(*users).toarray()
-    scores = features @ autoencoder_weights(*users, DROPOUT, 1)
-    inputs, outputs = low_rank_autoencoder(*users, DROPOUT, 1)
+    scores = features @ autoencoder_weights(*users, DROPOUT)
+    inputs, outputs = low_rank_autoencoder(*users, DROPOUT)
     assert np.linalg.matrix_rank(inputs @ outputs.T, tol=1e-4) == rank
     best_error = np.linalg.norm(np.linalg.svd(scores, compute_uv=False)[rank:])
     assert np.linalg.norm(features @ inputs @ outputs.T - scores) <= 1.1 * best_error
@@ -99,8 +103,8 @@ def test_low_rank_is_nearly_the_best_approximation_of_the_scores(users, monkeypa
 def test_users_beyond_the_bound_are_a_sample(users, full_rank, monkeypatch):
     monkeypatch.setattr(module, "MAX_USERS", 30)
     every_other = [matrix[::2] for matrix in users]
-    inputs, outputs = low_rank_autoencoder(*users, DROPOUT, 1)
-    np.testing.assert_allclose(inputs @ outputs.T, autoencoder_weights(*every_other, DROPOUT, 1), atol=1e-4)
+    inputs, outputs = low_rank_autoencoder(*users, DROPOUT)
+    np.testing.assert_allclose(inputs @ outputs.T, autoencoder_weights(*every_other, DROPOUT), atol=1e-4)
 
 
 def test_movies_beyond_the_bound_are_a_regression_on_the_users_vectors(users, monkeypatch):
@@ -108,7 +112,7 @@ def test_movies_beyond_the_bound_are_a_regression_on_the_users_vectors(users, mo
     counts = np.diff(histories.tocsc().indptr)
     order = np.argsort(-counts, kind="stable")
     monkeypatch.setattr(module, "MAX_MOVIES", 6)
-    inputs, outputs = low_rank_autoencoder(*users, DROPOUT, 2)
+    inputs, outputs = low_rank_autoencoder(*users, dataclasses.replace(DROPOUT, ridge=2))
     assert not inputs[order[6:]].any()
     vectors = scale_features(histories[:, order[:6]], demographics) @ inputs[[*order[:6], 9, 10, 11, 12]]
     gram = vectors.T @ vectors + 2 * np.eye(200)
@@ -117,12 +121,11 @@ def test_movies_beyond_the_bound_are_a_regression_on_the_users_vectors(users, mo
     assert abs(expected).max() > 0.01
 
 
-def test_truncated_svd_is_the_best_approximation_of_its_rank():
+def test_right_factors_are_those_of_the_singular_value_decomposition():
     random = np.random.default_rng(0)
     matrix = random.normal(size=(40, 5)) @ random.normal(size=(5, 30)) + 1e-3 * random.normal(size=(40, 30))
-    left, right = truncated_svd(csr_array(matrix), 5)
-    full_left, values, full_right = np.linalg.svd(matrix, full_matrices=False)
-    np.testing.assert_allclose(left @ right.T, full_left[:, :5] * values[:5] @ full_right[:5], atol=1e-4)
-    for factors in (left, right):
-        np.testing.assert_allclose(factors.T @ factors, np.diag(values[:5]), atol=1e-3)
-    assert not any(factors.any() for factors in truncated_svd(csr_array((40, 30)), 5)), "a matrix of zeros"
+    factors = right_factors(csr_array(matrix), 5)
+    _, values, right = np.linalg.svd(matrix, full_matrices=False)
+    np.testing.assert_allclose(factors @ factors.T, right[:5].T * values[:5] @ right[:5], atol=1e-4)
+    np.testing.assert_allclose(factors.T @ factors, np.diag(values[:5]), atol=1e-3)
+    assert not right_factors(csr_array((40, 30)), 5).any(), "a matrix of zeros"

@@ -49,8 +49,6 @@ def test_encode_movies():
     assert encoded.genre_idx.tolist() == [[4, 2], [4, 0], [3, 0]]
     assert encoded.word_idx.tolist() == [[3, 5, 6, 3], [2, 0, 0, 0], [4, 7, 0, 0]]
     assert [array.tolist() for array in encoded.select(np.array([2]))] == [[2], [[3, 0]], [[4, 7, 0, 0]]]
-    assert encoded.without_ids().movie_idx.tolist() == [UNKNOWN] * 3
-    assert encoded.movie_idx.tolist() == [3, UNKNOWN, 2], "the input must not change"
 
 
 def test_profiles_are_all_demographics_then_all_users():

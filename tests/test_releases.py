@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender.cli.train_command import EXAMPLES
 from recommender.errors import DataError
 from recommender.movielens.catalogue import Movie, format_movies, parse_movies
 from recommender.movielens.releases import RELEASES, SAMPLE, User, ensure_downloaded, read_movielens
@@ -113,38 +114,49 @@ def test_zip_reads_like_its_folder_and_is_not_unpacked(tmp_path, files):
             archive.write(tmp_path / "d" / name, f"../some-folder/{name}")
     for data_dir in (inside, inside / "ml-x.zip"):
         data = read_movielens(data_dir)
-        assert (data.users, data.movies) == (whole.users, whole.movies)
+        assert (data.users, data.movies, data.has_links) == (whole.users, whole.movies, whole.has_links)
         assert data.ratings.equals(whole.ratings)
     assert sorted(tmp_path.rglob("*.*")) == sorted([inside / "ml-x.zip", *(tmp_path / "d" / name for name in files)])
 
 
+WRONG_RATING = (
+    "its user or movie is unknown, it has no 0.5, 1, ... or 5 stars, or the pair is there twice; a line reads"
+)
 MALFORMED = [
-    ("1m", "users.dat", "1::M::25::12\n", "line 1: '1::M::25::12'"),
-    ("1m", "users.dat", "1::X::25::12::0\n", "line 1: unknown gender 'X'"),
-    ("1m", "users.dat", "1::M::26::12::0\n", "line 1: unknown gender 'M', age '26'"),
-    ("1m", "users.dat", "0::M::25::1::0\n", "line 1: id '0'"),
-    ("1m", "users.dat", ML_1M["users.dat"] * 2, "line 3: id 1 is there twice"),
-    ("100k", "u.user", "1|24|M|astronaut|0\n", "line 1: unknown occupation 'astronaut'"),
-    ("100k", "u.item", "1|A (1990)|||" + "|0" * 18 + "\n", "line 1: '1|A (1990)|||"),
-    ("100k", "u.data", "1 1 3 0\n", "line 1: '1 1 3 0'"),
-    ("1m", "ratings.dat", "1::7::5::0\n1::1::good::0\n", "line 2: could not convert string to float: 'good'"),
-    ("1m", "ratings.dat", "1::7::5::0\n1::1::6::0\n", "line 2: user 1 or movie 1 is unknown, or 6 is not 0.5, 1"),
-    ("1m", "ratings.dat", "1::7::5::0\n3::1::5::0\n", "line 2: user 3 or movie 1 is unknown"),
-    ("1m", "ratings.dat", "1::3::5::0\n", "line 1: user 1 or movie 3 is unknown"),
-    ("1m", "ratings.dat", "1::7::5::0\n1::1::5::0\n1::7::4::9\n", "line 3: id 1 7 is there twice"),
-    ("1m", "ratings.dat", "1::1::5::0\n\n1::7::5::0\n", "line 2: ''"),
-    ("1m", "ratings.dat", "", "line 1: it has no end"),
-    ("10m", "ratings.dat", "1::1::3.3::0\n", "line 1: user 1 or movie 1 is unknown, or 3.3 is not 0.5"),
-    ("csv", "ratings.csv", "user,movie,rating,timestamp\n", "line 1: id 'user'"),
-    ("csv", "ratings.csv", "1,1,4,0\n", ": cannot read the ratings"),
-    ("csv", "ratings.csv", HEADER + "1,1,4,0\n1,2,0,0\n", "line 3: user 1 or movie 2 is unknown, or 0 is not"),
-    ("csv", "ratings.csv", HEADER + "1.5,1,4,0\n", "line 2: id '1.5'"),
-    ("csv", "ratings.csv", HEADER + "0,1,4,0\n", "line 2: id '0'"),
-    ("csv", "movies.csv", "id,title,genres\n", "line 1: id 'id'"),
-    ("csv", "movies.csv", "movieId,title,genres\n1,A, B (1990),Drama\n", "line 2: '1,A, B"),
-    ("csv", "movies.csv", 'movieId,title,genres\n1,"A,Drama\n', "line 2: unexpected end"),
-    ("csv", "movies.csv", "movieId,title,genres\n1,A,War\n1,B,War\n", "line 3: id 1 is there twice"),
-    ("csv", "links.csv", "movieId,imdbId,tmdbId\n1,x,5\n", "line 2: IMDb id 'ttx'"),
+    ("1m", "users.dat", "1::M::25::12\n", ", line 1: '1::M::25::12'"),
+    ("1m", "users.dat", "1::X::25::12::0\n", ", line 1: '1::X::25::12::0': unknown gender"),
+    ("1m", "users.dat", "1::M::26::12::0\n", ", line 1: '1::M::26::12::0': unknown gender, age"),
+    ("1m", "users.dat", "0::M::25::1::0\n", ", line 1: '0::M::25::1::0': an id is a whole number"),
+    ("1m", "users.dat", ML_1M["users.dat"] * 2, ", line 3: '1::M::25::12::00000': the id is there twice"),
+    ("100k", "u.user", "1|24|M|astronaut|0\n", ", line 1: '1|24|M|astronaut|0'"),
+    ("100k", "u.item", "1|A (1990)|||" + "|0" * 18 + "\n", ", line 1: '1|A (1990)|||"),
+    ("100k", "u.data", "1 1 3 0\n", ": cannot read the ratings: "),
+    ("1m", "ratings.dat", "1::7::5::0\n1::1::good::0\n", f", line 2: {WRONG_RATING} userId::movieId::rating::time"),
+    ("1m", "ratings.dat", "1::7::5::0\n1::1::6::0\n", f", line 2: {WRONG_RATING}"),
+    ("1m", "ratings.dat", "1::7::5::0\n3::1::5::0\n", f", line 2: {WRONG_RATING}"),
+    ("1m", "ratings.dat", "1::3::5::0\n", f", line 1: {WRONG_RATING}"),
+    ("1m", "ratings.dat", "1::7::5::0\n1::1::5::0\n1::7::4::9\n", f", line 3: {WRONG_RATING}"),
+    ("1m", "ratings.dat", "1::7::5::0\n1::1\n", f", line 2: {WRONG_RATING}"),
+    ("1m", "ratings.dat", "", ": cannot read the ratings: "),
+    ("10m", "ratings.dat", "1::1::3.3::0\n", f", line 1: {WRONG_RATING}"),
+    ("csv", "ratings.csv", "user,movie,rating,timestamp\n", ": cannot read the ratings: "),
+    ("csv", "ratings.csv", "1,1,4,0\n", ": cannot read the ratings: "),
+    ("csv", "ratings.csv", HEADER + "1,1,4,0\n1,2,0,0\n", f", line 3: {WRONG_RATING} userId,movieId,rating,timestamp"),
+    ("csv", "ratings.csv", HEADER + "1.5,1,4,0\n", f", line 2: {WRONG_RATING}"),
+    ("csv", "ratings.csv", HEADER + "0,1,4,0\n", f", line 2: {WRONG_RATING}"),
+    ("csv", "ratings.csv", HEADER + "99999999999999999999,1,4,0\n", f", line 2: {WRONG_RATING}"),
+    ("csv", "movies.csv", "movieId,title,genres\n\n", ", line 2: ''"),
+    ("csv", "movies.csv", "id,title,genres\n", ", line 1: 'id,title,genres': an id is"),
+    ("csv", "movies.csv", "movieId,title,genres\n1,A, B (1990),Drama\n", ", line 2: '1,A, B"),
+    ("csv", "movies.csv", 'movieId,title,genres\n1,"A,Drama\n', ", line 2: '1,\"A,Drama': unexpected end"),
+    ("csv", "movies.csv", "movieId,title,genres\n1,A,War\n1,B,War\n", ", line 3: '1,B,War': the id is there twice"),
+    ("csv", "links.csv", "movieId,imdbId,tmdbId\n1,5\n", "links.csv, line 2: '1,5'"),
+    (
+        "csv",
+        "links.csv",
+        "movieId,imdbId,tmdbId\n1,x,5\n",
+        ", line 2: '1,\"Professional, The (L\u00e9on) (1994)\",Crime|IMAX': the IMDb",
+    ),
 ]
 
 
@@ -154,7 +166,19 @@ def test_malformed_line_is_named(tmp_path, layout, name, text, message):
         read_movielens(write(tmp_path, {**LAYOUTS[layout], name: text}))
     assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
-    assert ";" in str(caught.value), "the remedy is missing"
+    assert "; a line reads " in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_malformed_line_of_a_large_file_is_named(tmp_path):
+    """Beyond what pandas reads at once."""
+    users = "".join(f"{user}::M::25::12::0\n" for user in range(1, 100_001))
+    ratings = "".join(f"{user}::7::5::0\n" for user in range(1, 100_001))
+    write(tmp_path, {**ML_1M, "users.dat": users, "ratings.dat": ratings})
+    assert len(read_movielens(tmp_path).ratings) == 100_000
+    write(tmp_path, {"ratings.dat": ratings.replace("99999::7", "x::7")})
+    with pytest.raises(DataError, match="line 99999: "):
+        read_movielens(tmp_path)
 
 
 LINES = [b"1::1::5::978300760", b"1::7::3::0", b"2::1::1::1", b"2::7::4::5"]
@@ -243,38 +267,42 @@ def web_server(tmp_path):
         httpd.shutdown()
 
 
-def test_download_falls_back_to_the_second_address(tmp_path, web_server):
+def test_download(tmp_path, web_server):
     address, folder = web_server
-    with zipfile.ZipFile(folder / "good.zip", "w") as archive:
+    with zipfile.ZipFile(folder / "ml-latest-small.zip", "w") as archive:
         for name, text in ML_CSV.items():
             archive.writestr(f"ml-latest-small/{name}", text)
     data_dir = tmp_path / "data" / "ml-latest-small"
-    for _ in range(2):  # The second time it is there.
-        ensure_downloaded(data_dir, [f"{address}/missing.zip", f"{address}/good.zip"])
+    ensure_downloaded(data_dir, address + "/{}.zip")
+    ensure_downloaded(data_dir, f"{address}/missing.zip")  # It is there.
     assert [path.name for path in data_dir.iterdir()] == ["ml-latest-small.zip"]
     assert len(read_movielens(data_dir).movies) == 3
 
 
-def test_failed_download_leaves_nothing_and_names_the_remedy(tmp_path, web_server):
+@pytest.mark.parametrize("content", [b"a login page", b"half a zip", None])
+def test_failed_download_leaves_no_file_and_names_the_remedy(tmp_path, web_server, content):
     address, folder = web_server
-    (folder / "bad.zip").write_bytes(b"bad")
+    if content == b"half a zip":
+        with zipfile.ZipFile(folder / "whole.zip", "w") as archive:
+            archive.writestr("ml-1m/ratings.dat", ML_1M["ratings.dat"] * 1000)
+        content = (folder / "whole.zip").read_bytes()[:-100]
+    if content:
+        (folder / "ml-1m.zip").write_bytes(content)
     with pytest.raises(DataError) as caught:
-        ensure_downloaded(tmp_path / "data" / "ml-1m", [f"{address}/bad.zip", "http://127.0.0.1:1/"])
-    for part in (
-        "bad.zip has another checksum",
-        "127.0.0.1:1/ does not answer",
-        "another way and put it at",
-        "ml-1m.zip",
-        "data/sample",
-    ):
+        ensure_downloaded(tmp_path / "data" / "ml-1m", address + "/{}.zip")
+    for part in (f"cannot download ml-1m: {address}/ml-1m.zip does not", "another way and put it at", "data/sample"):
         assert part in str(caught.value)
-    assert not (tmp_path / "data").exists()
+    assert [path for path in tmp_path.rglob("data/**/*") if path.is_file()] == []
+
+
+def test_sizes_of_releases_are_in_the_help():
+    assert [line.split()[0] for line in EXAMPLES.splitlines() if line.startswith("  ml-")] == [*RELEASES]
 
 
 def test_only_a_missing_folder_called_like_a_release_is_downloaded(tmp_path):
-    unreachable = ["http://127.0.0.1:1/"]
+    unreachable = "http://127.0.0.1:1/"
     for name in RELEASES:
-        with pytest.raises(DataError, match=f"cannot download {name} "):
+        with pytest.raises(DataError, match=f"cannot download {name}: "):
             ensure_downloaded(tmp_path / name, unreachable)
     write(tmp_path / "ml-1m", ML_1M)
     for name in ("ml-1m", "my-films"):

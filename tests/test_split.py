@@ -35,8 +35,8 @@ def test_split_refers_to_profiles_and_movies_by_row():
 
 
 def test_ratings_are_grouped_by_user():
-    histories = group_ratings_by_user(RATINGS, HELD_OUT, np.array([3, 4, 5, 8, 9]))
-    assert histories.ratings.dtype == RATING_DTYPE
-    assert histories.indptr.tolist() == [0, 2, 2, 3, 5, 5]
+    ratings, indptr = group_ratings_by_user(RATINGS, HELD_OUT, np.array([3, 4, 5, 8, 9]))
+    assert ratings.dtype == RATING_DTYPE
+    assert indptr.tolist() == [0, 2, 2, 3, 5, 5]
     expected = [[(7, 1, False), (40, 2, False)], [], [(9, 3, True)], [(7, 4, True), (40, 5, False)], []]
-    assert [histories.of(user).tolist() for user in range(5)] == expected
+    assert [ratings[indptr[user] : indptr[user + 1]].tolist() for user in range(5)] == expected

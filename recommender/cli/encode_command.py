@@ -54,10 +54,10 @@ def execute(options: argparse.Namespace) -> None:
     if changed:
         names = "; ".join(f"{movie.movie_id} {movie.title}" for movie in changed[:3])
         print(f"Missing or renamed since training, {len(changed):,} of {known}: {names}")
-    unknown = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
+    words, genres = write_movies_data(workdir.movies_data, movies, model.vocabularies, model.fingerprint)
     print(f"{pluralize(len(movies), 'movie')} written to {workdir.movies_data}")
-    if any(unknown):
-        words, genres = pluralize(unknown.words, "title word"), pluralize(unknown.genres, "genre")
-        print(f"Not in the training data: {words} and {genres} of them.")
+    if words or genres:
+        unknown = f"{pluralize(words, 'title word')} and {pluralize(genres, 'genre')}"
+        print(f"Not in the training data: {unknown} of them.")
     example = " -a 0 -g 1 -j 10" if model.facts.has_demographics else " --like 'toy story'"
     print(f"Next: {workdir.command(Step.INDEX)}{example}")

@@ -15,10 +15,10 @@ from recommender.errors import RecommenderError, Step
 from recommender.evaluation import evaluate_model_rankings, evaluate_ratings
 from recommender.files import FileError, atomic_write
 from recommender.movielens.catalogue import format_movies
-from recommender.movielens.releases import DEFAULT_DATA_DIR, RELEASES, ensure_downloaded, read_movielens
-from recommender.movielens.split import RatingHistories, Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.picks.taste import TasteParameters
-from recommender.picks.taste_training import TasteConfig, taste_vectors, train_taste
+from recommender.movielens.releases import DEFAULT_DATA_DIR, ensure_downloaded, read_movielens
+from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
+from recommender.picks.taste import TasteConfig, TasteParameters
+from recommender.picks.taste_training import taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
 from recommender.stars.fusion_training import FusionConfig, barrier, init_device, plot_training_curve, train_fusion
 from recommender.stars.paddle_setup import paddle
@@ -29,15 +29,7 @@ LIMITS = {"epochs": (1, 10_000), "batch_size": (1, 10**9), "learning_rate": (1e-
 """Lowest and highest values of options."""
 
 
-def _release_table() -> str:
-    lines = [f"  {'release':<16}{'movies':>8}{'to':>6}{'ratings':>12}{'MB':>6}"]
-    for name, release in RELEASES.items():
-        ratings = f"{release.num_ratings:,}"
-        lines.append(f"  {name:<16}{release.num_movies:>8,}{release.last_year:>6}{ratings:>12}{release.megabytes:>6}")
-    return "\n".join(lines)
-
-
-EXAMPLES = f"""\
+EXAMPLES = """\
 examples:
   python train.py                                  ml-1m, downloaded to data/ml-1m if it is not there
   python train.py --workdir small --data-dir data/ml-latest-small
@@ -50,7 +42,15 @@ examples:
                                                    several processes, each with a share of every batch
 
 MovieLens releases, recognized by their files, in a folder or as a zip:
-{_release_table()}
+  release           movies    to     ratings    MB
+  ml-100k            1,682  1998     100,000     5
+  ml-1m              3,883  2000   1,000,209     6
+  ml-10m            10,681  2008  10,000,054    66
+  ml-20m            27,278  2015  20,000,263   199
+  ml-25m            62,423  2019  25,000,095   262
+  ml-32m            87,585  2023  32,000,204   239
+  ml-latest-small    9,742  2018     100,836     1
+  ml-latest         86,537  2023  33,832,162   351
 Only ml-100k and ml-1m have age, gender and job of the users; with others, infer_milvus.py refuses -a, -g and -j.
 
 environment: OMP_NUM_THREADS sets the number of threads, 1 by default; more are slower on some machines.
@@ -114,8 +114,8 @@ def execute(options: argparse.Namespace) -> None:
     metrics = evaluate(split, profile_vectors, movie_vectors, taste, facts)
 
     check_movies_origin(workdir.movies_origin, workdir.model, catalogue, options.data_dir)  # It may be edited by now.
-    histories = group_ratings_by_user(data.ratings, held_out, split.user_ids)
-    arrays = to_arrays(split, profile_vectors, histories, taste)
+    arrays = to_arrays(split, profile_vectors, taste)
+    arrays["ratings"], arrays["ratings_indptr"] = group_ratings_by_user(data.ratings, held_out, split.user_ids)
     metadata = {
         "data": facts._asdict(),
         "data_dir": str(options.data_dir),
@@ -142,8 +142,7 @@ def evaluate(
     movie_tastes = taste.outputs.lookup(split.train.movies, split.vocabularies.genres.size)
     rankings = evaluate_model_rankings(split, (profile_vectors, profile_tastes), (movie_vectors, movie_tastes))
     print_table("test rows, in stars; lower is better", ("RMSE", "MAE"), ratings)
-    shown = {name: (metrics.ndcg, metrics.recall) for name, metrics in rankings.items()}
-    print_table("test rows of 4 or 5 stars; higher is better", ("NDCG@10", "recall@10"), shown)
+    print_table("test rows of 4 or 5 stars; higher is better", ("NDCG@10", "recall@10"), rankings)
     if ratings["this model"].rmse >= ratings["movie mean"].rmse:
         print("warning: it is no better than the mean of each movie; train it for longer", file=sys.stderr)
     return {
@@ -155,17 +154,13 @@ def evaluate(
     }
 
 
-def to_arrays(
-    split: Split, profile_vectors: np.ndarray, histories: RatingHistories, taste: TasteParameters
-) -> dict[str, np.ndarray]:
-    """Returns the arrays of a model folder by name."""
+def to_arrays(split: Split, profile_vectors: np.ndarray, taste: TasteParameters) -> dict[str, np.ndarray]:
+    """Returns the arrays of a model folder by name, except the ratings."""
     prior = fit_user_prior(profile_vectors, split.train.profiles)
     return {
         "user_ids": split.user_ids,
         "profiles": split.train.profiles,
         "profile_vectors": profile_vectors,
-        "ratings": histories.ratings,
-        "ratings_indptr": histories.indptr,
         "prior_covariance": prior.covariance,
         **{f"taste_inputs_{part}": array for part, array in taste.inputs._asdict().items()},
         **{f"taste_outputs_{part}": array for part, array in taste.outputs._asdict().items()},

@@ -9,7 +9,7 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from recommender.movielens.encoding import Movie as Movie
 
 MAX_ID = 2**31 - 1
 LAYOUT = "MovieID::Title::Genres[::IMDb id::TMDB id]"
-"""A line of movies_origin.txt; `parse_records` reads `[` as the beginning of fields that may be missing."""
+"""A line of movies_origin.txt."""
 
 _GENRE = r"(?! )(?:[^\W_]|[ '&+.()-]){1,30}(?<! )"
 _PATTERNS = {
@@ -29,15 +29,10 @@ _PATTERNS = {
     "IMDb id": re.compile("(?:tt[0-9]{7,10})?"),
 }
 """What the fields of a movie may hold: no more than Milvus stores, no control characters."""
+_LATIN_1 = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
+"""Characters of bytes that are not UTF-8: ml-1m is Latin-1, and what people add to it UTF-8."""
 
 Record = TypeVar("Record", bound=tuple[Any, ...])
-
-
-class OovCounts(NamedTuple):
-    """Numbers of words and genres of a catalogue that are out of vocabulary."""
-
-    words: int
-    genres: int
 
 
 def parse_movies(raw: bytes, file: str) -> list[Movie]:
@@ -54,8 +49,13 @@ def format_movies(movies: Sequence[Movie]) -> str:
     return "".join("::".join([str(movie.movie_id), *_fields(movie)]) + "\n" for movie in movies)
 
 
-def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabularies, fingerprint: str) -> OovCounts:
+def write_movies_data(
+    path: Path, movies: Sequence[Movie], vocabularies: Vocabularies, fingerprint: str
+) -> tuple[int, int]:
     """Writes movies_data.txt atomically, encoded for the model with this fingerprint.
+
+    Returns:
+        The numbers of words and of genres that are out of vocabulary.
 
     Raises:
         FileError: The file cannot be written.
@@ -68,7 +68,7 @@ def write_movies_data(path: Path, movies: Sequence[Movie], vocabularies: Vocabul
             fields = [str(movie.movie_id), ",".join(words), ",".join(genres), *_fields(movie), str(movie_idx)]
             file.write("::".join(fields) + "\n")
         file.write(_last_line(len(movies), fingerprint) + "\n")
-    return OovCounts(int((features.word_idx == UNKNOWN).sum()), int((features.genre_idx == UNKNOWN).sum()))
+    return int((features.word_idx == UNKNOWN).sum()), int((features.genre_idx == UNKNOWN).sum())
 
 
 def read_movies_data(path: Path, fingerprint: str) -> tuple[list[Movie], MovieFeatures]:
@@ -118,35 +118,23 @@ def parse_records(
         DataError: A line is malformed, or has no end as the file was cut in the middle, or an id is there twice.
     """
     records: dict[Any, Record] = {}
-    num_fields = [part.count(separator) + 1 for part in (layout, layout.partition("[")[0])]
-    *lines, rest = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    *lines, rest = raw.decode("utf-8-sig", "surrogateescape").translate(_LATIN_1).replace("\r\n", "\n").split("\n")
     if rest or not lines:
         raise DataError(f"{file}, line {len(lines) + 1}: it has no end; get the whole file, or end the line")
-    for number, line in enumerate(lines, 1):
+    for number, text in enumerate(lines, 1):
+        if text == layout:
+            continue
         try:
-            text = _decode(line).removesuffix("\r")
-            if text == layout:
-                continue
             fields = text.split(separator)
             if separator == ",":
                 fields = [field.strip() for field in next(csv.reader([text], strict=True), [])]
-            if len(fields) not in num_fields:
-                raise ValueError(repr(text[:60]))
             record = parse(fields)
             if record[0] in records:
-                raise ValueError(f"id {record[0]} is there twice")
+                raise ValueError("the id is there twice")
             records[record[0]] = record
-        except (csv.Error, ValueError) as error:
-            raise DataError(f"{file}, line {number}: {error}; a line reads {layout}") from error
+        except (csv.Error, ValueError, IndexError) as error:
+            raise DataError(f"{file}, line {number}: {text[:60]!r}: {error}; a line reads {layout}") from error
     return list(records.values())
-
-
-def _decode(line: bytes) -> str:
-    """Decodes UTF-8, and Latin-1 where a line is not UTF-8: ml-1m is Latin-1, and what people add to it UTF-8."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
 
 
 def parse_movie(fields: Sequence[str]) -> Movie:
@@ -155,15 +143,15 @@ def parse_movie(fields: Sequence[str]) -> Movie:
     Raises:
         ValueError: A field is malformed, or longer than Milvus stores.
     """
-    movie_id, title, genres, imdb_id, tmdb_id = fields if len(fields) > 3 else (*fields, "", "")
+    movie_id, title, genres, imdb_id, tmdb_id = (*fields, "", "") if len(fields) == 3 else fields
     for (name, pattern), text in zip(_PATTERNS.items(), (title, genres, imdb_id), strict=True):
         if not pattern.fullmatch(text):
-            raise ValueError(f"{name} {text[:60]!r} is malformed")
+            raise ValueError(f"the {name} cannot be used")
     return Movie(parse_id(movie_id), title, tuple(genres.split("|")), imdb_id, parse_id(tmdb_id) if tmdb_id else 0)
 
 
 def parse_id(text: str) -> int:
     """Returns an id from its digits; raises ValueError where it is not a whole number from 1 to `MAX_ID`."""
     if not (re.fullmatch("[0-9]{1,10}", text) and 1 <= int(text) <= MAX_ID):
-        raise ValueError(f"id {text[:40]!r} is malformed")
+        raise ValueError(f"an id is a whole number from 1 to {MAX_ID}")
     return int(text)

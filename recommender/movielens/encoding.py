@@ -4,9 +4,9 @@ A vocabulary index of 0 pads lists of words and genres; 1 is "unknown"; tokens f
 occupation have no padding: their index 0 is "unknown".
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,6 @@ DEMOGRAPHIC_SIZES = tuple(map(len, DEMOGRAPHICS))
 """Number of indices of gender, age and occupation, "unknown" included."""
 NUM_DEMOGRAPHIC_PROFILES = int(np.prod(DEMOGRAPHIC_SIZES))
 """Number of combinations of gender, age and occupation: 3 x 8 x 22."""
-
-Token = TypeVar("Token", bound=Hashable)
 
 
 class Movie(NamedTuple):
@@ -70,16 +68,16 @@ class User(NamedTuple):
     """An index into `OCCUPATIONS`, 0..20."""
 
 
-class Vocabulary(Generic[Token]):
+class Vocabulary:
     """Tokens numbered in sorted order, so that every process gives a token the same index."""
 
-    def __init__(self, tokens: Iterable[Token]) -> None:
-        self.tokens: list[Token] = sorted(set(tokens))  # type: ignore[type-var]
+    def __init__(self, tokens: Iterable[Any]) -> None:
+        self.tokens = sorted(set(tokens))
         self.size = NUM_RESERVED + len(self.tokens)
         """Number of indices, padding and "unknown" included."""
         self._index = {token: index for index, token in enumerate(self.tokens, NUM_RESERVED)}
 
-    def index(self, token: Token) -> int:
+    def index(self, token: Any) -> int:
         """Returns a token's index, or `UNKNOWN`."""
         return self._index.get(token, UNKNOWN)
 
@@ -87,9 +85,9 @@ class Vocabulary(Generic[Token]):
 class Vocabularies(NamedTuple):
     """The vocabularies of one data set."""
 
-    words: Vocabulary[str]
-    genres: Vocabulary[str]
-    movies: Vocabulary[int]
+    words: Vocabulary
+    genres: Vocabulary
+    movies: Vocabulary
     """Ids of the movies that have training ratings; any other movie is unknown."""
 
 
@@ -106,10 +104,6 @@ class MovieFeatures(NamedTuple):
     def select(self, rows: np.ndarray) -> "MovieFeatures":
         """Returns the features of some rows, given as indices or as a mask."""
         return MovieFeatures(*(array[rows] for array in self))
-
-    def without_ids(self) -> "MovieFeatures":
-        """Returns the same movies with unknown ids."""
-        return self._replace(movie_idx=np.full_like(self.movie_idx, UNKNOWN))
 
 
 def title_tokens(movie: Movie) -> list[str]:

@@ -6,19 +6,19 @@ Formats: the README of each release, such as https://files.grouplens.org/dataset
 import csv
 import os
 import sys
+import warnings
 import zipfile
 import zlib
 from bisect import bisect
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recommender.errors import DataError
-from recommender.movielens.catalogue import LAYOUT, Movie, Record, parse_id, parse_movie, parse_records
+from recommender.movielens.catalogue import LAYOUT, MAX_ID, Movie, Record, parse_id, parse_movie, parse_records
 from recommender.movielens.encoding import AGE_CODES, AGE_GROUPS, GENDERS, OCCUPATIONS
 from recommender.movielens.encoding import User as User
 
@@ -27,7 +27,8 @@ SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 """The invented data set that comes with the project."""
 EXPECTED = "--data-dir takes the folder or the zip of a MovieLens release, see --help"
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
-MIRROR_URLS = {"ml-1m": ["https://dataset.bj.bcebos.com/movielens%2Fml-1m.zip"]}
+RELEASES = ("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest")
+"""Names of what GroupLens offers; `train.py --help` has the sizes."""
 LICENCE = "MovieLens data are for research, and must not be redistributed; the README in the archive has the licence"
 STARS = np.arange(0.5, 5.5, 0.5)
 GENRES_100K = (
@@ -47,29 +48,6 @@ OCCUPATIONS_100K = dict(
 DataFile = Path | zipfile.Path
 
 
-class Release(NamedTuple):
-    """A MovieLens release."""
-
-    md5: str | None
-    """Of the archive; None for releases that GroupLens replaces from time to time."""
-    megabytes: int
-    num_movies: int
-    num_ratings: int
-    last_year: int
-
-
-RELEASES = {
-    "ml-100k": Release("0e33842e24a9c977be4e0107933c0723", 5, 1_682, 100_000, 1998),
-    "ml-1m": Release("c4d9eecfca2ab87c1945afe126590906", 6, 3_883, 1_000_209, 2000),
-    "ml-10m": Release("ce571fd55effeba0271552578f2648bd", 66, 10_681, 10_000_054, 2008),
-    "ml-20m": Release("cd245b17a1ae2cc31bb14903e1204af3", 199, 27_278, 20_000_263, 2015),
-    "ml-25m": Release("6b51fb2759a8657d3bfcbfc42b592ada", 262, 62_423, 25_000_095, 2019),
-    "ml-32m": Release("d472be332d4daa821edc399621853b57", 239, 87_585, 32_000_204, 2023),
-    "ml-latest-small": Release(None, 1, 9_742, 100_836, 2018),
-    "ml-latest": Release(None, 351, 86_537, 33_832_162, 2023),
-}
-
-
 class MovieLens(NamedTuple):
     """A whole data set; each rating refers to one of its users and movies."""
 
@@ -77,24 +55,18 @@ class MovieLens(NamedTuple):
     movies: list[Movie]
     ratings: pd.DataFrame
     """Columns `user_id` and `movie_id`, int32, and `rating`, float32 (stars, 0.5..5), in file order."""
+    has_demographics: bool = False
+    """Whether gender, age and occupation of the users are known."""
+    has_links: bool = False
+    """Whether IMDb ids of the movies are known."""
     notice: str = ""
     """What to tell with every answer, from the file notice.txt of the data set."""
 
-    @property
-    def has_demographics(self) -> bool:
-        """Whether gender, age and occupation of the users are known."""
-        return any(user.gender is not None for user in self.users)
 
-    @property
-    def has_links(self) -> bool:
-        """Whether IMDb ids of the movies are known."""
-        return any(movie.imdb_id for movie in self.movies)
-
-
-def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
+def ensure_downloaded(data_dir: Path, url: str = GROUPLENS_URL) -> None:
     """Downloads the release that a missing or empty folder is called like, such as `data/ml-32m`.
 
-    The archive appears when it is complete; `urls` are by default those of GroupLens and its mirror.
+    The archive appears when it is complete.
 
     Raises:
         DataError: The download failed. The message explains the download by hand.
@@ -104,25 +76,17 @@ def ensure_downloaded(data_dir: Path, urls: Sequence[str] = ()) -> None:
         return
     import pooch  # Only here: queries do without it.
 
-    new_folders = [folder for folder in (data_dir, data_dir.parent) if not folder.exists()]
-    release, archive = RELEASES[name], data_dir / f"{name}.zip"
-    print(f"Downloading {name}, {release.megabytes} MB. {LICENCE}.", file=sys.stderr)
+    archive, url = data_dir / f"{name}.zip", url.format(name)
+    print(f"Downloading {name}. {LICENCE}.", file=sys.stderr)
     pooch.get_logger().setLevel("ERROR")
-    checksum, failures = release.md5 and f"md5:{release.md5}", []
-    for url in urls or [GROUPLENS_URL.format(name), *MIRROR_URLS.get(name, [])]:
-        try:
-            pooch.retrieve(url, checksum, archive.name, data_dir, progressbar=sys.stderr.isatty())
-            return
-        except OSError:
-            failures.append(f"{url} does not answer")
-        except ValueError:
-            failures.append(f"{url} has another checksum")
-    for folder in new_folders:
-        with suppress(OSError):
-            folder.rmdir()
-    by_hand = f"get {GROUPLENS_URL.format(name)} another way and put it at {archive}"
-    sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
-    raise DataError(f"cannot download {name} ({'; '.join(failures)}); {by_hand}{sample}")
+    try:
+        pooch.retrieve(url, None, archive.name, data_dir, progressbar=sys.stderr.isatty())
+        zipfile.ZipFile(archive).close()  # Its files have checksums of their own.
+    except (OSError, zipfile.BadZipFile) as error:
+        archive.unlink(missing_ok=True)
+        sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
+        problem = f"cannot download {name}: {url} does not answer, or does not send a whole zip"
+        raise DataError(f"{problem}; get it another way and put it at {archive}{sample}") from error
 
 
 def read_movielens(data_dir: Path) -> MovieLens:
@@ -146,8 +110,8 @@ def _read_release(data_dir: Path) -> MovieLens:
     users: list[User] = []
     if files.keys() >= {"ratings.csv", "movies.csv"}:
         ratings_name, separator = "ratings.csv", ","
-        rows = read("links.csv", "movieId,imdbId,tmdbId", tuple, ",") if "links.csv" in files else []
-        links = {movie_id: (imdb and f"tt{imdb}", tmdb) for movie_id, imdb, tmdb in rows}
+        rows = read("links.csv", "movieId,imdbId,tmdbId", _parse_links, ",") if "links.csv" in files else []
+        links = {movie_id: ids for movie_id, *ids in rows}
         layout = "movieId,title,genres"
         movies = read("movies.csv", layout, lambda fields: parse_movie([*fields, *links.get(fields[0], ())]), ",")
     elif files.keys() >= {"u.data", "u.item", "u.user"}:
@@ -163,11 +127,10 @@ def _read_release(data_dir: Path) -> MovieLens:
     else:
         expected = "ratings.csv and movies.csv; ratings.dat, movies.dat and users.dat; or u.data, u.item and u.user"
         raise DataError(f"{data_dir}: this is no MovieLens release, which has {expected}; {EXPECTED}")
-    known_users, known_movies = ({record[0] for record in records} for records in (users, movies))
-    ratings = _read_ratings(files[ratings_name], separator, known_users, known_movies)
-    users = users or [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
+    ratings = _read_ratings(files[ratings_name], separator, users, movies)
+    all_users = users or [User(user_id) for user_id in sorted(ratings.user_id.unique().tolist())]
     notice = files["notice.txt"].read_text("utf-8").partition("\n")[0] if "notice.txt" in files else ""
-    return MovieLens(users, movies, ratings, notice)
+    return MovieLens(all_users, movies, ratings, bool(users), "links.csv" in files, notice)
 
 
 def _find_files(data_dir: Path) -> dict[str, DataFile]:
@@ -181,11 +144,17 @@ def _find_files(data_dir: Path) -> dict[str, DataFile]:
     return files
 
 
+def _parse_links(fields: list[str]) -> tuple[str, str, str]:
+    """Returns the ids of a line of links.csv: the movie's, IMDb's with its prefix, TMDB's."""
+    movie_id, imdb_id, tmdb_id = fields
+    return movie_id, imdb_id and f"tt{imdb_id}", tmdb_id
+
+
 def _parse_user(fields: list[str]) -> User:
     """Returns the user of a line of users.dat."""
     user_id, gender, age, occupation, _ = fields
     if gender not in GENDERS or int(age) not in AGE_GROUPS or int(occupation) not in range(len(OCCUPATIONS)):
-        raise ValueError(f"unknown gender {gender!r}, age {age!r} or occupation {occupation!r}")
+        raise ValueError("unknown gender, age or occupation")
     return User(parse_id(user_id), gender, int(age), int(occupation))
 
 
@@ -194,8 +163,6 @@ def _parse_user_100k(fields: list[str]) -> User:
     user_id, years, gender, label, zip_code = fields
     age = AGE_CODES[max(0, bisect(AGE_CODES, int(years)) - 1)]
     name = "K-12 student" if label == "student" and age == AGE_CODES[0] else OCCUPATIONS_100K.get(label, label)
-    if name not in OCCUPATIONS:
-        raise ValueError(f"unknown occupation {label!r}")
     return _parse_user([user_id, gender, str(age), str(OCCUPATIONS.index(name)), zip_code])
 
 
@@ -206,35 +173,30 @@ def _parse_movie_100k(fields: list[str]) -> Movie:
     return parse_movie([movie_id, title, "|".join(genres) or "unknown"])
 
 
-def _read_ratings(file: DataFile, separator: str, known_users: set[int], known_movies: set[int]) -> pd.DataFrame:
-    """Reads a file of ratings, with a header where the separator is a comma; no known users admits all.
+def _read_ratings(file: DataFile, separator: str, users: list[User], movies: list[Movie]) -> pd.DataFrame:
+    """Reads a file of ratings, with a header where the separator is a comma; without users it admits all.
 
     Raises:
         DataError: A line is malformed, is of an unknown user or movie, or is there twice. The message names the first.
     """
     fields = ["userId", "movieId", "rating", "timestamp"]
+    layout = f"a line reads {separator.join(fields)}"
     # To pandas, `::` is two separators around an empty field.
-    columns: list[Any] = fields[:3] if separator == "," else [0, len(separator), 2 * len(separator)]
-    types = dict(zip(columns, (np.int32, np.int32, np.float32), strict=True))
-    layout: dict[str, Any] = {"sep": separator[0], "quoting": csv.QUOTE_NONE, "skip_blank_lines": False}
+    header, columns = (0, fields[:3]) if separator == "," else (None, [0, len(separator), 2 * len(separator)])
     try:
-        with file.open("rb") as stream:
-            header = 0 if separator == "," else None
-            ratings: pd.DataFrame = pd.read_csv(stream, header=header, usecols=columns, dtype=types, **layout)
-        ratings = ratings[columns].set_axis(["user_id", "movie_id", "rating"], axis=1)
-        is_user = ratings.user_id.isin(known_users) if known_users else ratings.user_id > 0
-        is_valid = is_user & ratings.movie_id.isin(known_movies) & ratings.rating.isin(STARS)
-        pairs = np.sort(ratings.user_id.to_numpy(np.int64) << 32 | ratings.movie_id)  # Faster than `duplicated`.
-        if is_valid.all() and np.diff(pairs).all():
-            return ratings
-    except (ValueError, OverflowError, KeyError):  # KeyError: a first line of fewer fields.
-        pass
-
-    def parse_rating(fields: list[str]) -> tuple[str]:
-        user_id, movie_id, stars = parse_id(fields[0]), parse_id(fields[1]), float(fields[2])
-        if (known_users and user_id not in known_users) or movie_id not in known_movies or stars not in STARS:
-            raise ValueError(f"user {user_id} or movie {movie_id} is unknown, or {stars:g} is not 0.5, 1, ... or 5")
-        return (f"{user_id} {movie_id}",)
-
-    parse_records(file.read_bytes(), str(file), separator.join(fields), parse_rating, separator)  # Names the line.
-    raise DataError(f"{file}: cannot read the ratings; a line reads {separator.join(fields)}")
+        # Pandas warns of texts among numbers; they become NaN.
+        with file.open("rb") as stream, warnings.catch_warnings(action="ignore", category=pd.errors.DtypeWarning):
+            table = pd.read_csv(stream, sep=separator[0], header=header, usecols=columns, quoting=csv.QUOTE_NONE)
+        ratings = table[columns].apply(pd.to_numeric, errors="coerce")
+    except (ValueError, KeyError) as error:  # KeyError: a first line of fewer fields.
+        raise DataError(f"{file}: cannot read the ratings: {error}; {layout}") from error
+    ratings = ratings.set_axis(["user_id", "movie_id", "rating"], axis=1)
+    is_id = ratings.user_id.between(1, MAX_ID) & (ratings.user_id % 1 == 0)
+    is_valid = ratings.user_id.isin([user.user_id for user in users]) if users else is_id
+    is_valid &= ratings.movie_id.isin([movie.movie_id for movie in movies]) & ratings.rating.isin(STARS)
+    is_valid &= ~ratings.duplicated(["user_id", "movie_id"])
+    if not is_valid.all():
+        line = int(is_valid.argmin()) + (1 if header is None else 2)
+        problem = "its user or movie is unknown, it has no 0.5, 1, ... or 5 stars, or the pair is there twice"
+        raise DataError(f"{file}, line {line}: {problem}; {layout}")
+    return ratings.astype({"user_id": np.int32, "movie_id": np.int32, "rating": np.float32})

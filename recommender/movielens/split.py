@@ -60,19 +60,6 @@ class Split(NamedTuple):
     """int64[users], sorted: the ids of the last rows of `train.profiles`"""
 
 
-class RatingHistories(NamedTuple):
-    """All ratings, grouped by user."""
-
-    ratings: np.ndarray
-    """`RATING_DTYPE`[ratings], sorted by user and movie id"""
-    indptr: np.ndarray
-    """int64[users + 1], CSR row pointers into `ratings`"""
-
-    def of(self, user: int) -> np.ndarray:
-        """Returns `RATING_DTYPE`[ratings], the history of the user in a row, 0 for the first user."""
-        return self.ratings[self.indptr[user] : self.indptr[user + 1]]
-
-
 def held_out_rows(num_ratings: int) -> np.ndarray:
     """Returns bool[num_ratings], True for the test rows: 99,981 of ml-1m's 1,000,209.
 
@@ -101,16 +88,21 @@ def split_and_encode(data: MovieLens, held_out: np.ndarray) -> Split:
     return Split(train, ratings.select(held_out), vocabularies, user_ids)
 
 
-def group_ratings_by_user(ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray) -> RatingHistories:
+def group_ratings_by_user(
+    ratings: pd.DataFrame, held_out: np.ndarray, user_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Groups ratings into histories.
 
     Args:
         ratings: Columns `user_id`, `movie_id` and `rating`.
         held_out: bool[ratings], True for the test rows.
         user_ids: int64[users], sorted.
+
+    Returns:
+        `RATING_DTYPE`[ratings], sorted by user and movie id, and int64[users + 1], CSR row pointers into them.
     """
     order = np.lexsort((ratings.movie_id, ratings.user_id))
     columns = (ratings.movie_id, ratings.rating, held_out)
     grouped = np.rec.fromarrays([np.asarray(column)[order] for column in columns], RATING_DTYPE)
     users = ratings.user_id.to_numpy()[order]
-    return RatingHistories(grouped, np.append(np.searchsorted(users, user_ids), len(users)))
+    return grouped, np.append(np.searchsorted(users, user_ids), len(users))

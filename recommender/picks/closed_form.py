@@ -1,14 +1,12 @@
 """Start of the taste model in closed form: a linear autoencoder with zero diagonal, cut to low rank."""
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.linalg import inv
 from scipy.sparse import csr_array, diags_array, hstack
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from recommender.movielens.encoding import EMBEDDING_DIM
-from recommender.picks.taste import PRIOR_WEIGHT, history_scale
+from recommender.picks.taste import PRIOR_WEIGHT, TasteConfig, history_scale
 
 MAX_USERS = 20_000
 MAX_MOVIES = 4_000
@@ -19,19 +17,8 @@ POWER_ITERATIONS = 6
 EPS = 1e-12
 
 
-class Dropout(NamedTuple):
-    """Shares of what is dropped from users in training."""
-
-    movies: float
-    """Of the movies of each history."""
-    histories: float
-    """Of the users' whole histories."""
-    demographics: float
-    """Of the genders, ages and occupations."""
-
-
 def low_rank_autoencoder(
-    histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float
+    histories: csr_array, demographics: csr_array, config: TasteConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns input and output embeddings whose inner products approximate a linear autoencoder.
 
@@ -42,8 +29,7 @@ def low_rank_autoencoder(
     Args:
         histories: float32[users, movies], see `history_weights`; they are also the targets
         demographics: float32[users, demographics], 1 at each known one; the last column is 1 for every user
-        dropout: The dropout; the closed form has its expected value.
-        ridge: The L2 regularization.
+        config: The L2 regularization, and the dropout, of which the closed form has the expected value.
 
     Returns:
         float32[movies + demographics, 200] and float32[movies, 200].
@@ -56,14 +42,14 @@ def low_rank_autoencoder(
 
     # The autoencoder in full rank, of a sample of users spread evenly.
     size = min(num_users, MAX_USERS)
-    sample = np.arange(size) * num_users // max(size, 1)
-    weights = autoencoder_weights(known[sample], demographics[sample], dropout, ridge)  # B
+    sample = np.arange(size) * num_users // size
+    weights = autoencoder_weights(known[sample], demographics[sample], config)  # B
 
     # Its output embeddings V are the leading right singular vectors of the scores F B, scaled; its inputs are B V.
     features = scale_features(known, demographics)
     scores = aslinearoperator(features[sample]) @ aslinearoperator(weights)
     num_factors = min(EMBEDDING_DIM, -(-len(most_rated) // MOVIES_PER_FACTOR))
-    _, factors = truncated_svd(scores, num_factors)
+    factors = right_factors(scores, num_factors)
     factors = np.pad(factors, ((0, 0), (0, EMBEDDING_DIM - factors.shape[1])))  # [movies, 200]
     projected = weights @ factors / np.maximum((factors**2).sum(0), EPS)  # [movies + demographics, 200]
     inputs = np.zeros((num_movies + demographics.shape[1], EMBEDDING_DIM), np.float32)
@@ -71,14 +57,14 @@ def low_rank_autoencoder(
 
     # Rarely rated movies get outputs by a ridge regression of their raters on the users' vectors, and no inputs.
     vectors = features @ projected  # [users, 200]
-    gram = vectors.T @ vectors + ridge * np.eye(EMBEDDING_DIM, dtype=np.float32)
+    gram = vectors.T @ vectors + config.ridge * np.eye(EMBEDDING_DIM, dtype=np.float32)
     outputs = np.empty((num_movies, EMBEDDING_DIM), np.float32)
     outputs[most_rated] = factors
     outputs[rarely_rated] = np.linalg.solve(gram, (histories[:, rarely_rated].T @ vectors).T).T
     return inputs, outputs
 
 
-def autoencoder_weights(histories: csr_array, demographics: csr_array, dropout: Dropout, ridge: float) -> np.ndarray:
+def autoencoder_weights(histories: csr_array, demographics: csr_array, config: TasteConfig) -> np.ndarray:
     """Returns float32[movies + demographics, movies], the autoencoder in full rank.
 
     It is B, the least-squares solution of F B = Y under dropout and with zeros on its diagonal, with F the features
@@ -87,21 +73,21 @@ def autoencoder_weights(histories: csr_array, demographics: csr_array, dropout: 
     `low_rank_autoencoder`.
     """
     num_movies = histories.shape[1]
-    kept = np.full(num_movies + demographics.shape[1], 1 - dropout.demographics, np.float32)
-    kept[:num_movies], kept[-1] = 1 - dropout.movies, 1
+    kept = np.full(num_movies + demographics.shape[1], 1 - config.demographic_dropout, np.float32)
+    kept[:num_movies], kept[-1] = 1 - config.movie_dropout, 1
 
     # Fᵀ F and Fᵀ Y, as the mean over users that keep their history and users that lose it whole.
     features = scale_features(histories, demographics, kept[0] * squared_norms(histories))
     without_history = scale_features(csr_array(histories.shape, dtype=np.float32), demographics)
     gram, right = np.zeros((len(kept), len(kept)), np.float32), np.zeros((len(kept), num_movies), np.float32)
-    for share, rows in ((1 - dropout.histories, features), (dropout.histories, without_history)):
+    for share, rows in ((1 - config.history_dropout, features), (config.history_dropout, without_history)):
         kept_rows = rows @ diags_array(kept)
         weighted = np.float32(share) * kept_rows.T
         gram += (weighted @ kept_rows).toarray()
         right += (weighted @ histories).toarray()
 
     # Λ is the ridge and, for a feature that is kept with probability p, its variance: (1 / p - 1) of its square.
-    gram[np.diag_indices_from(gram)] += ridge + (1 / kept - 1) * np.diag(gram)
+    gram[np.diag_indices_from(gram)] += config.ridge + (1 / kept - 1) * np.diag(gram)
     inverse = inv(gram, check_finite=False)  # P
     weights = inverse @ right  # B without the constraint
 
@@ -111,8 +97,8 @@ def autoencoder_weights(histories: csr_array, demographics: csr_array, dropout: 
     return weights
 
 
-def truncated_svd(matrix: csr_array | LinearOperator, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float[rows, factors] and float[columns, factors], U√S and V√S of a matrix, largest factors first.
+def right_factors(matrix: csr_array | LinearOperator, num_factors: int) -> np.ndarray:
+    """Returns float[columns, factors], V√S of the truncated singular value decomposition, largest factors first.
 
     Source: Halko, Martinsson, Tropp, Finding structure with randomness (2011), algorithm 4.4. Unlike ARPACK, which
     `scipy.sparse.linalg.svds` calls, it accepts a matrix of zeros.
@@ -120,8 +106,8 @@ def truncated_svd(matrix: csr_array | LinearOperator, num_factors: int) -> tuple
     basis = np.random.default_rng(0).normal(size=(matrix.shape[1], num_factors)).astype(matrix.dtype)
     for _ in range(POWER_ITERATIONS):
         basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
-    left, values, right = np.linalg.svd(matrix @ basis, full_matrices=False)
-    return left * np.sqrt(values), basis @ right.T * np.sqrt(values)
+    _, values, right = np.linalg.svd(matrix @ basis, full_matrices=False)
+    return basis @ right.T * np.sqrt(values)
 
 
 def scale_features(histories: csr_array, demographics: csr_array, squared_norm: np.ndarray | None = None) -> csr_array:
