@@ -9,12 +9,11 @@ from typing import Any
 
 from recommender.errors import RecommenderError, pluralize
 from recommender.files import STANDARD_STREAM, read_bytes
-from recommender.films.exports import MAX_NAMED, parse_user_ids, read_films, shorten
+from recommender.films.exports import parse_user_ids, read_films, shorten
 from recommender.films.matching import FilmHistory, LoadTitles, RowMatch, match_rows, match_table, to_history
 
 FEW_FILMS = 10
 """Number of matched films below which a user is told that they are few."""
-MAX_NOTES = 8
 USERS_EXPECTED = "give user ids, one per line, or a table of ratings with a column user"
 
 log = logging.getLogger("recommender")
@@ -83,18 +82,14 @@ class FilmFiles:
             matches = match_rows(rows, self._load_titles)
             self.matches += match_table(matches)
             matches = [match for match in matches if not match.row.problem]
-            found = [match for match in matches if match.title]
-            log.warning("%s: %s of %s matched", path, f"{len(found):,}", pluralize(len(matches), "film"))
-            missing: dict[str, list[str]] = defaultdict(list)
-            for match in matches:
-                if not match.title:
-                    missing[re.split("[:;]", match.note)[0]].append(match.row.film)
-            notes = [f"{reason}: {shorten(names, ', ')}" for reason, names in missing.items()] + notes
-            notes += dict.fromkeys(match.note for match in found if match.note)
-            for note in notes[:MAX_NOTES]:
+            missing = [match.row.film for match in matches if not match.title]
+            num_found = f"{len(matches) - len(missing):,}"
+            log.warning("%s: %s of %s matched", path, num_found, pluralize(len(matches), "film"))
+            if missing:
+                log.warning("  not matched: %s", shorten(missing, ", "))
+            remarks = list(dict.fromkeys(match.note for match in matches if match.title and match.note))
+            for note in filter(None, [*notes, shorten(remarks)]):
                 log.warning("  %s", note)
-            if len(notes) > MAX_NOTES or len(matches) - len(found) > MAX_NAMED:
-                log.warning("  for every row: --matches FILE")
             all_matches += matches
         if not any(match.title or match.twins for match in all_matches):
             names = ", ".join(map(str, paths))

@@ -393,6 +393,16 @@ def test_scale_is_what_a_column_holds(ratings, stars, tmp_path):
     assert len(found.skipped) == len(ratings) - len(stars)
 
 
+def test_public_ratings_of_tmdb_are_not_yours(tmp_path):
+    header = "TMDb ID,IMDb ID,Type,Name,Release Date,Season Number,Episode Number,Rating,Your Rating,Date Rated"
+    [row] = read(tmp_path, f"{header}\n348,tt0078748,movie,Alien,1979-05-25T00:00:00Z,,,8.1,,\n").rows
+    assert math.isnan(row.stars)
+
+
+def test_list_whose_first_title_looks_like_json(tmp_path):
+    assert [row.title for row in read(tmp_path, "[REC]\nAlien\n", "mine.txt").rows] == ["[REC]", "Alien"]
+
+
 def test_columns_that_were_not_used_are_named(tmp_path):
     header = "Title,Year,Rating,IMDb Rating,TVDB ID,Runtime"
     [note] = read(tmp_path, f"{header}\nAlien,1979,4.5,8.5,3,117\n").notes

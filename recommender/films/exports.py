@@ -116,30 +116,28 @@ def shorten(texts: Sequence[str], separator: str = "; ") -> str:
 
 def _read_table(table: Table, many_users: bool) -> tuple[list[FilmRow], list[str]]:
     """Returns the rows of one table, and notes on how it was understood."""
+    # Beside empty ratings of yours, TMDB's `Rating` is what the public gave.
+    filled = {key for _, cells, _ in table.rows for key in cells if cells[key]} | {"yourrating"}
     columns: dict[str, str] = {}
     for role, names in COLUMNS.items():
         present = [name for name in names.split() if name in table.columns]
-        # Beside an empty column of your ratings, TMDB's `Rating` is what the public gave.
-        with_values = [
-            name for name in present if name == "yourrating" or any(cells.get(name) for _, cells, _ in table.rows)
-        ]
-        columns |= {role: (with_values or present)[0]} if present else {}
+        if present:
+            columns[role] = next((name for name in present if name in filled), present[0])
     # The scale: the column's or the service's, else what the ratings tell.
     is_out_of_ten = columns.get("rating") in ("rating10", "yourrating", "yourated")
     is_out_of_ten |= any(names <= table.columns.keys() for names in OUT_OF_TEN)
     scale = (
-        10 if is_out_of_ten else _guess_scale([cells.get(columns.get("rating", ""), "") for _, cells, _ in table.rows])
+        10 if is_out_of_ten else _guess_scale(cells.get(columns.get("rating", ""), "") for _, cells, _ in table.rows)
     )
     # What a row without stars means.
-    name, unrated = PurePath(table.file).name.casefold(), "seen"
-    is_imdb_list = {"position", "const"} <= table.columns.keys()
-    if is_imdb_list or re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED:
-        unrated = "planned"
-    elif "letterboxduri" in table.columns and name in ("films.csv", "likes.csv"):  # The file likes/films.csv.
-        unrated = "liked"
+    name = PurePath(table.file).name.casefold()
+    is_planned = re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED
+    is_planned = is_planned or {"position", "const"} <= table.columns.keys()  # A list of IMDb.
+    is_liked = "letterboxduri" in table.columns and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
+    unrated = "planned" if is_planned else "liked" if is_liked else "seen"
     rows = []
-    for line, cells_by_column, problem in table.rows:
-        cells = defaultdict(str, {role: cells_by_column.get(name, "") for role, name in columns.items()})
+    for line, cells_by_key, problem in table.rows:
+        cells = defaultdict(str, {role: cells_by_key.get(key, "") for role, key in columns.items()})
         meaning = "planned" if cells["status"].casefold() in PLANNED else unrated
         row = FilmRow(table.file, line, cells["title"], meaning=meaning, user=cells["user"], looseness=table.looseness)
         try:

@@ -77,8 +77,7 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles) -> list[RowMatc
     """
     by_id: dict[str, dict[str | int, Title]] = {}
     for name in _IDS:
-        values = {getattr(row, name) for row in rows} - {"", 0}
-        found = load_titles(name.removeprefix("movie_"), values) if values else []
+        found = load_titles(name.removeprefix("movie_"), {getattr(row, name) for row in rows} - {"", 0})
         by_id[name] = {getattr(title, name): title for title in found}
     index: TitleIndex | None = None
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
@@ -128,11 +127,10 @@ def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: 
         is_near = abs((known.year or 0) - row.year) <= 1 if row.year else row.imdb_id == known.imdb_id
         if is_near and (row.imdb_id == known.imdb_id != "" or row.tmdb_id == known.tmdb_id != 0):
             return RowMatch(row, known, f"by its id {named}, though the title differs")
-        return RowMatch(row, None, f"not in the catalogue; its id is that of {named}")
     candidates = [title for title in titles if known or not _has_other_id(row, title)]
     if not candidates:
-        other_id = f"its id is not in the catalogue; {titles[0].with_id} has another" if titles else ""
-        return RowMatch(row, None, other_id or "not in the catalogue")
+        reason = f"; {titles[0].with_id} has another id" if titles else f"; its id is that of {named}" if known else ""
+        return RowMatch(row, None, f"not in the catalogue{reason}")
     best, *others = candidates
     twins = tuple(title.movie_id for title in others)
     if others and (difference or any(title.year != best.year for title in others)):

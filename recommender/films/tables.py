@@ -84,8 +84,10 @@ def _may_hold_films(path: PurePath) -> bool:
 
 def decode(raw: bytes) -> tuple[str, str]:
     """Returns a file's text, and a note if its encoding had to be guessed."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16", "replace"), ""
     try:
-        return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"), ""
+        return raw.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
         return raw.decode("cp1252", "replace"), "it is not UTF-8 and was read as Windows-1252"
 
