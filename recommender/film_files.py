@@ -83,8 +83,8 @@ class FilmFiles:
             self.matches += match_table(matches)
             matches = [match for match in matches if not match.row.problem]
             missing = [match.row.film for match in matches if not match.title]
-            num_found = f"{len(matches) - len(missing):,}"
-            log.warning("%s: %s of %s matched", path, num_found, pluralize(len(matches), "film"))
+            found = f"{len(matches) - len(missing):,} of {pluralize(len(matches), 'film')}"
+            log.warning("%s: %s matched", path, found)
             if missing:
                 log.warning("  not matched: %s", shorten(missing, ", "))
             remarks = list(dict.fromkeys(match.note for match in matches if match.title and match.note))

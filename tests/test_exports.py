@@ -399,6 +399,14 @@ def test_public_ratings_of_tmdb_are_not_yours(tmp_path):
     assert math.isnan(row.stars)
 
 
+def test_public_ratings_of_trakt_are_not_yours(tmp_path):
+    items = [trakt_item(rated_at="2021-03-22", rating=9), trakt_item(listed_at="2021-03-22")]
+    for item in items:
+        item["movie"]["rating"] = 8.1
+    rows = read(tmp_path, json.dumps(items), "mine.json").rows
+    assert [repr(row.stars) for row in rows] == ["4.5", "nan"]
+
+
 def test_list_whose_first_title_looks_like_json(tmp_path):
     assert [row.title for row in read(tmp_path, "[REC]\nAlien\n", "mine.txt").rows] == ["[REC]", "Alien"]
 
@@ -425,10 +433,10 @@ def test_users(tmp_path):
     ("raw", "expected"),
     [
         (b"3\r\n\n 1\n3\n", [3, 1]),
-        (b"1\nx\n", "line 2: 'x' is not a user id; write one id per line"),
-        (b"1\n12345678901\n", "line 2: '12345678901' is not a user id"),
+        (b"1\nx\n", "'x' is not a user id; write one id per line"),
+        (b"1\n12345678901\n", "'12345678901' is not a user id"),
         ("\u0663".encode(), "is not a user id"),
-        (b"\n \n", "line 1: .. is not a user id"),
+        (b"\n \n", "txt: '' is not a user id"),
     ],
 )
 def test_user_ids(raw, expected, tmp_path):

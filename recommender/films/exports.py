@@ -98,13 +98,12 @@ def parse_user_ids(path: Path) -> list[int]:
     """Returns the user ids in a file, one per line, without repetitions.
 
     Raises:
-        DataError: A line is something else, or there is no id.
+        DataError: Something else is in it, or there is no id.
     """
-    lines = enumerate(decode(read_bytes(path))[0].split("\n"), 1)
-    ids = {line.strip(): number for number, line in lines if line.strip()}
-    for text, number in ids.items() or (("", 1),):
-        if not re.fullmatch("[0-9]{1,10}", text):
-            raise DataError(f"{path}, line {number}: {printable(text)!r} is not a user id; write one id per line")
+    ids = decode(read_bytes(path))[0].split()
+    for user_id in ids or [""]:
+        if not re.fullmatch("[0-9]{1,10}", user_id):
+            raise DataError(f"{path}: {printable(user_id)!r} is not a user id; write one id per line")
     return list(dict.fromkeys(map(int, ids)))
 
 

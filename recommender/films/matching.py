@@ -29,7 +29,6 @@ _IDS = ("imdb_id", "tmdb_id", "movie_id")
 """Ids of rows and titles, the most reliable first."""
 _YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
-_TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 
 class TitleError(RecommenderError):
@@ -148,32 +147,30 @@ def _has_other_id(row: FilmRow, title: Title) -> bool:
 
 
 def find_title(text: str, load_titles: LoadTitles) -> Title:
-    """Returns the movie that a typed title, a part of one, or an id means: `alien 1979`, `id:1214`, `tt0078748`.
+    """Returns the movie that a typed title, a part of one, or an id means: `alien 1979`, `id:1214`.
 
     Raises:
         TitleError: No movie matches, or several do.
     """
     text, shown = text.strip()[:MAX_TITLE_CHARACTERS], repr(printable(text, 80))
     typed_id = TYPED_ID.fullmatch(text)
-    if typed_id or _TYPED_IMDB_ID.fullmatch(text):
-        titles = load_titles("id", [int(typed_id[1])]) if typed_id else load_titles("imdb_id", [text])
-        if not titles:
-            raise TitleError(f"no movie has the id {shown}")
-        if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
-            raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
+    if typed_id:
+        titles = load_titles("id", [int(typed_id[1])])
+        if not titles or (typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title)):
+            raise TitleError(f"no movie has the id {shown}; it may be one of another catalogue")
         return titles[0]
     name, year = split_title(text)
     row = FilmRow("", 0, name, year=year, looseness=Looseness.TYPED)
-    index = TitleIndex(load_titles("title_key", [title_key(text)]))
-    titles, difference = _find(row, index)
-    if difference or not titles:
-        index = TitleIndex(load_titles("", ()))
-        titles, _ = _find(row, index)
+    for field_name, values in (("title_key", [title_key(text)]), ("", [])):  # Few titles, then all.
+        index = TitleIndex(load_titles(field_name, values))
+        titles, difference = _find(row, index)
+        if titles and not difference:
+            break
     if len(titles) == 1:
         return titles[0]
     problem = "several movies match" if titles else "no movie is called"
     offered = "; ".join(title.with_id for title in (titles or index.similar(row.title))[:MAX_OFFERED])
-    advice = f"choose one by its id: {offered}" if offered else f"no title is similar; an id is written {ID_PREFIX}17"
+    advice = f"choose one by its id: {offered}" if offered else f"no title is similar; an id is written {ID_PREFIX}1214"
     raise TitleError(f"{problem} {shown}; {advice}")
 
 

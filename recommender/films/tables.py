@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recommender.errors import DataError
 from recommender.files import read_bytes
@@ -180,31 +180,20 @@ def _read_rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str
 
 
 def _read_json(text: str, file: str) -> Table | None:
-    """Returns the objects in a JSON text as a table, whichever lists they are in; None if there are none."""
+    """Returns the objects in a JSON list, or in the lists of a JSON object, as a table; None if there are none."""
     try:
-        items = list(_find_items(json.loads(text)))
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    lists = value.values() if isinstance(value, dict) else [value]
+    items = [item for items in lists if isinstance(items, list) for item in items if isinstance(item, dict)]
     table = Table(file, {}, [])
     for number, item in enumerate(items, 1):
-        cells = dict(_flatten(item, "")) | ({"type": item.get("type", "show")} if "show" in item else {})
-        table.rows.append((number, {column_key(name): clean(str(cell)) for name, cell in cells.items()}, ""))
-        table.columns.update({column_key(name): name for name in cells})
+        cells = item | ({"type": item.get("type", "show")} if "show" in item else {})
+        for part in ("movie", "show", "film", "ids"):
+            if isinstance(cells.get(part), dict):
+                cells = cells[part] | {"rating": None} | cells  # A movie's own rating is what the public gave.
+        names = {column_key(name): name for name in cells if isinstance(cells[name], str | int | float)}
+        table.columns.update(names)
+        table.rows.append((number, {key: clean(str(cells[name])) for key, name in names.items()}, ""))
     return table if items else None
-
-
-def _find_items(value: Any) -> Iterator[dict[str, Any]]:
-    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(child, dict) and isinstance(value, list):
-            yield child
-        else:
-            yield from _find_items(child)
-
-
-def _flatten(item: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """Yields names and values; those of a movie or show are the item's own, those of other objects get a prefix."""
-    for key, value in item.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, prefix if key in ("movie", "show", "film", "ids") else f"{prefix}{key} ")
-        elif isinstance(value, str | int | float):
-            yield prefix + key, str(value)
