@@ -85,10 +85,9 @@ class FilmFiles:
             missing = [match.row.film for match in matches if not match.title]
             found = f"{len(matches) - len(missing):,} of {pluralize(len(matches), 'film')}"
             log.warning("%s: %s matched", path, found)
-            if missing:
-                log.warning("  not matched: %s", shorten(missing, ", "))
+            not_matched = f"not matched: {shorten(missing, ', ')}" if missing else ""
             remarks = list(dict.fromkeys(match.note for match in matches if match.title and match.note))
-            for note in filter(None, [*notes, shorten(remarks)]):
+            for note in filter(None, [not_matched, *notes, shorten(remarks)]):
                 log.warning("  %s", note)
             all_matches += matches
         if not any(match.title or match.twins for match in all_matches):
