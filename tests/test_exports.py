@@ -393,6 +393,22 @@ def test_scale_is_what_a_column_holds(ratings, stars, tmp_path):
     assert len(found.skipped) == len(ratings) - len(stars)
 
 
+@pytest.mark.parametrize(
+    ("header", "service"),
+    [
+        ("Date,Name,Year,Letterboxd URI,Rating", "Letterboxd"),
+        ("Const,Your Rating,Date Rated,Title", "IMDb"),
+        ("Position,Const,Created,Title,Year", "IMDb (list)"),
+        ("Title,Year,Stars", "a table"),
+    ],
+)
+def test_notes_name_the_service(tmp_path, header, service):
+    cells = ",".join(
+        "tt0078748" if name == "Const" else "Alien" if name in ("Name", "Title") else "" for name in header.split(",")
+    )
+    assert read(tmp_path, f"{header}\n{cells}\n").notes[0].startswith(f"read as {service}: ")
+
+
 def test_public_ratings_of_tmdb_are_not_yours(tmp_path):
     header = "TMDb ID,IMDb ID,Type,Name,Release Date,Season Number,Episode Number,Rating,Your Rating,Date Rated"
     [row] = read(tmp_path, f"{header}\n348,tt0078748,movie,Alien,1979-05-25T00:00:00Z,,,8.1,,\n").rows
@@ -433,10 +449,10 @@ def test_users(tmp_path):
     ("raw", "expected"),
     [
         (b"3\r\n\n 1\n3\n", [3, 1]),
-        (b"1\nx\n", "'x' is not a user id; write one id per line"),
-        (b"1\n12345678901\n", "'12345678901' is not a user id"),
+        (b"1\nx\n", "line 2: 'x' is not a user id; write one id per line"),
+        (b"1\n12345678901\n", "line 2: '12345678901' is not a user id"),
         ("\u0663".encode(), "is not a user id"),
-        (b"\n \n", "txt: '' is not a user id"),
+        (b"\n \n", "line 1: '' is not a user id"),
     ],
 )
 def test_user_ids(raw, expected, tmp_path):
@@ -481,7 +497,7 @@ def test_one_odd_row_is_one_odd_row(row, reason, tmp_path):
     ("name", "raw", "message"),
     [
         ("mine.csv", b"", "no films in it"),
-        ("mine.csv", b"a,b,c\n1,2,3\n", "the columns are a,b,c; give an export of Letterboxd, IMDb, Trakt"),
+        ("mine.csv", b"a,b,c\n1,2,3\n", "the columns are a,b,c; known are Letterboxd, IMDb, TMDB"),
         ("mine.csv", b"title,rating\n", "no films in it"),
         ("mine.csv", b"title,rating\n,5\n", "line 2: no title"),
         ("mine.json", b"[1, 2", "no films in it"),

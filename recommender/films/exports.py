@@ -13,8 +13,34 @@ from recommender.films.tables import COLUMNS, Table, decode, read_members, read_
 from recommender.films.title_index import Looseness
 from recommender.films.titles import ID_PREFIX, TYPED_ID, printable, split_title
 
-OUT_OF_TEN = ({"ratedat", "traktid"}, {"trakt", "slug"}, {"simklid", "watchlist"}, {"simkl", "status"})
-"""Columns of Trakt's and Simkl's files, CSV and JSON. Where a name says no more, the ratings must tell their scale."""
+
+class Service(NamedTuple):
+    """How a service writes films."""
+
+    name: str
+    header: str
+    """Columns that only this service has together, see `column_key`."""
+    scale: int = 0
+    """Its best rating; 0 if the column or the ratings must tell."""
+    meaning: str = "seen"
+    """What a row without stars means: seen or planned."""
+
+
+SERVICES = (
+    Service("Letterboxd", "name letterboxduri", 5),
+    Service("Letterboxd (list)", "position name url description"),
+    Service("Letterboxd (import)", "title rating10"),
+    Service("IMDb (list)", "position const", 10, "planned"),
+    Service("IMDb", "const yourrating", 10),
+    Service("TMDB", "tmdbid type name yourrating", 10),
+    Service("Trakt", "ratedat type title traktid", 10),
+    Service("Trakt (JSON)", "trakt slug", 10),
+    Service("Simkl", "simklid watchlist", 10),
+    Service("Simkl (JSON)", "simkl status", 10),
+    Service("Criticker", "score filmname"),
+    Service("MovieLens", "movieid averagerating", 5),
+    Service("TV Time", "moviename entitytype"),
+)
 PLANNED = {"plantowatch", "follow", "listedat", "collectedat", "hiddenat"}
 """States of films, and columns of dates in Trakt's JSON, that do not mean that a film was seen."""
 NO_VALUE = {"", "-", "\u2013", "\u2014", "n/a", "na", "nan", "none", "null", "0", "0.0"}
@@ -87,8 +113,9 @@ def read_films(path: Path, many_users: bool = False) -> tuple[list[FilmRow], lis
             problems.append(f"{prefix}the columns are {first_line or 'none'}")
     users = {row.user for row in rows if not row.problem}
     if not users:
-        known = "an export of Letterboxd, IMDb, Trakt or the like, a table with a column title, or a list of titles"
-        raise DataError(f"{path}: no films in it: {shorten(problems + notes) or 'it is empty'}; give {known}")
+        known = ", ".join(service.name for service in SERVICES if "(" not in service.name)
+        seen = shorten(problems + notes) or "it is empty"
+        raise DataError(f"{path}: no films in it: {seen}; known are {known}, Netflix and any table with a column title")
     if not many_users and len(users) > 1:
         raise DataError(f"{path}: films of {len(users):,} users; give them to --users FILE --output FILE")
     return rows, notes
@@ -100,10 +127,11 @@ def parse_user_ids(path: Path) -> list[int]:
     Raises:
         DataError: Something else is in it, or there is no id.
     """
-    ids = decode(read_bytes(path))[0].split()
-    for user_id in ids or [""]:
+    lines = decode(read_bytes(path))[0].split("\n")
+    ids = {line.strip(): number for number, line in enumerate(lines, 1) if line.strip()} or {"": 1}
+    for user_id, number in ids.items():
         if not re.fullmatch("[0-9]{1,10}", user_id):
-            raise DataError(f"{path}: {printable(user_id)!r} is not a user id; write one id per line")
+            raise DataError(f"{path}, line {number}: {printable(user_id)!r} is not a user id; write one id per line")
     return list(dict.fromkeys(map(int, ids)))
 
 
@@ -122,18 +150,17 @@ def _read_table(table: Table, many_users: bool) -> tuple[list[FilmRow], list[str
         present = [name for name in names.split() if name in table.columns]
         if present:
             columns[role] = next((name for name in present if name in filled), present[0])
-    # The scale: the column's or the service's, else what the ratings tell.
-    is_out_of_ten = columns.get("rating") in ("rating10", "yourrating", "yourated")
-    is_out_of_ten |= any(names <= table.columns.keys() for names in OUT_OF_TEN)
-    scale = (
-        10 if is_out_of_ten else _guess_scale(cells.get(columns.get("rating", ""), "") for _, cells, _ in table.rows)
-    )
+    known = (service for service in SERVICES if {*service.header.split()} <= table.columns.keys())
+    service = next(known, Service("a list of titles" if table.looseness == Looseness.LIST else "a table", ""))
+    # The scale: the service's or the column's, else what the ratings tell.
+    rating = columns.get("rating", "")
+    scale = service.scale or (10 if rating in ("rating10", "yourrating", "yourated") else 0)
+    scale = scale or _guess_scale(cells.get(rating, "") for _, cells, _ in table.rows)
     # What a row without stars means.
     name = PurePath(table.file).name.casefold()
     is_planned = re.fullmatch(r"watchlist.*\.csv", name) or columns.get("date") in PLANNED
-    is_planned = is_planned or {"position", "const"} <= table.columns.keys()  # A list of IMDb.
-    is_liked = "letterboxduri" in table.columns and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
-    unrated = "planned" if is_planned else "liked" if is_liked else "seen"
+    is_liked = service.name == "Letterboxd" and name in ("films.csv", "likes.csv")  # The file likes/films.csv.
+    unrated = "planned" if is_planned else "liked" if is_liked else service.meaning
     rows = []
     for line, cells_by_key, problem in table.rows:
         cells = defaultdict(str, {role: cells_by_key.get(key, "") for role, key in columns.items()})
@@ -148,9 +175,8 @@ def _read_table(table: Table, many_users: bool) -> tuple[list[FilmRow], list[str
     used = [f"{role} from {table.columns[key]!r}" for role, key in columns.items()]
     used.append(f"ratings out of {scale}" if "rating" in columns else "no ratings")
     unused = sorted(table.columns[key] for key in table.columns.keys() - columns.values() if _LOOKS_USEFUL.search(key))
-    kind = "a list of titles" if table.looseness == Looseness.LIST else "a table"
     without = f"; not used: {', '.join(unused)}" if unused else ""
-    notes = [printable(f"read as {kind}: {', '.join(used)}{without}", 500)]
+    notes = [printable(f"read as {service.name}: {', '.join(used)}{without}", 500)]
     skipped = [f"line {row.line}: {row.problem}" for row in rows if row.problem]
     if skipped:
         notes.append(f"{pluralize(len(skipped), 'row')} skipped: {shorten(skipped)}")

@@ -16,6 +16,7 @@ from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
     TYPED_ID,
+    TYPED_IMDB_ID,
     alternative_names,
     display_title,
     printable,
@@ -147,16 +148,16 @@ def _has_other_id(row: FilmRow, title: Title) -> bool:
 
 
 def find_title(text: str, load_titles: LoadTitles) -> Title:
-    """Returns the movie that a typed title, a part of one, or an id means: `alien 1979`, `id:1214`.
+    """Returns the movie that a typed title, a part of one, or an id means: `alien 1979`, `id:1214`, `tt0078748`.
 
     Raises:
         TitleError: No movie matches, or several do.
     """
     text, shown = text.strip()[:MAX_TITLE_CHARACTERS], repr(printable(text, 80))
     typed_id = TYPED_ID.fullmatch(text)
-    if typed_id:
-        titles = load_titles("id", [int(typed_id[1])])
-        if not titles or (typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title)):
+    if typed_id or TYPED_IMDB_ID.fullmatch(text):
+        titles = load_titles("id", [int(typed_id[1])]) if typed_id else load_titles("imdb_id", [text])
+        if not titles or (typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title)):
             raise TitleError(f"no movie has the id {shown}; it may be one of another catalogue")
         return titles[0]
     name, year = split_title(text)

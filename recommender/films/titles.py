@@ -13,6 +13,7 @@ MAX_TITLE_CHARACTERS = 1000
 ID_PREFIX = "id:"
 """Begins a movie id where a title may stand, as in `id:1214`."""
 TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
+TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
 _TRAILING_ARTICLE = re.compile(
