@@ -121,7 +121,7 @@ def test_next_step_of_a_model_without_demographics_works(tmp_path):
     assert all(row["tmdb_id"] == 999 + row["movie_id"] for row in rows)
     (tmp_path / "imdb.csv").write_text("Const,Your Rating,Title,Year\ntt0000007,9,The Film 6,2006\ntt0000099,3,X,\n")
     films = succeed("recommend", *work, "--ratings", "imdb.csv", "--format", "letterboxd", "-k", 60, cwd=tmp_path)
-    assert "imdb.csv: 1 of 2 films matched\n  not in the catalogue: X\n" in films.stderr
+    assert "imdb.csv: 1 of 2 films matched\n  not matched: X\n" in films.stderr
     lines = list(csv.DictReader(films.stdout.splitlines()))
     assert list(lines[0]) == ["Title", "Year", "imdbID", "tmdbID"]
     assert {line["imdbID"] for line in lines} == {f"tt{m + 1:07}" for m in range(60)} - {"tt0000007"}

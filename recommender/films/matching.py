@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from recommender.errors import RecommenderError
 from recommender.films.exports import FilmRow
-from recommender.films.tables import SkippedRow
 from recommender.films.title_index import MAX_OFFERED, Looseness, TitleIndex
 from recommender.films.title_index import Title as Title  # Part of the interface.
 from recommender.films.titles import (
     ID_PREFIX,
     MAX_TITLE_CHARACTERS,
     TYPED_ID,
+    TYPED_IMDB_ID,
     alternative_names,
     display_title,
     printable,
@@ -30,7 +30,6 @@ _IDS = ("imdb_id", "tmdb_id", "movie_id")
 """Ids of rows and titles, the most reliable first."""
 _YEAR_BEHIND = re.compile(r"(.*) ((?:19|20)\d\d)")
 """A title with a year behind it, without brackets."""
-_TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 
 class TitleError(RecommenderError):
@@ -50,20 +49,19 @@ class RowMatch(NamedTuple):
 
 @dataclass
 class FilmHistory:
-    """One person's films, by movie id. A film is in one of `rated`, `seen` and `planned`; it may be liked besides."""
+    """One person's films, by movie id; one that was rated or seen may be liked besides."""
 
     rated: dict[int, float] = field(default_factory=dict)
     """Stars, 0.5 to 5; the last rating of a film."""
     liked: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
     """Films that were seen and not rated."""
-    planned: set[int] = field(default_factory=set)
     exclude: set[int] = field(default_factory=set)
-    """What must not be recommended: all films but the planned ones, and their twins."""
+    """What must not be recommended: all films that were watched, and their twins."""
 
     @property
     def watched(self) -> set[int]:
-        """All films but the planned ones."""
+        """All films."""
         return self.rated.keys() | self.seen | self.liked
 
 
@@ -79,38 +77,31 @@ def match_rows(rows: Sequence[FilmRow], load_titles: LoadTitles) -> list[RowMatc
     """
     by_id: dict[str, dict[str | int, Title]] = {}
     for name in _IDS:
-        values = {getattr(row, name) for row in rows} - {"", 0}
-        found = load_titles(name.removeprefix("movie_"), values) if values else []
+        found = load_titles(name.removeprefix("movie_"), {getattr(row, name) for row in rows} - {"", 0})
         by_id[name] = {getattr(title, name): title for title in found}
-    keys = {title_key(row.title) for row in rows if row.title}
-    index = TitleIndex(load_titles("title_key", keys) if keys else [])
-    everything: TitleIndex | None = None
+    index: TitleIndex | None = None
     films: dict[tuple[object, ...], tuple[list[Title], str]] = {}
     matches = []
     for row in tqdm(rows, "Matching films", leave=False, delay=2, disable=None):
         known = next(filter(None, (by_id[name].get(getattr(row, name)) for name in _IDS)), None)
-        if known is not None and _fits(row, known):
-            matches.append(RowMatch(row, known))
+        if row.problem or (known and _fits(row, known)):
+            matches.append(RowMatch(row, known, row.problem))
             continue
-        film = (row.title, row.other_titles, row.year, row.is_typed)
+        film = (row.title, row.other_titles, row.year, row.looseness)
         if film not in films:
-            looseness = Looseness.LIST if row.is_typed else Looseness.FILE
-            titles, difference = _find(row, index, looseness)
-            if difference or not titles or titles[0].year != row.year:
-                everything = everything or TitleIndex(load_titles("", ()))
-                titles, difference = _find(row, everything, looseness)
-            films[film] = titles, difference
+            index = index or TitleIndex(load_titles("", ()))
+            films[film] = _find(row, index)
         matches.append(_choose(row, known, *films[film]))
     return matches
 
 
-def _find(row: FilmRow, index: TitleIndex, looseness: Looseness) -> tuple[list[Title], str]:
+def _find(row: FilmRow, index: TitleIndex) -> tuple[list[Title], str]:
     """Returns the movies that a row's names find, its title before the original title."""
     main, *brackets = alternative_names(row.title)
     searches = [([main, *row.other_titles, *brackets], row.year), *(([title], row.year) for title in row.other_titles)]
     year_behind = _YEAR_BEHIND.fullmatch(row.title)
     searches += [([year_behind[1]], int(year_behind[2]))] if year_behind and row.year is None else []
-    found = (index.find(names, year, looseness) for names, year in searches)
+    found = (index.find(names, year, row.looseness) for names, year in searches)
     return next((result for result in found if result[0]), ([], ""))
 
 
@@ -119,7 +110,7 @@ def _fits(row: FilmRow, title: Title) -> bool:
     if not row.title or title_key(row.title) == title_key(title.title):
         return True
     index = TitleIndex([title])
-    return any(_find(row._replace(year=year), index, Looseness.FILE)[0] for year in (None, row.year))
+    return any(_find(row._replace(year=year, looseness=Looseness.FILE), index)[0] for year in (None, row.year))
 
 
 def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: str) -> RowMatch:
@@ -136,11 +127,10 @@ def _choose(row: FilmRow, known: Title | None, titles: list[Title], difference: 
         is_near = abs((known.year or 0) - row.year) <= 1 if row.year else row.imdb_id == known.imdb_id
         if is_near and (row.imdb_id == known.imdb_id != "" or row.tmdb_id == known.tmdb_id != 0):
             return RowMatch(row, known, f"by its id {named}, though the title differs")
-        return RowMatch(row, None, f"not in the catalogue; its id is that of {named}")
     candidates = [title for title in titles if known or not _has_other_id(row, title)]
     if not candidates:
-        other_id = f"its id is not in the catalogue; {titles[0].with_id} has another" if titles else ""
-        return RowMatch(row, None, other_id or "not in the catalogue")
+        reason = f"; {titles[0].with_id} has another id" if titles else f"; its id is that of {named}" if known else ""
+        return RowMatch(row, None, f"not in the catalogue{reason}")
     best, *others = candidates
     twins = tuple(title.movie_id for title in others)
     if others and (difference or any(title.year != best.year for title in others)):
@@ -165,58 +155,52 @@ def find_title(text: str, load_titles: LoadTitles) -> Title:
     """
     text, shown = text.strip()[:MAX_TITLE_CHARACTERS], repr(printable(text, 80))
     typed_id = TYPED_ID.fullmatch(text)
-    if typed_id or _TYPED_IMDB_ID.fullmatch(text):
+    if typed_id or TYPED_IMDB_ID.fullmatch(text):
         titles = load_titles("id", [int(typed_id[1])]) if typed_id else load_titles("imdb_id", [text])
-        if not titles:
-            raise TitleError(f"no movie has the id {shown}")
-        if typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title):
-            raise TitleError(f"{shown} is {titles[0].with_id} in this catalogue; leave out the id")
+        if not titles or (typed_id and typed_id[2] and title_key(typed_id[2]) != title_key(titles[0].title)):
+            raise TitleError(f"no movie has the id {shown}; it may be one of another catalogue")
         return titles[0]
     name, year = split_title(text)
-    row, index = FilmRow("", 0, name, year=year), TitleIndex(load_titles("title_key", [title_key(text)]))
-    titles, difference = _find(row, index, Looseness.TYPED)
-    if difference or not titles:
-        index = TitleIndex(load_titles("", ()))
-        titles, _ = _find(row, index, Looseness.TYPED)
+    row = FilmRow("", 0, name, year=year, looseness=Looseness.TYPED)
+    for field_name, values in (("title_key", [title_key(text)]), ("", [])):  # Few titles, then all.
+        index = TitleIndex(load_titles(field_name, values))
+        titles, difference = _find(row, index)
+        if titles and not difference:
+            break
     if len(titles) == 1:
         return titles[0]
-    similar = titles or index.similar(alternative_names(text)[0])
-    offered = "; ".join(title.with_id for title in similar[:MAX_OFFERED])
-    if titles:
-        raise TitleError(f"several movies match {shown}; choose one by its id: {offered}")
-    hint = f"choose one by its id: {offered}" if offered else "and no title is similar"
-    hint += f"; an id is written {ID_PREFIX}{text}" if text.isdecimal() else ""
-    raise TitleError(f"no movie is called {shown}; {hint}")
+    problem = "several movies match" if titles else "no movie is called"
+    offered = "; ".join(title.with_id for title in (titles or index.similar(row.title))[:MAX_OFFERED])
+    advice = f"choose one by its id: {offered}" if offered else f"no title is similar; an id is written {ID_PREFIX}1214"
+    raise TitleError(f"{problem} {shown}; {advice}")
 
 
-def histories(matches: Sequence[RowMatch]) -> dict[str, FilmHistory]:
-    """Returns the films of each user, "" in a file of one person; users without a matched film have an empty history.
+def to_history(matches: Iterable[RowMatch]) -> FilmHistory:
+    """Returns the history that one person's rows make; planned films are not part of it.
 
     Of several ratings of a film the latest by date counts; if none has a date, the last in the files.
     """
-    users = {match.row.user: FilmHistory() for match in matches}
+    history = FilmHistory()
     for row, title, _, twins in sorted(matches, key=lambda match: match.row.date):
-        history = users[row.user]
-        if row.meaning != "planned":
-            history.exclude.update(twins)
-        if title:
-            getattr(history, "seen" if row.meaning == "rated" else row.meaning).add(title.movie_id)
-        if title and not math.isnan(row.stars):
+        if row.meaning == "planned":
+            continue
+        history.exclude.update(twins)
+        if title and row.meaning == "rated":
             history.rated[title.movie_id] = row.stars
-    for history in users.values():
-        history.seen -= history.rated.keys()
-        history.planned -= history.watched
-        history.exclude |= history.watched
-    return users
+        elif title:
+            getattr(history, row.meaning).add(title.movie_id)
+    history.seen -= history.rated.keys()
+    history.exclude |= history.watched
+    return history
 
 
-def match_table(matches: Iterable[RowMatch], skipped: Iterable[SkippedRow] = ()) -> list[dict[str, str]]:
+def match_table(matches: Iterable[RowMatch]) -> list[dict[str, str]]:
     """Returns the rows of the CSV of all matches: `file`, `line`, `film`, `movie_id`, `title`, `stars` and `note`."""
-    rows: list[tuple[object, ...]] = []
-    for row, title, note, _ in matches:
-        movie = (title.movie_id, display_title(title.title)) if title else ("", "")
-        rows.append((row.file, row.line, row.film, *movie, f"{row.stars:g}".replace("nan", ""), note))
-    rows += [(file, line, film, "", "", "", f"skipped: {reason}") for file, line, film, reason in skipped]
     columns = ("file", "line", "film", "movie_id", "title", "stars", "note")
-    sorted_rows = sorted(rows, key=lambda row: (str(row[0]), row[1]))
-    return [dict(zip(columns, map(str, row), strict=True)) for row in sorted_rows]
+    table = []
+    for row, title, note, _ in sorted(matches, key=lambda match: (match.row.file, match.row.line)):
+        movie = (title.movie_id, display_title(title.title)) if title else ("", "")
+        stars = "" if math.isnan(row.stars) else f"{row.stars:g}"
+        cells = (row.file, row.line, row.film, *movie, stars, note)
+        table.append(dict(zip(columns, map(str, cells), strict=True)))
+    return table

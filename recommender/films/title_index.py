@@ -1,7 +1,7 @@
 """The names of a catalogue's movies, and the ladder of rules by which a title finds them."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cached_property
@@ -125,13 +125,12 @@ class TitleIndex:
     def _alike(self, name: str, words: list[str], year: int) -> Iterator[list[int]]:
         """Yields rows of that very year whose names differ in words that names may lack, in a subtitle, in a slip."""
         clues, key = self._clues, "".join(words)
-        shared = Counter(row for word in stems(words) for row in clues[year, word])
-        yield self._like([row for row in shared if shared[row] > 1], lambda own: _has_same_content(own, words))
+        sharing = {row for word in stems(words) for row in clues[year, word]}
+        yield self._like(sharing, lambda own: _has_same_content(own, words))
         of_parts = [row for part in name_parts(name, 3) for row in self._dated(self._rows.get(part, []), year, 0)]
         yield clues[year, f"part {key}"] + of_parts
         if len(key) >= MIN_LETTERS:
-            near = clues[year, f"begins {key[0]}"]
-            yield self._like(near, lambda own: _has_slips(own, words, Looseness.FILE))
+            yield self._like(clues[year, f"begins {key[0]}"], lambda own: _has_slips(own, words, is_strict=True))
 
     @cached_property
     def _clues(self) -> dict[tuple[int | None, str], list[int]]:
@@ -151,7 +150,7 @@ class TitleIndex:
         rules: list[tuple[bool, Callable[[list[str]], bool]]] = [
             (is_typed or (is_list and len(words) > 1), lambda own: own[: len(words)] == words),
             (is_typed, lambda own: _in_order(own, words, _begins)),
-            (is_typed or (is_list and is_long), lambda own: _has_slips(own, words, looseness)),
+            (is_typed or (is_list and is_long), lambda own: _has_slips(own, words, not is_typed)),
             (is_typed, lambda own: _in_order(own, words, is_typo)),
         ]
         yield from (self._like(range(len(self.titles)), is_like) for applies, is_like in rules if applies)
@@ -187,12 +186,9 @@ def _begins(candidate: str, word: str) -> bool:
     return candidate == word if word.isdigit() else candidate.startswith(word)
 
 
-def _has_slips(name: Sequence[str], words: Sequence[str], looseness: Looseness) -> bool:
-    """Returns whether two names have the same words but for slips; if typed, or the same letters but for them."""
-    is_typed = looseness == Looseness.TYPED
-    if len(name) == len(words) and all(is_typo(*pair, not is_typed) for pair in zip(name, words, strict=True)):
-        return True
-    return is_typed and is_typo("".join(name), "".join(words))
+def _has_slips(name: Sequence[str], words: Sequence[str], is_strict: bool) -> bool:
+    """Returns whether two names have the same words but for slips."""
+    return len(name) == len(words) and all(is_typo(*pair, is_strict) for pair in zip(name, words, strict=True))
 
 
 def is_typo(candidate: str, word: str, is_strict: bool = False) -> bool:

@@ -13,6 +13,7 @@ MAX_TITLE_CHARACTERS = 1000
 ID_PREFIX = "id:"
 """Begins a movie id where a title may stand, as in `id:1214`."""
 TYPED_ID = re.compile(rf"{ID_PREFIX}([0-9]{{1,18}})(?: (.*))?")
+TYPED_IMDB_ID = re.compile(r"tt[0-9]{7,10}")
 
 _YEAR = re.compile(r"\((\d{4})(?:\s?[-\u2013]\s?(?:\d{4})?)?\)")
 _TRAILING_ARTICLE = re.compile(
@@ -32,15 +33,13 @@ _LETTERS = str.maketrans(dict(zip("æœøđðþłħ♥\u0131", "ae oe o d d th l
 _UNACCENTED_SCRIPTS = ("LATIN", "GREEK", "HEBREW", "ARABIC")
 _OPTIONAL_IN_CYRILLIC = {"\u0435\u0308", *(vowel + "\u0301" for vowel in "аеиоуыэюяєі")}
 """The dots of yo and the stress; other marks make another letter, such as ї."""
-_SPELLINGS = dict(
-    pair.split("=")
-    for pair in (
-        "zero=0 one=1 two=2 three=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 eleven=11 twelve=12 thirteen=13 "
-        "fourteen=14 fifteen=15 sixteen=16 twenty=20 thirty=30 forty=40 fifty=50 sixty=60 seventy=70 eighty=80 "
-        "ninety=90 third=3 ii=2 iii=3 iv=4 v=5 vi=6 vii=7 viii=8 ix=9 pt=part vol=volume dr=doctor mr=mister "
-        "monsieur=mister vs=versus colour=color colours=colors grey=gray theatre=theater"
-    ).split()
+_SPELLED = (
+    "zero=0 one=1 two=2 three=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 eleven=11 twelve=12 thirteen=13 "
+    "fourteen=14 fifteen=15 sixteen=16 twenty=20 thirty=30 forty=40 fifty=50 sixty=60 seventy=70 eighty=80 ninety=90 "
+    "third=3 ii=2 iii=3 iv=4 v=5 vi=6 vii=7 viii=8 ix=9 pt=part vol=volume dr=doctor mr=mister monsieur=mister "
+    "vs=versus colour=color colours=colors grey=gray theatre=theater"
 )
+_SPELLINGS = dict(pair.split("=") for pair in _SPELLED.split())
 """Words by other spellings, and numbers by numerals and words."""
 
 
