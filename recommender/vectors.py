@@ -20,6 +20,9 @@ RANKINGS = {
     "similar": (0.0, 0.0, 1.0),
 }
 """Weights of the three parts, by the name of the ranking."""
+TASTE_DIM = 100
+"""Numbers of a taste vector that count for similarity: the first, along the axes in which users differ most."""
+EPS = 1e-9
 
 
 def join(rating: np.ndarray, taste: np.ndarray, similar: np.ndarray) -> np.ndarray:
@@ -31,3 +34,15 @@ def split(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the three parts of joined vectors."""
     rating, taste, similar = np.split(vectors, [EMBEDDING_DIM, 2 * EMBEDDING_DIM], axis=-1)
     return rating, taste, similar
+
+
+def similar_to(vectors: np.ndarray) -> np.ndarray:
+    """Returns float32[..., similar], the question "like this one" for joined vectors of movies, see `embed.py`."""
+    _, taste, similar = split(vectors)
+    return np.concatenate([normalize_rows(taste[..., :TASTE_DIM]), similar[..., TASTE_DIM:]], axis=-1)
+
+
+def normalize_rows(vectors: np.ndarray) -> np.ndarray:
+    """Returns float[..., dim], each row scaled to length 1; rows of zeros stay zero."""
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), EPS)
+    return unit

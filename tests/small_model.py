@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recommender.embed import similarity_parts
 from recommender.files import Workdir
 from recommender.milvus.build import build_collection
 from recommender.milvus.connection import MilvusConnection
@@ -23,10 +24,9 @@ from recommender.movielens.encoding import (
 )
 from recommender.movielens.split import RATING_DTYPE
 from recommender.picks.taste import EVERYONE
-from recommender.similarity import normalize_rows, similarity_parts
 from recommender.stars.predict import fit_user_prior
 from recommender.store import CATALOGUE, PARTS, SavedModel, save_model
-from recommender.vectors import join
+from recommender.vectors import join, normalize_rows
 
 ADJECTIVES = "Silent Crimson Hollow Golden Broken Distant Midnight Paper".split()
 NOUNS = "Harbor River Engine Garden Lantern Mirror Winter Comet".split()

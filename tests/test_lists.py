@@ -5,7 +5,7 @@ import pytest
 from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
 
 from recommender import lists
-from recommender.lists import Query, diversify, encode_users, group_values, recommend, recommend_together
+from recommender.lists import Query, diversify, encode_users, group_values, recommend
 from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
 from recommender.vectors import STAR_WEIGHT
@@ -37,6 +37,11 @@ def ids(found):
 
 def question(user, ranking):
     return np.concatenate([weight * part for weight, part in zip(RANKINGS[ranking], user, strict=True)])
+
+
+def together(model, collection, group, query):
+    """Returns the views of all users for each movie of a shared list."""
+    return list(zip(*recommend(model, collection, group, query._replace(is_shared=True)), strict=True))
 
 
 def exact_order(catalogue, values, excluded):
@@ -103,19 +108,17 @@ def test_skip_shows_the_next_ones(saved_model, collection, variety):
     assert end == []
 
 
-def test_many_profiles_at_once_get_what_each_gets_alone(saved_model, collection, monkeypatch):
-    monkeypatch.setattr(lists, "USER_BATCH", 13)
+def test_many_profiles_at_once_get_what_each_gets_alone(saved_model, collection):
     profiles = [UserProfile.from_user(saved_model, user_id).with_movies([13], []) for user_id in range(1, 61, 2)]
     profiles[4] = PROFILES["ratings"](saved_model)
     query = Query("both", 7, collection.build_filter(MovieFilter(min_ratings=5)), explain=True, novelty=0.3)
-    together = list(recommend(saved_model, collection, profiles, query))
-    assert len(together) == 30
-    for profile, found in zip(profiles, together, strict=True):
+    everyone = recommend(saved_model, collection, profiles, query)
+    assert len(everyone) == 30
+    for profile, found in zip(profiles, everyone, strict=True):
         [alone] = recommend(saved_model, collection, [profile], query)
         assert len(found) == 7
         assert ids(alone) == ids(found)
         assert [reason.label for reason in alone[0].reasons] == [reason.label for reason in found[0].reasons] != []
-    assert list(recommend(saved_model, collection, [], query)) == []
 
 
 def test_novelty_takes_what_everyone_likes_from_lists(saved_model, collection, catalogue):
@@ -224,8 +227,8 @@ def group(request, saved_model):
 def test_list_for_several_users(saved_model, collection, catalogue, group, ranking):
     """By what each would search for alone; without what any of them has seen; with the view of each."""
     query = Query(ranking, 8)
-    found = recommend_together(saved_model, collection, group, query)
-    users = encode_users(saved_model, collection, group, query._replace(is_personal=False))
+    found = together(saved_model, collection, group, query)
+    users = encode_users(saved_model, collection, group, query._replace(is_shared=True))
     values = np.array([catalogue.vectors @ question(user, ranking) for user in users])
     excluded = set().union(*(profile.exclude_ids for profile in group))
     allowed = [row for row, movie in enumerate(catalogue.movies) if movie.movie_id not in excluded]
@@ -244,12 +247,12 @@ def test_list_for_several_users(saved_model, collection, catalogue, group, ranki
 def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collection, group):
     movie_filter = collection.build_filter(MovieFilter(max_ratings=60))
     query = Query("both", 8, movie_filter, explain=True)
-    whole = recommend_together(saved_model, collection, group, query._replace(k=100))
+    whole = together(saved_model, collection, group, query._replace(k=100))
     assert all(views[0].num_ratings <= 60 for views in whole)
     for variety in (0, 0.5):
-        first = recommend_together(saved_model, collection, group, query._replace(k=10, variety=variety))
+        first = together(saved_model, collection, group, query._replace(k=10, variety=variety))
         assert len(first) == 10
-        rest = recommend_together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
+        rest = together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
         assert rest == first[6:]
     for place, profile in enumerate(group):
         [own] = recommend(saved_model, collection, [profile], query._replace(k=100))
@@ -263,30 +266,30 @@ def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection
     """Each list is read to `GROUP_DEPTH`, or to ten times what is asked for."""
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
     seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_shared=True))
     questions = np.array([user.query("picks") for user in users])
     for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
         monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
-        found = recommend_together(saved_model, collection, group, Query("picks", k))
+        found = together(saved_model, collection, group, Query("picks", k))
         hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
         common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
         values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))
         expected = [common[position] for position in np.argsort(-values)[:k]]
         assert [views[0].movie.movie_id for views in found] == expected
     nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
-    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
+    assert together(saved_model, collection, group, Query("picks", 2, nothing)) == []
 
 
 def test_variety_for_several_users(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    everything = recommend_together(saved_model, collection, group, Query("picks", 100))
+    everything = together(saved_model, collection, group, Query("picks", 100))
     whole = [views[0].movie.movie_id for views in everything]
-    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_shared=True))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))
     expected = naive_diversify(totals[:20], catalogue.vectors[rows[:20]], 0.9, 7)
-    found = recommend_together(saved_model, collection, group, Query("picks", 7, variety=0.9))
+    found = together(saved_model, collection, group, Query("picks", 7, variety=0.9))
     assert [views[0].movie.movie_id for views in found] == [whole[position] for position in expected]
 
 

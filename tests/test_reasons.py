@@ -8,9 +8,8 @@ from recommender.lists import Query, encode_users, recommend
 from recommender.movielens.encoding import demographic_profile_row
 from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
 from recommender.reasons import Parts, has_reasons, split_question
-from recommender.similarity import TASTE_DIM
 from recommender.users import UserProfile
-from recommender.vectors import RANKINGS, STAR_WEIGHT
+from recommender.vectors import RANKINGS, STAR_WEIGHT, TASTE_DIM
 
 NAN = float("nan")
 NEW_RATINGS = {13: 5.0, NEW_MOVIE.movie_id: 4.0, 43: 0.5, 83: NAN}

@@ -6,21 +6,20 @@ from small_model import GONE, NEW_MOVIE, ONLY_TEST_RATINGS, WITHOUT_TRAINING_RAT
 
 from recommender.errors import UsageError
 from recommender.films.matching import FilmHistory
+from recommender.milvus.collection import StoredMovie
 from recommender.movielens.encoding import UNKNOWN, demographic_profile_row, encode_movies
 from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
-from recommender.similarity import TASTE_DIM
 from recommender.store import ModelError
 from recommender.users import (
     UserProfile,
-    anyone,
     demographic_labels,
     encode_user,
     load_history,
+    needed_movies,
     new_stars,
     rating_vector,
-    unknown_movie_ids,
 )
-from recommender.vectors import RANKINGS
+from recommender.vectors import RANKINGS, TASTE_DIM
 
 NAN = float("nan")
 WEIGHTS = {1: 0.1, 2: 0.3, 3: 0.6, 4: 1, 5: 1.4}
@@ -122,9 +121,13 @@ def test_new_ratings_are_on_the_scale_of_the_training_data(saved_model):
 def test_history_has_the_embeddings_of_its_movies(saved_model):
     known = saved_model.movie_ids[3]
     profile = UserProfile.from_demographics(saved_model, 0, None, 4).with_movies([9001], [known, ONLY_TEST_RATINGS])
-    assert unknown_movie_ids(saved_model, profile) == {9001, ONLY_TEST_RATINGS}
+    assert needed_movies(saved_model, profile, "picks") == {9001, ONLY_TEST_RATINGS}
+    rated = profile.with_ratings({known: 5.0, 9002: NAN})
+    assert needed_movies(saved_model, rated, "both") == {known, 9001, 9002, ONLY_TEST_RATINGS}
+    assert needed_movies(saved_model, UserProfile(0, "", history={known: 1.0}), "similar") == {known}
     movies = {9001: NEW_MOVIE, ONLY_TEST_RATINGS: saved_model.movies[ONLY_TEST_RATINGS]}
-    history = load_history(saved_model, profile, movies)
+    stored = {movie_id: StoredMovie(movie, 0, np.zeros(0)) for movie_id, movie in movies.items()}
+    history = load_history(saved_model, profile, stored)
     rows = dict(zip(profile.history, zip(history.weights, history.embeddings, strict=True), strict=True))
     taste = saved_model.taste
     for movie_id, weight in ((9001, 1), (known, 0.5), (ONLY_TEST_RATINGS, 0.5)):
@@ -160,11 +163,11 @@ def test_vectors_of_a_profile(saved_model, catalogue, novelty):
     """The tower's vector with new ratings folded in; the taste; the mean question of what is liked."""
     first, second, third = (movie.movie_id for movie in catalogue.movies[:3])
     profile = UserProfile.from_user(saved_model, 43).with_ratings({first: 1.0, second: 5.0}).with_movies([third], [])
-    vectors = {movie_id: catalogue.vectors[catalogue.row(movie_id)] for movie_id in (first, second, third)}
-    history = load_history(saved_model, profile, {})
-    user = encode_user(saved_model, profile, vectors, history, catalogue.vectors.shape[1], novelty)
+    rows = zip(catalogue.movies[:3], catalogue.num_ratings, catalogue.vectors, strict=False)
+    stored = {row[0].movie_id: StoredMovie(*row) for row in rows}
+    user = encode_user(saved_model, profile, stored, catalogue.vectors.shape[1], novelty)
 
-    rated = np.array([vectors[first], vectors[second]])[:, :200]
+    rated = catalogue.vectors[:2, :200]
     own = saved_model.profile_vectors[profile.row]
     folded = saved_model.user_prior.posterior_mean(own, rated, np.array([1.0, 5.0]))
     assert abs(folded - own).max() > 0.01
@@ -182,18 +185,17 @@ def test_vectors_of_a_profile(saved_model, catalogue, novelty):
 def test_rating_vector_without_new_ratings_is_that_of_the_tower(saved_model):
     profile = UserProfile.from_user(saved_model, 43).with_movies([GONE], [])
     own = saved_model.profile_vectors[profile.row]
-    assert rating_vector(saved_model, profile, own, {}) is own
+    assert rating_vector(saved_model, profile, own, []) is own
 
 
 def test_question_of_someone_who_likes_nothing_is_like_nothing(saved_model, catalogue):
     profile = nobody(saved_model).with_movies([], [3])
     dim = catalogue.vectors.shape[1]
-    user = encode_user(saved_model, profile, {}, load_history(saved_model, profile, {}), dim)
+    user = encode_user(saved_model, profile, {}, dim)
     assert user.query("picks").shape == (dim,)
     assert not user.similar.any()
 
 
-def test_anyone_is_the_unknown_user(saved_model):
+def test_taste_of_the_unknown_user(saved_model):
     history = load_history(saved_model, nobody(saved_model), {})
-    np.testing.assert_array_equal(anyone(saved_model).vector(), history.vector())
     np.testing.assert_allclose(history.vector(), naive_taste(saved_model, nobody(saved_model)), atol=1e-6)
