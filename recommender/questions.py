@@ -13,7 +13,7 @@ import numpy as np
 
 from recommender.errors import UsageError
 from recommender.film_files import FilmFiles
-from recommender.films.matching import find_title
+from recommender.films.matching import FilmHistory, find_title
 from recommender.films.titles import display_title
 from recommender.lists import Query
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
@@ -64,18 +64,18 @@ class Questions:
                 None if job is None else parse_label("job", job, OCCUPATIONS),
             )
         if ratings:
-            profile = profile.with_history(self._films.load_history([Path(path) for path in as_list(ratings)]))
-        movie_ids: dict[str, list[int]] = {}
-        for verb, texts in (("likes", like), ("knows", seen)):
+            profile = profile.with_films(self._films.load_history([Path(path) for path in as_list(ratings)]))
+        named = FilmHistory()
+        for verb, texts, movie_ids in (("likes", like, named.liked), ("knows", seen, named.seen)):
             titles = [find_title(text, self._collection.titles) for text in as_list(texts)]
-            movie_ids[verb] = [title.movie_id for title in titles]
+            movie_ids.update(title.movie_id for title in titles)
             if titles:
                 words = ", ".join(display_title(title.title) for title in titles)
                 profile = replace(profile, description=f"{profile.description}; {verb} {words}")
-        both = set(movie_ids["likes"]) & set(movie_ids["knows"])
+        both = named.liked & named.seen
         if both:
             raise UsageError(f"like and seen both name id:{min(both)}; name it once")
-        return profile.with_movies(movie_ids["likes"], movie_ids["knows"])
+        return profile.with_films(named)
 
     def users(
         self, users: PathArg | Iterable[int], include_seen: bool
@@ -88,7 +88,7 @@ class Questions:
             if include_seen:
                 raise UsageError("include_seen is for users of the training data")
             anyone = UserProfile.from_demographics(self._model)
-            return list(found), lambda name: anyone.with_history(found[name])
+            return list(found), lambda name: anyone.with_films(found[name])
         names = [parse_number("users", user_id, 1) for user_id in as_list(found)]
         for user_id in names:
             self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.

@@ -7,10 +7,9 @@ import numpy as np
 from recommender.films.titles import display_name
 from recommender.milvus.collection import MovieCollection
 from recommender.movielens.encoding import demographic_profile_row
-from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile, demographic_labels, load_history, new_stars
-from recommender.vectors import RANKINGS, join, similar_to, split
+from recommender.users import UserProfile, UserVectors, demographic_labels, load_history, new_stars
+from recommender.vectors import similar_to, split
 
 MAX_REASONS = 3
 
@@ -77,8 +76,8 @@ def split_question(model: SavedModel, collection: MovieCollection, profile: User
     similar = np.zeros_like(kin)
     rows = [row_of[movie_id] for movie_id in profile.liked]
     similar[rows] = kin[rows] / max(len(stored.keys() & set(profile.liked)), 1)
-    parts = (weight * part for weight, part in zip(_weights(ranking), (ratings, tastes, similar), strict=True))
-    return Parts([display_name(movie.name) for movie in records], join(*parts), kin)
+    labels = [display_name(movie.name) for movie in records]
+    return Parts(labels, UserVectors(ratings, tastes, similar).query(ranking), kin)
 
 
 def has_reasons(model: SavedModel, profile: UserProfile, ranking: str) -> bool:
@@ -94,28 +93,17 @@ def has_movie_reasons(profile: UserProfile, ranking: str) -> bool:
 
 def _split_by_demographics(model: SavedModel, profile: UserProfile, ranking: str, dim: int) -> Parts:
     """Splits by the known demographics; a user with training ratings has one part more, these."""
-    rating_weight, taste_weight, _ = _weights(ranking)
     indices = model.profiles[profile.row, 1:]
+    known = np.flatnonzero(indices)
+    without = np.where(np.eye(len(indices), dtype=bool)[known], 0, indices)  # [known, 3], each without one of them
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
-    labels: list[str] = []
-    ratings: list[np.ndarray] = []
-    for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
-        if index:
-            without = np.where(np.arange(len(indices)) == column, 0, indices)
-            labels.append(label)
-            ratings.append(anonymous - model.profile_vectors[demographic_profile_row(*without)])
+    ratings = anonymous - model.profile_vectors[demographic_profile_row(*without.T)]
+    labels = [label for label, index in demographic_labels(model, profile.row) if index]
     if profile.has_training_ratings:
         labels.append("own ratings")
-        ratings.append(model.profile_vectors[profile.row] - anonymous)
-    parts = np.zeros((len(labels), dim), np.float32)
-    rating_parts, taste_parts, _ = split(parts)
-    rating_parts[:] = rating_weight * np.array(ratings).reshape(rating_parts.shape)
-    if not profile.history:  # With one, these reasons are for stars alone.
+        ratings = np.vstack([ratings, model.profile_vectors[profile.row] - anonymous])
+    tastes = np.zeros_like(ratings)  # With a history, these reasons are for stars alone.
+    if not profile.history:
         tastes = load_history(model, profile, {}).contributions()[:-1]
-        taste_parts[: len(tastes)] = taste_weight * tastes
-    return Parts(labels, parts, None)
-
-
-def _weights(ranking: str) -> tuple[float, float, float]:
-    """Returns the weights of the three parts; where stars alone count, in stars."""
-    return (COSINE_SCALE, 0.0, 0.0) if ranking == "stars" else RANKINGS[ranking]
+    similar = np.zeros((len(labels), dim - ratings.shape[1] - tastes.shape[1]))
+    return Parts(labels, UserVectors(ratings, tastes, similar).query(ranking), None)

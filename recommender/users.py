@@ -1,6 +1,6 @@
 """Who asks: a profile of what is known of a user, and the question that it becomes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -104,31 +104,20 @@ class UserProfile:
             return "similar"
         return "picks" if self.history else "stars"
 
-    def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
-        """Returns the profile with new ratings, stars by movie id; NaN if a movie was seen and not rated."""
-        weights = history_weights(np.fromiter(ratings.values(), np.float32, len(ratings)))
-        return replace(
-            self,
-            history={**self.history, **dict(zip(ratings, weights.tolist(), strict=True))},
-            new_ratings={**self.new_ratings, **{key: stars for key, stars in ratings.items() if not np.isnan(stars)}},
-            exclude_ids=self.exclude_ids | ratings.keys(),
-        )
+    def with_films(self, films: FilmHistory) -> "UserProfile":
+        """Returns the profile with films that the user rated, liked, or has seen, and that are not recommended.
 
-    def with_history(self, films: FilmHistory) -> "UserProfile":
-        """Returns the profile with the films of a file."""
-        ratings = {**dict.fromkeys(films.seen, np.nan), **films.rated}
-        profile = self.with_ratings(ratings).with_movies(films.liked, ())
-        return replace(profile, exclude_ids=profile.exclude_ids | films.exclude)
-
-    def with_movies(self, liked: Collection[int], seen: Collection[int]) -> "UserProfile":
-        """Returns the profile with ids of movies that the user liked, or has seen and not liked much.
-
-        Where the user also rated such a movie, its weight is at least 1 if liked and at most 0.5 if seen. The rating
-        still counts for the rating vector.
+        A rated film that the profile has already weighs at least 1 if it is liked besides and at most 0.5 if seen. Its
+        rating still counts for the rating vector.
         """
-        weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
-        weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
-        return replace(self, history={**self.history, **weights}, exclude_ids=self.exclude_ids | weights.keys())
+        history = dict(self.history)
+        history |= {movie_id: min(history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in films.seen}
+        weights = history_weights(np.array([*films.rated.values()], np.float32))
+        history |= zip(films.rated, weights.tolist(), strict=True)
+        history |= {movie_id: max(history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in films.liked}
+        new_ratings = {**self.new_ratings, **films.rated}
+        exclude_ids = self.exclude_ids | films.exclude | films.watched
+        return replace(self, history=history, new_ratings=new_ratings, exclude_ids=exclude_ids)
 
 
 class UserVectors(NamedTuple):

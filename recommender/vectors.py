@@ -14,12 +14,12 @@ from recommender.stars.predict import COSINE_SCALE
 STAR_WEIGHT = 0.125
 """Weight of a predicted star beside Pick in `both`, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
 RANKINGS = {
-    "stars": (1.0, 0.0, 0.0),
+    "stars": (COSINE_SCALE, 0.0, 0.0),
     "picks": (0.0, 1.0, 0.0),
     "both": (COSINE_SCALE * STAR_WEIGHT, 1.0, 0.0),
     "similar": (0.0, 0.0, 1.0),
 }
-"""Weights of the three parts, by the name of the ranking."""
+"""Weights of the three parts, by the name of the ranking; that of stars gives stars."""
 TASTE_DIM = 100
 """Numbers of a taste vector that count for similarity: the first, along the axes in which users differ most."""
 EPS = 1e-9

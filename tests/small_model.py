@@ -3,6 +3,7 @@
 Movies are of eight kinds, by the noun of their titles; users like kinds, and some movies are far better known.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from recommender.embed import similarity_parts
 from recommender.files import Workdir
+from recommender.films.matching import FilmHistory
 from recommender.milvus.build import build_collection
 from recommender.milvus.connection import MilvusConnection
 from recommender.movielens.catalogue import Movie, format_movies, write_movies_data
@@ -54,6 +56,12 @@ class Catalogue(NamedTuple):
     def row(self, movie_id: int) -> int:
         """Returns a movie's row."""
         return [movie.movie_id for movie in self.movies].index(movie_id)
+
+
+def films(liked: Iterable[int] = (), seen: Iterable[int] = (), rated: Mapping[int, float] | None = None) -> FilmHistory:
+    """Returns films by id; what has NaN stars was seen."""
+    stars = {movie_id: value for movie_id, value in (rated or {}).items() if not np.isnan(value)}
+    return FilmHistory(stars, set(liked), {*seen, *(rated or {})} - stars.keys())
 
 
 def create_movies() -> list[Movie]:

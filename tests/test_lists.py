@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
+from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS, films
 
 from recommender import lists
 from recommender.lists import Query, diversify, encode_users, group_values, recommend
@@ -10,7 +10,7 @@ from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
 from recommender.vectors import STAR_WEIGHT
 
-RANKINGS = {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (5 * STAR_WEIGHT, 1, 0), "similar": (0, 0, 1)}
+RANKINGS = {"stars": (5, 0, 0), "picks": (0, 1, 0), "both": (5 * STAR_WEIGHT, 1, 0), "similar": (0, 0, 1)}
 """Weights of the three parts of the joined vector; a star is 5 times a product."""
 NEW_RATINGS = {13: 5.0, 43: 1.5, 83: float("nan"), NEW_MOVIE.movie_id: 3.5}
 
@@ -20,9 +20,11 @@ PROFILES = {
     "user": lambda model: UserProfile.from_user(model, 43),
     "user, seen movies included": lambda model: UserProfile.from_user(model, 43, include_seen=True),
     "user without training ratings": lambda model: UserProfile.from_user(model, WITHOUT_TRAINING_RATINGS),
-    "films": lambda model: UserProfile.from_demographics(model, 0).with_movies([13, NEW_MOVIE.movie_id], [43]),
-    "ratings": lambda model: UserProfile.from_demographics(model, 1).with_ratings(NEW_RATINGS),
-    "user with ratings": lambda model: UserProfile.from_user(model, 7).with_ratings({NEW_MOVIE.movie_id: 5.0}),
+    "films": lambda model: UserProfile.from_demographics(model, 0).with_films(films([13, NEW_MOVIE.movie_id], [43])),
+    "ratings": lambda model: UserProfile.from_demographics(model, 1).with_films(films(rated=NEW_RATINGS)),
+    "user with ratings": lambda model: UserProfile.from_user(model, 7).with_films(
+        films(rated={NEW_MOVIE.movie_id: 5.0})
+    ),
 }
 
 
@@ -109,7 +111,7 @@ def test_skip_shows_the_next_ones(saved_model, collection, variety):
 
 
 def test_many_profiles_at_once_get_what_each_gets_alone(saved_model, collection):
-    profiles = [UserProfile.from_user(saved_model, user_id).with_movies([13], []) for user_id in range(1, 61, 2)]
+    profiles = [UserProfile.from_user(saved_model, user_id).with_films(films([13])) for user_id in range(1, 61, 2)]
     profiles[4] = PROFILES["ratings"](saved_model)
     query = Query("both", 7, collection.build_filter(MovieFilter(min_ratings=5)), explain=True, novelty=0.3)
     everyone = recommend(saved_model, collection, profiles, query)

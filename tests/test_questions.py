@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_model import NEW_MOVIE, USER_IDS
+from small_model import NEW_MOVIE, USER_IDS, films
 
 from recommender.errors import RecommenderError, UsageError
 from recommender.film_files import FilmFiles
@@ -134,7 +134,7 @@ def test_profile_of_films(questions, saved_model):
     anyone = UserProfile.from_demographics(saved_model)
     profile = questions.profile(like=["silent harbor", "id:9001"], seen="golden comet")
     comet = next(movie.movie_id for movie in saved_model.movies.values() if movie.name == "Golden Comet")
-    expected = anyone.with_movies([3, 9001], [comet])
+    expected = anyone.with_films(films([3, 9001], [comet]))
     assert (profile.history, profile.exclude_ids) == (expected.history, expected.exclude_ids)
     assert profile.description.startswith(
         "anyone, any age, any job; likes The Silent Harbor (1940), Alien Robots (2031);"
@@ -184,8 +184,8 @@ def test_many_new_users(questions, write):
 def test_order_suits_what_is_known_of_all(questions, saved_model):
     anyone, woman = UserProfile.from_demographics(saved_model), UserProfile.from_demographics(saved_model, 1)
     liking, seeing, user = (
-        anyone.with_movies([3], []),
-        anyone.with_movies([], [3]),
+        anyone.with_films(films([3])),
+        anyone.with_films(films([], [3])),
         UserProfile.from_user(saved_model, 7),
     )
     orders = {
@@ -207,7 +207,7 @@ def test_stars_are_of_movies_with_ratings(questions, saved_model, collection):
     assert questions.query(profiles)[0].filter == collection.build_filter(MovieFilter(min_ratings=50))
     assert questions.query(profiles, min_ratings=0)[1] == MovieFilter(min_ratings=0)
     assert questions.query(profiles, max_ratings=20)[1] == MovieFilter(max_ratings=20)
-    assert questions.query([anyone.with_movies([], [3])])[1] == MovieFilter()
+    assert questions.query([anyone.with_films(films([], [3]))])[1] == MovieFilter()
     assert questions.query([UserProfile.from_user(saved_model, 43)], by="stars")[1] == MovieFilter(min_ratings=50)
 
 
