@@ -67,7 +67,6 @@ class Recommender(AbstractContextManager["Recommender"]):
 
     def __init__(self, model: SavedModel, connection: MilvusConnection) -> None:
         self.model = model
-        self.connection = connection
         self.collection = MovieCollection(connection, model.fingerprint)
         self.films = FilmFiles(self.collection.titles)
         """Reads files of films; `films.matches` says which movie each of their rows became."""
@@ -121,7 +120,7 @@ class Recommender(AbstractContextManager["Recommender"]):
 
     def close(self) -> None:
         """Closes the connection to Milvus."""
-        self.connection.close()
+        self.collection.connection.close()
 
     def recommend(
         self,
@@ -237,21 +236,18 @@ class Recommender(AbstractContextManager["Recommender"]):
         query, _ = self._questions.query([profile], by=by, novelty=novelty)
         [user] = encode_users(self.model, self.collection, [profile], query)
         stored = self.collection.fetch({movie_id, *profile.new_ratings})
-        parts = None
-        if has_reasons(self.model, profile, query.ranking):
-            parts = split_question(self.model, self.collection, profile, query.ranking)
+        explain = has_reasons(self.model, profile, query.ranking)
+        parts = split_question(self.model, self.collection, profile, query.ranking) if explain else None
+        view = describe(self.model, stored[movie_id], user, parts)
         rivals = profile.exclude_ids - {movie_id}
         [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
-        places = {hit.movie_id: place for place, hit in enumerate(hits, 1)}
-        milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
-        by_paddle = paddle_score(self.model, profile, movie_id, stored) if check else None
-        view = describe(self.model, stored[movie_id], user, parts)
+        place = next((place for place, hit in enumerate(hits, 1) if hit.movie_id == movie_id), None)
         actual = f"{profile.new_ratings[movie_id]:g} (in your ratings)" if movie_id in profile.new_ratings else ""
         if profile.user_id is not None:
             actual = self.model.describe_rating(profile.user_id, movie_id)
-        return Prediction(
-            profile.description, view, query.ranking, places.get(movie_id), actual, milvus_score, by_paddle
-        )
+        milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
+        by_paddle = paddle_score(self.model, profile, movie_id, stored) if check else None
+        return Prediction(profile.description, view, query.ranking, place, actual, milvus_score, by_paddle)
 
     def _rows(self, found: Sequence[Recommendation], query: Query) -> list[dict[str, Any]]:
         """Returns recommendations as values by column name."""

@@ -10,24 +10,21 @@ titles, as sequels have, and of the same year. Each is an inner product, so the 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from recommender.films.titles import alternative_names, normalize_words
-from recommender.milvus.collection import StoredMovie
 from recommender.movielens.catalogue import Movie, read_movies_data
 from recommender.movielens.encoding import encode_movies, genre_key
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile, rating_vector
+from recommender.users import StoredMovies, UserProfile, rating_vector
 from recommender.vectors import EPS, TASTE_DIM, join, normalize_rows
 
 KNOWN_RATINGS = 20
-GENRE_WEIGHT = 0.2
-TITLE_WEIGHT = 0.2
-YEAR_WEIGHT = 0.15
+GENRE_WEIGHT, TITLE_WEIGHT, YEAR_WEIGHT = 0.2, 0.2, 0.15
 MAX_WORD_SHARE = 0.01
 """Share of the titles from which a word is too common to link two movies."""
 WORD_DIM = 64
@@ -48,7 +45,7 @@ def embed_catalogue(model: SavedModel, movies_data: Path) -> tuple[list[Movie], 
     return movies, vectors, num_ratings
 
 
-def paddle_score(model: SavedModel, profile: UserProfile, movie_id: int, stored: Mapping[int, StoredMovie]) -> float:
+def paddle_score(model: SavedModel, profile: UserProfile, movie_id: int, stored: StoredMovies) -> float:
     """Returns the Score of a movie, unclipped, as Paddle's towers compute it without Milvus.
 
     Args:

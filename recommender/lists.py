@@ -14,7 +14,7 @@ from recommender.reasons import Parts, Reason, split_question
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
 from recommender.users import UserProfile, UserVectors, encode_user, needed_movies
-from recommender.vectors import normalize_rows, split
+from recommender.vectors import EPS, normalize_rows, split
 
 MIN_CANDIDATES = 300
 """Lower bound on the search results that are ordered anew for variety."""
@@ -26,7 +26,6 @@ BEST = 10
 """Number of a user's best movies whose mean Pick is a share of 1, see `group_values`."""
 SHARE_DAMPING = 0.7
 """Added to shares before their logarithm; higher favours the favourites of one over what is fair for all."""
-EPS = 1e-9
 
 log = logging.getLogger("recommender")
 
@@ -50,12 +49,6 @@ class Query(NamedTuple):
     """Number of movies at the top that are left out."""
     is_shared: bool = False
     """Whether the list is for several users together, see `group_values`."""
-
-    @property
-    def depth(self) -> int:
-        """Number of search results that are needed."""
-        wanted = self.skip + self.k
-        return max(MIN_CANDIDATES, 2 * wanted) if self.variety else wanted
 
 
 class Recommendation(NamedTuple):
@@ -84,14 +77,16 @@ def recommend(
     """
     users = encode_users(model, collection, profiles, query)
     questions = np.array([user.query(query.ranking) for user in users])
-    exclude_ids, depth = [profile.exclude_ids for profile in profiles], query.depth
+    wanted = query.skip + query.k
+    depth = max(MIN_CANDIDATES, 2 * wanted) if query.variety else wanted
+    exclude_ids = [profile.exclude_ids for profile in profiles]
     if query.is_shared:
         exclude_ids = [frozenset[int]().union(*exclude_ids)] * len(profiles)
-        depth = max(GROUP_DEPTH, 10 * (query.skip + query.k))
-    found = collection.search(questions, depth, query.filter, exclude_ids)
-    candidates = [dict(hits) for hits in found]
-    if query.is_shared:
-        candidates = [merge_lists(candidates, query.depth)] * len(profiles)
+        found = collection.search(questions, max(GROUP_DEPTH, 10 * wanted), query.filter, exclude_ids)
+        candidates = [merge_lists([dict(hits) for hits in found], depth)] * len(profiles)
+    else:
+        found = collection.search(questions, depth, query.filter, exclude_ids)
+        candidates = [dict(hits) for hits in found]
     stored = collection.fetch({movie_id for own in candidates for movie_id in own})
     lists = []
     for profile, user, own in zip(profiles, users, candidates, strict=True):
@@ -99,11 +94,10 @@ def recommend(
         if query.variety:
             relevance = np.array([own[found.movie.movie_id] for found in movies])
             vectors = np.array([found.vector for found in movies])
-            order = diversify(relevance, vectors, query.variety, query.skip + query.k)
+            order = diversify(relevance, vectors, query.variety, wanted)
             movies = [movies[position] for position in order]
         parts = split_question(model, collection, profile, query.ranking) if query.explain else None
-        best = movies[query.skip : query.skip + query.k]
-        lists.append([describe(model, movie, user, parts) for movie in best])
+        lists.append([describe(model, movie, user, parts) for movie in movies[query.skip : wanted]])
     return lists
 
 
@@ -178,15 +172,11 @@ def encode_users(
 def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: Parts | None = None) -> Recommendation:
     """Returns a movie as a user sees it."""
     rating, taste, similar = split(stored.vector)
-    score = COSINE_SCALE * float(user.rating @ rating)
-    return Recommendation(
-        stored.movie,
-        stored.num_ratings,
-        min(max(score, model.facts.min_rating), model.facts.max_rating),
-        float(user.taste @ taste),
-        float(user.similar @ similar),
-        parts.reasons(stored.vector) if parts else [],
-    )
+    stars = COSINE_SCALE * float(user.rating @ rating)
+    score = min(max(stars, model.facts.min_rating), model.facts.max_rating)
+    pick, similarity = float(user.taste @ taste), float(user.similar @ similar)
+    reasons = parts.reasons(stored.vector) if parts else []
+    return Recommendation(stored.movie, stored.num_ratings, score, pick, similarity, reasons)
 
 
 def explain_shortfall(collection: MovieCollection, query: Query, movie_filter: MovieFilter, num_found: int) -> None:

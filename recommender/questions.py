@@ -57,12 +57,8 @@ class Questions:
                 raise UsageError("user has their own age, gender, job and ratings; leave these out")
             profile = UserProfile.from_user(self._model, parse_number("user", user, 1), include_seen)
         else:
-            profile = UserProfile.from_demographics(
-                self._model,
-                None if gender is None else parse_label("gender", gender, GENDER_LABELS),
-                None if age is None else parse_age("age", age),
-                None if job is None else parse_label("job", job, OCCUPATIONS),
-            )
+            gender_idx, job_idx = parse_label("gender", gender, GENDER_LABELS), parse_label("job", job, OCCUPATIONS)
+            profile = UserProfile.from_demographics(self._model, gender_idx, parse_age("age", age), job_idx)
         if ratings:
             profile = profile.with_films(self._films.load_history([Path(path) for path in as_list(ratings)]))
         named = FilmHistory()
@@ -77,19 +73,16 @@ class Questions:
             raise UsageError(f"like and seen both name id:{min(both)}; name it once")
         return profile.with_films(named)
 
-    def users(
-        self, users: PathArg | Iterable[int], include_seen: bool
-    ) -> tuple[list[Any], Callable[[Any], UserProfile]]:
+    def users(self, users: Any, include_seen: bool) -> tuple[list[Any], Callable[[Any], UserProfile]]:
         """Returns the users of `recommend_many`, by id or name, and a function that returns the profile of one."""
-        found: Any = users
         if isinstance(users, str | os.PathLike):
-            found = self._model.user_ids.tolist() if users == "all" else self._films.load_users(Path(users))
-        if isinstance(found, Mapping):
+            users = self._model.user_ids.tolist() if users == "all" else self._films.load_users(Path(users))
+        if isinstance(users, Mapping):
             if include_seen:
                 raise UsageError("include_seen is for users of the training data")
             anyone = UserProfile.from_demographics(self._model)
-            return list(found), lambda name: anyone.with_films(found[name])
-        names = [parse_number("users", user_id, 1) for user_id in as_list(found)]
+            return list(users), lambda name: anyone.with_films(users[name])
+        names = [parse_number("users", user_id, 1) for user_id in as_list(users)]
         for user_id in names:
             self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
         return names, lambda user_id: UserProfile.from_user(self._model, user_id, include_seen)
@@ -132,6 +125,10 @@ class Questions:
         """
         if by and by not in RANKINGS:
             raise UsageError(f"by={by!r:.40}: choose one of: {', '.join(RANKINGS)}")
+        k = parse_number("k", k, 1, MAX_TOP_K)
+        skip = parse_number("skip", skip, 0, MAX_TOP_K - k)
+        variety = parse_number("variety", variety, 0, 1, float)
+        novelty = parse_number("novelty", novelty, 0, 1, float)
         ranking = by or _suitable_ranking(profiles)
         if by == "similar" and not all(profile.liked for profile in profiles):
             raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
@@ -151,15 +148,8 @@ class Questions:
             among=self._films.load_ids([Path(path) for path in as_list(among)]) if among else None,
             not_among=self._films.load_ids([Path(path) for path in as_list(not_among)]) if not_among else (),
         )
-        return Query(
-            ranking,
-            parse_number("k", k, 1, MAX_TOP_K),
-            self._collection.build_filter(movie_filter),
-            why,
-            parse_number("variety", variety, 0, 1, whole=False),
-            parse_number("novelty", novelty, 0, 1, whole=False),
-            parse_number("skip", skip, 0, MAX_TOP_K - int(k)),
-        ), movie_filter
+        filter = self._collection.build_filter(movie_filter)
+        return Query(ranking, k, filter, why, variety, novelty, skip), movie_filter
 
 
 def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
@@ -172,28 +162,29 @@ def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
     return "picks" if len(suitable) > 1 else "".join(suitable) or "stars"
 
 
-def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, whole: bool = True) -> Any:
-    """Returns an int or, unless `whole`, a float from `minimum` to `maximum`.
+def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, kind: type = int) -> Any:
+    """Returns a number of a kind, int or float, from `minimum` to `maximum`.
 
     Raises:
         UsageError: The value is something else.
     """
-    kind = int if whole else float
     with suppress(TypeError, ValueError, OverflowError):
         number = kind(value)
         is_exact = isinstance(value, str) or (number == value and not isinstance(value, bool))
         if is_exact and minimum <= number <= maximum:
             return number
-    what = "a whole number" if whole else "a number"
+    what = "a whole number" if kind is int else "a number"
     raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
 
 
-def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:
-    """Returns the index of a label from its index, its text, or the beginning of one of its words.
+def parse_label(name: str, value: Any, labels: Sequence[str]) -> int | None:
+    """Returns the index of a label from its index, its text, or the beginning of one of its words; None for None.
 
     Raises:
         UsageError: No label matches, or several do.
     """
+    if value is None:
+        return None
     wanted = str(value).strip().casefold()
     folded = [label.casefold() for label in labels]
     found = [index for index, label in enumerate(folded) if wanted in (str(index), label, *label.split("/"))]
@@ -205,7 +196,7 @@ def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:
     raise UsageError(f"{name}={value!r:.40}: choose one of: {options}")
 
 
-def parse_age(name: str, value: Any) -> int:
+def parse_age(name: str, value: Any) -> int | None:
     """Returns the index of an age group from its index or label, or from an age in years that is no index."""
     text = str(value).strip()
     if re.fullmatch("[0-9]{1,3}", text) and int(text) >= len(AGE_LABELS):

@@ -30,6 +30,8 @@ from recommender.vectors import RANKINGS, join, similar_to, split
 
 DEMOGRAPHIC_LABELS = (("anyone", *GENDER_LABELS), ("any age", *AGE_LABELS), ("any job", *OCCUPATIONS))
 """Labels of gender, age and occupation by index; index 0 is "unknown"."""
+StoredMovies = Mapping[int, StoredMovie]
+"""Movies of the catalogue by id."""
 ANYONE_ROW = 0
 """The profile row of a user of whom nothing is known."""
 FEW_LIKED = 10
@@ -86,11 +88,6 @@ class UserProfile:
         return cls(row, _describe(model, row))
 
     @property
-    def has_ratings(self) -> bool:
-        """Whether the predicted ratings are the user's own, and not those of their age, gender and occupation."""
-        return bool(self.new_ratings) or self.has_training_ratings
-
-    @property
     def liked(self) -> list[int]:
         """The ids of the movies in the history that the user likes."""
         return [movie_id for movie_id, weight in self.history.items() if weight >= LIKED_WEIGHT]
@@ -98,7 +95,7 @@ class UserProfile:
     @property
     def default_ranking(self) -> str:
         """The key of `RANKINGS` that suits what is known: ratings, a few liked films alone, other films, or neither."""
-        if self.has_ratings:
+        if self.new_ratings or self.has_training_ratings:
             return "both"
         if 0 < len(self.liked) == len(self.history) <= FEW_LIKED and self.row == ANYONE_ROW:
             return "similar"
@@ -143,12 +140,7 @@ def needed_movies(model: SavedModel, profile: UserProfile, ranking: str) -> set[
 
 
 def encode_user(
-    model: SavedModel,
-    profile: UserProfile,
-    stored: Mapping[int, StoredMovie],
-    dim: int,
-    novelty: float = 0,
-    is_personal: bool = True,
+    model: SavedModel, profile: UserProfile, stored: StoredMovies, dim: int, novelty: float, is_personal: bool
 ) -> UserVectors:
     """Returns a profile's vectors.
 
@@ -189,7 +181,7 @@ def new_stars(model: SavedModel, profile: UserProfile) -> np.ndarray:
     return np.fromiter(profile.new_ratings.values(), float).clip(min=model.facts.min_rating)
 
 
-def load_history(model: SavedModel, profile: UserProfile, stored: Mapping[int, StoredMovie]) -> History:
+def load_history(model: SavedModel, profile: UserProfile, stored: StoredMovies) -> History:
     """Returns a profile's history with the embeddings of its movies and demographics.
 
     Args:

@@ -170,16 +170,6 @@ def test_variety_of_few_candidates_and_equal_ones(count):
         assert sorted(diversify(relevance, np.zeros((count, 450)), 0.5, 10)) == list(range(count))
 
 
-def test_depth_of_a_search():
-    """With variety, at least 300 candidates and twice the places that are wanted."""
-    assert [Query("picks", k, skip=skip).depth for k, skip in ((5, 0), (400, 20))] == [5, 420]
-    assert [Query("picks", k, variety=0.1, skip=skip).depth for k, skip in ((5, 0), (100, 60), (400, 20))] == [
-        300,
-        320,
-        840,
-    ]
-
-
 def test_variety_is_chosen_from_the_candidates(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     profile = UserProfile.from_user(saved_model, 43)

@@ -75,13 +75,13 @@ def test_wrong_labels_name_those_that_there_are(value, labels, error):
 
 def test_numbers():
     assert [parse_number("k", value, 1, 10) for value in (1, "10", " 7 ", np.int64(3))] == [1, 10, 7, 3]
-    assert [parse_number("x", value, 0, 1, whole=False) for value in (0, "1", 0.5, "1e-1")] == [0, 1, 0.5, 0.1]
+    assert [parse_number("x", value, 0, 1, kind=float) for value in (0, "1", 0.5, "1e-1")] == [0, 1, 0.5, 0.1]
     for value in (0, 11, "11", "1.5", 1.5, "", "x", "nan", True, None):
         with pytest.raises(UsageError, match=r"^k=.*: it must be a whole number from 1 to 10$"):
             parse_number("k", value, 1, 10)
     for value in (-0.1, "1.1", "nan", NAN, float("inf"), "x", None):
         with pytest.raises(UsageError, match=r"^x=.*: it must be a number from 0 to 1$"):
-            parse_number("x", value, 0, 1, whole=False)
+            parse_number("x", value, 0, 1, kind=float)
 
 
 def test_years():

@@ -37,10 +37,10 @@ def test_profile_of_a_user(saved_model):
     assert profile.history == pytest.approx({movie: WEIGHTS[stars] for movie, stars, _ in training.tolist()})
     assert profile.exclude_ids == set(profile.history)
     assert profile.row == saved_model.profile_row(43)
-    assert (profile.user_id, profile.new_ratings, profile.has_ratings) == (43, {}, True)
+    assert (profile.user_id, profile.new_ratings, profile.has_training_ratings) == (43, {}, True)
     assert profile.description == "user 43: female, under 18, other"
     assert UserProfile.from_user(saved_model, 43, include_seen=True).exclude_ids == frozenset()
-    assert not UserProfile.from_user(saved_model, WITHOUT_TRAINING_RATINGS).has_ratings
+    assert not UserProfile.from_user(saved_model, WITHOUT_TRAINING_RATINGS).has_training_ratings
     with pytest.raises(ModelError, match="no user 44 in the training data; there are 200 users"):
         UserProfile.from_user(saved_model, 44)
 
@@ -171,7 +171,7 @@ def test_vectors_of_a_profile(saved_model, catalogue, novelty):
     )
     rows = zip(catalogue.movies[:3], catalogue.num_ratings, catalogue.vectors, strict=False)
     stored = {row[0].movie_id: StoredMovie(*row) for row in rows}
-    user = encode_user(saved_model, profile, stored, catalogue.vectors.shape[1], novelty)
+    user = encode_user(saved_model, profile, stored, catalogue.vectors.shape[1], novelty, True)
 
     rated = catalogue.vectors[:2, :200]
     own = saved_model.profile_vectors[profile.row]
@@ -197,7 +197,7 @@ def test_rating_vector_without_new_ratings_is_that_of_the_tower(saved_model):
 def test_question_of_someone_who_likes_nothing_is_like_nothing(saved_model, catalogue):
     profile = nobody(saved_model).with_films(films([], [3]))
     dim = catalogue.vectors.shape[1]
-    user = encode_user(saved_model, profile, {}, dim)
+    user = encode_user(saved_model, profile, {}, dim, 0, True)
     assert user.query("picks").shape == (dim,)
     assert not user.similar.any()
 
