@@ -241,7 +241,7 @@ class Recommender(AbstractContextManager["Recommender"]):
         view = describe(self.model, stored[movie_id], user, parts)
         rivals = profile.exclude_ids - {movie_id}
         [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
-        place = next((place for place, hit in enumerate(hits, 1) if hit.movie_id == movie_id), None)
+        place = next((place for place, found in enumerate(dict(hits), 1) if found == movie_id), None)
         actual = f"{profile.new_ratings[movie_id]:g} (in your ratings)" if movie_id in profile.new_ratings else ""
         if profile.user_id is not None:
             actual = self.model.describe_rating(profile.user_id, movie_id)
