@@ -78,15 +78,13 @@ def recommend(
     users = encode_users(model, collection, profiles, query)
     questions = np.array([user.query(query.ranking) for user in users])
     wanted = query.skip + query.k
-    depth = max(MIN_CANDIDATES, 2 * wanted) if query.variety else wanted
-    exclude_ids = [profile.exclude_ids for profile in profiles]
+    num_candidates = max(MIN_CANDIDATES, 2 * wanted) if query.variety else wanted
+    exclude_ids, depth = [profile.exclude_ids for profile in profiles], num_candidates
     if query.is_shared:
-        exclude_ids = [frozenset[int]().union(*exclude_ids)] * len(profiles)
-        found = collection.search(questions, max(GROUP_DEPTH, 10 * wanted), query.filter, exclude_ids)
-        candidates = [merge_lists([dict(hits) for hits in found], depth)] * len(profiles)
-    else:
-        found = collection.search(questions, depth, query.filter, exclude_ids)
-        candidates = [dict(hits) for hits in found]
+        exclude_ids, depth = [frozenset[int]().union(*exclude_ids)] * len(profiles), max(GROUP_DEPTH, 10 * wanted)
+    candidates = [dict(hits) for hits in collection.search(questions, depth, query.filter, exclude_ids)]
+    if query.is_shared:
+        candidates = [merge_lists(candidates, num_candidates)] * len(profiles)
     stored = collection.fetch({movie_id for own in candidates for movie_id in own})
     lists = []
     for profile, user, own in zip(profiles, users, candidates, strict=True):
