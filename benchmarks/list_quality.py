@@ -23,6 +23,7 @@ from list_metrics import COLUMNS, K, ListTest
 from loader import Stars, Taste, liked, parser, read_data, test_split, train_picks, train_stars
 from scipy.sparse import csr_array
 
+from recommender.embed import similarity_parts
 from recommender.evaluation import ndcg, top_k_indices
 from recommender.films.matching import TitleError, find_title
 from recommender.films.title_index import Title
@@ -31,9 +32,8 @@ from recommender.lists import GROUP_DEPTH, MIN_CANDIDATES, diversify, group_valu
 from recommender.movielens.catalogue import Movie
 from recommender.picks.taste import History, anyone_share, history_weights, known_demographics
 from recommender.reasons import Parts
-from recommender.similarity import normalize_rows, similar_to, similarity_parts
 from recommender.users import ANYONE_ROW
-from recommender.vectors import RANKINGS, join, split
+from recommender.vectors import RANKINGS, join, normalize_rows, similar_to, split
 
 RELATIVES = machine.PROJECT / "tests" / "similar_films.tsv"
 NUM_FILMS, NUM_PAIRS, NUM_EXPLAINED = 500, 1_500, 300

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,18 +14,9 @@ from recommender.files import Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
-from recommender.lists import (
-    USER_BATCH,
-    Query,
-    Recommendation,
-    describe,
-    encode_users,
-    explain_shortfall,
-    recommend,
-    recommend_together,
-)
+from recommender.lists import Query, Recommendation, describe, encode_users, explain_shortfall, recommend
 from recommender.milvus.build import build_collection
-from recommender.milvus.collection import MAX_TOP_K, MovieCollection
+from recommender.milvus.collection import MAX_TOP_K, MovieCollection, batches
 from recommender.milvus.connection import MilvusConnection
 from recommender.questions import PathArg, Questions
 from recommender.reasons import has_reasons, split_question
@@ -32,8 +24,12 @@ from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
 from recommender.vectors import split
 
-COLUMNS = ("top", "movie_id", "title", "year", "genres", "score", "pick", "ratings")
+COLUMNS = ["top", "movie_id", "title", "year", "genres", "score", "pick", "ratings"]
 """Those of every list; more where there is more to say."""
+OWN_COLUMNS = ["score", "pick", "similar", "why"]
+"""Those that differ between the users of a shared list."""
+USER_BATCH = 1000
+"""Number of users that are searched for at once."""
 
 log = logging.getLogger("recommender")
 
@@ -55,7 +51,7 @@ class Prediction(NamedTuple):
     """The same by Paddle's towers; None if it was not asked for."""
 
 
-class Recommender:
+class Recommender(AbstractContextManager["Recommender"]):
     """Recommends movies to any number of visitors from one working folder.
 
     Example:
@@ -71,7 +67,6 @@ class Recommender:
 
     def __init__(self, model: SavedModel, connection: MilvusConnection) -> None:
         self.model = model
-        self.connection = connection
         self.collection = MovieCollection(connection, model.fingerprint)
         self.films = FilmFiles(self.collection.titles)
         """Reads files of films; `films.matches` says which movie each of their rows became."""
@@ -120,15 +115,12 @@ class Recommender:
             error.command = folder.command
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes the connection to Milvus."""
-        self.connection.close()
+        self.collection.connection.close()
 
     def recommend(
         self,
@@ -165,10 +157,9 @@ class Recommender:
         query, movie_filter = self._questions.query([profile], **order)
         if query.explain and not has_reasons(self.model, profile, query.ranking):
             raise UsageError(f"why: nothing that is known of the user determines the order by {query.ranking}")
-        found = next(recommend(self.model, self.collection, [profile], query))
-        explain_shortfall(self.collection, query, movie_filter, len(found), profile.exclude_ids)
-        rows = [self._row(query, rank, movie) for rank, movie in enumerate(found, query.skip)]
-        return self._frame(rows, query, user=profile.description)
+        [found] = recommend(self.model, self.collection, [profile], query)
+        explain_shortfall(self.collection, query, movie_filter, len(found))
+        return self._frame(self._rows(found, query), query, profile.description)
 
     def similar(self, *titles: str, **order: Any) -> pd.DataFrame:
         """Returns the movies that are most like some movies; `order` as of `recommend`."""
@@ -189,20 +180,15 @@ class Recommender:
         profiles = [self._questions.profile(**person) for person in people]
         by = "picks" if any(profile.history for profile in profiles) else "stars"
         query, movie_filter = self._questions.query(profiles, **{**order, "by": order.get("by") or by})
-        found = recommend_together(self.model, self.collection, profiles, query)
-        seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
-        explain_shortfall(self.collection, query, movie_filter, len(found), seen_by_any)
-        rows = []
-        for rank, views in enumerate(found, query.skip):
-            own_rows = [self._row(query, rank, view) for view in views]
-            shared: dict[str, Any] = {
-                name: value for name, value in own_rows[0].items() if name not in ("score", "pick", "why")
-            }
-            for name, own in zip(names, own_rows, strict=True):
-                shared |= {f"{name}: {column}": own[column] for column in ("score", "pick", "why") if column in own}
-            rows.append(shared)
+        query = query._replace(is_shared=True)
+        lists = recommend(self.model, self.collection, profiles, query)
+        explain_shortfall(self.collection, query, movie_filter, len(lists[0]))
         users = {name: profile.description for name, profile in zip(names, profiles, strict=True)}
-        return self._frame(rows, query, user=users)
+        views = [self._frame(self._rows(found, query), query, users) for found in lists]
+        shared = views[0].drop(columns=OWN_COLUMNS, errors="ignore")
+        for name, view in zip(names, views, strict=True):
+            shared = shared.join(view.filter(OWN_COLUMNS).add_prefix(f"{name}: "))
+        return shared
 
     def recommend_many(
         self, users: PathArg | Iterable[int] = "all", *, include_seen: bool = False, **order: Any
@@ -220,17 +206,13 @@ class Recommender:
 
         def frames() -> Iterator[pd.DataFrame]:
             num_short = 0
-            for start in range(0, len(names), USER_BATCH):
-                batch = names[start : start + USER_BATCH]
-                rows: list[Any] = []
-                lists = recommend(self.model, self.collection, map(load_profile, batch), query)
+            for batch in batches(names, USER_BATCH):
+                lists = recommend(self.model, self.collection, [*map(load_profile, batch)], query)
+                rows: list[dict[str, Any]] = []
                 for name, found in zip(batch, lists, strict=True):
                     num_short += len(found) < query.k
-                    rows += [
-                        {"user_id": name, **self._row(query, rank, movie)}
-                        for rank, movie in enumerate(found, query.skip)
-                    ]
-                yield self._frame(rows, query, user=f"{len(batch)} users")
+                    rows += [{"user_id": name, **row} for row in self._rows(found, query)]
+                yield self._frame(rows, query, f"{len(batch)} users")
             if num_short:
                 log.warning("%s got fewer than %s", pluralize(num_short, "user"), pluralize(query.k, "movie"))
 
@@ -254,46 +236,40 @@ class Recommender:
         query, _ = self._questions.query([profile], by=by, novelty=novelty)
         [user] = encode_users(self.model, self.collection, [profile], query)
         stored = self.collection.fetch({movie_id, *profile.new_ratings})
-        parts = None
-        if has_reasons(self.model, profile, query.ranking):
-            parts = split_question(self.model, self.collection, profile, query.ranking)
+        explain = has_reasons(self.model, profile, query.ranking)
+        parts = split_question(self.model, self.collection, profile, query.ranking) if explain else None
+        view = describe(self.model, stored[movie_id], user, parts)
         rivals = profile.exclude_ids - {movie_id}
         [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
-        places = {hit.movie_id: place for place, hit in enumerate(hits, 1)}
-        milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
-        records = {key: found.movie for key, found in stored.items()}
-        by_paddle = paddle_score(self.model, profile, movie_id, records) if check else None
-        view = describe(self.model, stored[movie_id], user, parts)
+        place = next((place for place, found in enumerate(dict(hits), 1) if found == movie_id), None)
         actual = f"{profile.new_ratings[movie_id]:g} (in your ratings)" if movie_id in profile.new_ratings else ""
         if profile.user_id is not None:
             actual = self.model.describe_rating(profile.user_id, movie_id)
-        return Prediction(
-            profile.description, view, query.ranking, places.get(movie_id), actual, milvus_score, by_paddle
-        )
+        milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
+        by_paddle = paddle_score(self.model, profile, movie_id, stored) if check else None
+        return Prediction(profile.description, view, query.ranking, place, actual, milvus_score, by_paddle)
 
-    def _row(self, query: Query, rank: int, found: Recommendation) -> dict[str, Any]:
-        """Returns a recommendation as values by column name."""
-        movie = found.movie
-        row: dict[str, Any] = {
-            "top": rank,
-            "movie_id": movie.movie_id,
-            "title": display_name(movie.name),
-            "year": movie.year,
-            "genres": "|".join(movie.genres),
-        }
-        if self.model.facts.has_links:
-            row |= {"imdb_id": movie.imdb_id or None, "tmdb_id": movie.tmdb_id or None}
-        row |= {"score": round(found.score, 4), "pick": round(found.pick, 4)}
-        if query.ranking == "similar":
-            row["similar"] = round(found.similarity, 4)
-        row["ratings"] = found.num_ratings
-        if query.explain:
-            row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in found.reasons)
-        return row
+    def _rows(self, found: Sequence[Recommendation], query: Query) -> list[dict[str, Any]]:
+        """Returns recommendations as values by column name."""
+        rows = []
+        for rank, view in enumerate(found, query.skip):
+            movie = view.movie
+            row = {"top": rank, "movie_id": movie.movie_id, "title": display_name(movie.name), "year": movie.year}
+            row["genres"] = "|".join(movie.genres)
+            if self.model.facts.has_links:
+                row |= {"imdb_id": movie.imdb_id or None, "tmdb_id": movie.tmdb_id or None}
+            row |= {"score": round(view.score, 4), "pick": round(view.pick, 4)}
+            if query.ranking == "similar":
+                row["similar"] = round(view.similarity, 4)
+            row["ratings"] = view.num_ratings
+            if query.explain:
+                row["why"] = ", ".join(f"{reason.label} {reason.contribution:+.2f}" for reason in view.reasons)
+            rows.append(row)
+        return rows
 
-    def _frame(self, rows: Any, query: Query, **attrs: Any) -> pd.DataFrame:
-        frame = pd.DataFrame(rows, columns=None if len(rows) else list(COLUMNS))
+    def _frame(self, rows: list[dict[str, Any]], query: Query, user: Any) -> pd.DataFrame:
+        frame = pd.DataFrame(rows, columns=None if rows else COLUMNS)
         nullable = {"year": "Int64", "imdb_id": "string", "tmdb_id": "Int64"}
         frame = frame.astype({name: kind for name, kind in nullable.items() if name in frame})
-        frame.attrs.update(by=query.ranking, movies=self.collection.num_movies, **attrs)
+        frame.attrs.update(by=query.ranking, movies=self.collection.num_movies, user=user)
         return frame

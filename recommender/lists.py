@@ -1,26 +1,21 @@
 """The best movies for a user, for each of many, or for several users together: searched, mixed, ordered."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from recommender.errors import pluralize
 from recommender.milvus.collection import MovieCollection, StoredMovie
-from recommender.milvus.filters import MovieFilter, all_of, is_not_in
+from recommender.milvus.filters import MovieFilter
 from recommender.movielens.catalogue import Movie
 from recommender.reasons import Parts, Reason, split_question
-from recommender.similarity import normalize_rows
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile, UserVectors, encode_user, load_history, unknown_movie_ids
-from recommender.vectors import split
+from recommender.users import UserProfile, UserVectors, encode_user, needed_movies
+from recommender.vectors import EPS, normalize_rows, split
 
-USER_BATCH = 1000
-"""Number of profiles that are searched for at once."""
 MIN_CANDIDATES = 300
 """Lower bound on the search results that are ordered anew for variety."""
 MAX_TRADE_OFF = 0.8
@@ -31,7 +26,6 @@ BEST = 10
 """Number of a user's best movies whose mean Pick is a share of 1, see `group_values`."""
 SHARE_DAMPING = 0.7
 """Added to shares before their logarithm; higher favours the favourites of one over what is fair for all."""
-EPS = 1e-9
 
 log = logging.getLogger("recommender")
 
@@ -53,14 +47,8 @@ class Query(NamedTuple):
     """0 to 1, see `anyone_share`."""
     skip: int = 0
     """Number of movies at the top that are left out."""
-    is_personal: bool = True
-    """Whether `anyone_share` counts; not for several together, who meet in what many like."""
-
-    @property
-    def depth(self) -> int:
-        """Number of search results that are needed."""
-        wanted = self.skip + self.k
-        return max(MIN_CANDIDATES, 2 * wanted) if self.variety else wanted
+    is_shared: bool = False
+    """Whether the list is for several users together, see `group_values`."""
 
 
 class Recommendation(NamedTuple):
@@ -74,65 +62,53 @@ class Recommendation(NamedTuple):
     pick: float
     """How likely the user watches and likes it, see `RATING_WEIGHTS`; higher is likelier."""
     similarity: float
-    """How like the liked movies it is, see `recommender.similarity`."""
+    """How like the liked movies it is, see embed.py."""
     reasons: list[Reason]
     """Largest contribution first."""
 
 
 def recommend(
-    model: SavedModel, collection: MovieCollection, profiles: Iterable[UserProfile], query: Query
-) -> Iterator[list[Recommendation]]:
-    """Finds the best movies for each of some profiles; searches for `USER_BATCH` profiles at a time.
-
-    Yields:
-        Each profile's recommendations, best first.
-    """
-    remaining = iter(profiles)
-    while batch := list(islice(remaining, USER_BATCH)):
-        users = encode_users(model, collection, batch, query)
-        questions = np.array([user.query(query.ranking) for user in users])
-        found = collection.search(questions, query.depth, query.filter, [profile.exclude_ids for profile in batch])
-        stored = collection.fetch({hit.movie_id for hits in found for hit in hits})
-        for profile, user, question, hits in zip(batch, users, questions, found, strict=True):
-            movies = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
-            if query.variety:
-                vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
-                order = diversify(vectors @ question, vectors, query.variety, query.skip + query.k)
-                movies = [movies[position] for position in order]
-            parts = split_question(model, collection, profile, query.ranking) if query.explain else None
-            yield [describe(model, movie, user, parts) for movie in movies[query.skip : query.skip + query.k]]
-
-
-def recommend_together(
     model: SavedModel, collection: MovieCollection, profiles: Sequence[UserProfile], query: Query
 ) -> list[list[Recommendation]]:
-    """Finds the best movies for several users together, see `group_values`; what any of them has seen is left out.
+    """Finds the best movies for each of some profiles or, if `query.is_shared`, for all of them together.
 
     Returns:
-        Of each movie, best first, one recommendation per user.
+        Each profile's recommendations, best first. Of a shared list these are the same movies, which nobody has seen.
     """
-    query = query._replace(is_personal=False)
     users = encode_users(model, collection, profiles, query)
     questions = np.array([user.query(query.ranking) for user in users])
-    seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
-    depth = max(GROUP_DEPTH, 10 * (query.skip + query.k))
-    lists = collection.search(questions, depth, query.filter, [seen_by_any] * len(users))
-    products = [{hit.movie_id: hit.product for hit in hits} for hits in lists]
-    on_all_lists = [hit.movie_id for hit in lists[0] if all(hit.movie_id in own for own in products)]
-    values = group_values(np.array([[own[movie_id] for movie_id in on_all_lists] for own in products]))
-    order = np.argsort(-values, kind="stable")[: query.depth]
-    stored = collection.fetch(on_all_lists[position] for position in order)
-    order = np.array([position for position in order if on_all_lists[position] in stored], int)
-    movies = [stored[on_all_lists[position]] for position in order]
-    if query.variety:
-        vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
-        places = diversify(values[order], vectors, query.variety, query.skip + query.k)
-        movies = [movies[place] for place in places]
-    all_parts = [
-        split_question(model, collection, profile, query.ranking) if query.explain else None for profile in profiles
-    ]
-    best = movies[query.skip : query.skip + query.k]
-    return [[describe(model, movie, *pair) for pair in zip(users, all_parts, strict=True)] for movie in best]
+    wanted = query.skip + query.k
+    num_candidates = max(MIN_CANDIDATES, 2 * wanted) if query.variety else wanted
+    exclude_ids, depth = [profile.exclude_ids for profile in profiles], num_candidates
+    if query.is_shared:
+        exclude_ids, depth = [frozenset[int]().union(*exclude_ids)] * len(profiles), max(GROUP_DEPTH, 10 * wanted)
+    candidates = [dict(hits) for hits in collection.search(questions, depth, query.filter, exclude_ids)]
+    if query.is_shared:
+        candidates = [merge_lists(candidates, num_candidates)] * len(profiles)
+    stored = collection.fetch({movie_id for own in candidates for movie_id in own})
+    lists = []
+    for profile, user, own in zip(profiles, users, candidates, strict=True):
+        movies = [stored[movie_id] for movie_id in own if movie_id in stored]
+        if query.variety:
+            relevance = np.array([own[found.movie.movie_id] for found in movies])
+            vectors = np.array([found.vector for found in movies])
+            order = diversify(relevance, vectors, query.variety, wanted)
+            movies = [movies[position] for position in order]
+        parts = split_question(model, collection, profile, query.ranking) if query.explain else None
+        lists.append([describe(model, movie, user, parts) for movie in movies[query.skip : wanted]])
+    return lists
+
+
+def merge_lists(products: Sequence[Mapping[int, float]], k: int) -> dict[int, float]:
+    """Returns the best k movies for several users together, of those on all of their lists, with `group_values`.
+
+    Args:
+        products: What each user's list is ordered by, by movie id.
+        k: The number of movies.
+    """
+    movie_ids = [movie_id for movie_id in products[0] if all(movie_id in own for own in products)]
+    values = group_values(np.array([[own[movie_id] for movie_id in movie_ids] for own in products]))
+    return {movie_ids[position]: float(values[position]) for position in np.argsort(-values, kind="stable")[:k]}
 
 
 def group_values(values: np.ndarray) -> np.ndarray:
@@ -181,53 +157,33 @@ def diversify(relevance: np.ndarray, vectors: np.ndarray, variety: float, k: int
 
 
 def encode_users(
-    model: SavedModel, collection: MovieCollection, profiles: Collection[UserProfile], query: Query
+    model: SavedModel, collection: MovieCollection, profiles: Sequence[UserProfile], query: Query
 ) -> list[UserVectors]:
     """Returns the vectors of some profiles for a query; all movies that they need are read at once."""
-    needed = {movie_id for profile in profiles for movie_id in profile.new_ratings}
-    if query.ranking == "similar":
-        needed |= {movie_id for profile in profiles for movie_id in profile.liked}
-    unknown = {key for profile in profiles for key in unknown_movie_ids(model, profile)}
-    stored = collection.fetch(needed | unknown)
-    vectors = {movie_id: movie.vector for movie_id, movie in stored.items()}
-    movies = {movie_id: movie.movie for movie_id, movie in stored.items()}
-    histories = [load_history(model, profile, movies) for profile in profiles]
+    needed = set[int]().union(*(needed_movies(model, profile, query.ranking) for profile in profiles))
+    stored = collection.fetch(needed)
     return [
-        encode_user(model, profile, vectors, history, collection.dim, query.novelty, query.is_personal)
-        for profile, history in zip(profiles, histories, strict=True)
+        encode_user(model, profile, stored, collection.dim, query.novelty, not query.is_shared) for profile in profiles
     ]
 
 
 def describe(model: SavedModel, stored: StoredMovie, user: UserVectors, parts: Parts | None = None) -> Recommendation:
     """Returns a movie as a user sees it."""
     rating, taste, similar = split(stored.vector)
-    score = COSINE_SCALE * float(user.rating @ rating)
-    return Recommendation(
-        stored.movie,
-        stored.num_ratings,
-        min(max(score, model.facts.min_rating), model.facts.max_rating),
-        float(user.taste @ taste),
-        float(user.similar @ similar),
-        parts.reasons(stored.vector) if parts else [],
-    )
+    stars = COSINE_SCALE * float(user.rating @ rating)
+    score = min(max(stars, model.facts.min_rating), model.facts.max_rating)
+    pick, similarity = float(user.taste @ taste), float(user.similar @ similar)
+    reasons = parts.reasons(stored.vector) if parts else []
+    return Recommendation(stored.movie, stored.num_ratings, score, pick, similarity, reasons)
 
 
-def explain_shortfall(
-    collection: MovieCollection, query: Query, movie_filter: MovieFilter, num_found: int, exclude_ids: Collection[int]
-) -> None:
-    """Says why a list is shorter than asked for; `exclude_ids` are the movies that its users have seen."""
+def explain_shortfall(collection: MovieCollection, query: Query, movie_filter: MovieFilter, num_found: int) -> None:
+    """Says why a list is shorter than asked for."""
     if num_found == query.k:
         return
-    reason = "no more movies match" + (" that were not seen" if exclude_ids else "")
-    first, last = collection.first_year, collection.last_year
-    spans = movie_filter.years
-    if spans and first and last and all((start or first) > last or (end or last) < first for start, end in spans):
-        reason = f"the catalogue has movies of {first} to {last}"
-    elif movie_filter.min_ratings:
-        few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
-        unseen = is_not_in("id", sorted(exclude_ids))
-        num_more = collection.count(all_of(collection.build_filter(few), unseen))
-        if num_more:
-            fewer = f"fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
-            reason = f"{pluralize(num_more, 'more movie')} would match with {fewer}; try min-ratings 0"
+    reason = "no more movies match that were not seen"
+    if movie_filter.years and collection.last_year:
+        reason += f"; the catalogue has movies of {collection.first_year} to {collection.last_year}"
+    if movie_filter.min_ratings:
+        reason += f"; min-ratings 0 adds those with fewer than {pluralize(movie_filter.min_ratings, 'rating')}"
     log.warning("Only %d of %d: %s.", num_found, query.k, reason)

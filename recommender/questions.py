@@ -3,9 +3,9 @@
 import os
 import re
 from bisect import bisect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from recommender.errors import UsageError
 from recommender.film_files import FilmFiles
-from recommender.films.matching import find_title
+from recommender.films.matching import FilmHistory, find_title
 from recommender.films.titles import display_title
 from recommender.lists import Query
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection
@@ -26,8 +26,6 @@ from recommender.vectors import RANKINGS
 DEFAULT_MIN_RATINGS = {"stars": 50, "similar": 1}
 """Lower bounds on training ratings by ranking; a movie that nobody rated is like others only in words and genres."""
 PathArg = str | os.PathLike[str]
-Years = tuple[int | None, int | None]
-"""First and last year of a span; None is an open end."""
 
 
 class Questions:
@@ -59,41 +57,32 @@ class Questions:
                 raise UsageError("user has their own age, gender, job and ratings; leave these out")
             profile = UserProfile.from_user(self._model, parse_number("user", user, 1), include_seen)
         else:
-            gender = {"M": "male", "F": "female"}.get(str(gender).upper(), gender)
-            profile = UserProfile.from_demographics(
-                self._model,
-                None if gender is None else parse_label("gender", gender, GENDER_LABELS),
-                None if age is None else parse_age("age", age),
-                None if job is None else parse_label("job", job, OCCUPATIONS),
-            )
+            gender_idx, job_idx = parse_label("gender", gender, GENDER_LABELS), parse_label("job", job, OCCUPATIONS)
+            profile = UserProfile.from_demographics(self._model, gender_idx, parse_age("age", age), job_idx)
         if ratings:
-            history = self._films.load_history([Path(path) for path in as_list(ratings)])
-            profile = profile.with_history(history)
-        liked, known = (
-            [find_title(text, self._collection.titles) for text in as_list(texts)] for texts in (like, seen)
-        )
-        both = {title.movie_id for title in liked} & {title.movie_id for title in known}
+            profile = profile.with_films(self._films.load_history([Path(path) for path in as_list(ratings)]))
+        named = FilmHistory()
+        for verb, texts, movie_ids in (("likes", like, named.liked), ("knows", seen, named.seen)):
+            titles = [find_title(text, self._collection.titles) for text in as_list(texts)]
+            movie_ids.update(title.movie_id for title in titles)
+            if titles:
+                words = ", ".join(display_title(title.title) for title in titles)
+                profile = replace(profile, description=f"{profile.description}; {verb} {words}")
+        both = named.liked & named.seen
         if both:
             raise UsageError(f"like and seen both name id:{min(both)}; name it once")
-        for verb, titles in (("likes", liked), ("knows", known)):
-            if titles:
-                words = f"{verb} {', '.join(display_title(title.title) for title in titles)}"
-                profile = replace(profile, description=f"{profile.description}; {words}")
-        return profile.with_movies([title.movie_id for title in liked], [title.movie_id for title in known])
+        return profile.with_films(named)
 
-    def users(
-        self, users: PathArg | Iterable[int], include_seen: bool
-    ) -> tuple[list[Any], Callable[[Any], UserProfile]]:
+    def users(self, users: Any, include_seen: bool) -> tuple[list[Any], Callable[[Any], UserProfile]]:
         """Returns the users of `recommend_many`, by id or name, and a function that returns the profile of one."""
-        found: Any = users
         if isinstance(users, str | os.PathLike):
-            found = self._model.user_ids.tolist() if users == "all" else self._films.load_users(Path(users))
-        if isinstance(found, Mapping):
+            users = self._model.user_ids.tolist() if users == "all" else self._films.load_users(Path(users))
+        if isinstance(users, Mapping):
             if include_seen:
                 raise UsageError("include_seen is for users of the training data")
             anyone = UserProfile.from_demographics(self._model)
-            return list(found), lambda name: anyone.with_history(found[name])
-        names = [parse_number("users", user_id, 1) for user_id in as_list(found)]
+            return list(users), lambda name: anyone.with_films(users[name])
+        names = [parse_number("users", user_id, 1) for user_id in as_list(users)]
         for user_id in names:
             self._model.profile_row(user_id)  # Raises for an unknown id, before anything is written.
         return names, lambda user_id: UserProfile.from_user(self._model, user_id, include_seen)
@@ -134,7 +123,13 @@ class Questions:
             among: Files of the films that alone may be listed.
             not_among: Files of films that must not be listed.
         """
-        ranking = parse_choice("by", by, RANKINGS) if by else _suitable_ranking(profiles)
+        if by and by not in RANKINGS:
+            raise UsageError(f"by={by!r:.40}: choose one of: {', '.join(RANKINGS)}")
+        k = parse_number("k", k, 1, MAX_TOP_K)
+        skip = parse_number("skip", skip, 0, MAX_TOP_K - k)
+        variety = parse_number("variety", variety, 0, 1, float)
+        novelty = parse_number("novelty", novelty, 0, 1, float)
+        ranking = by or _suitable_ranking(profiles)
         if by == "similar" and not all(profile.liked for profile in profiles):
             raise UsageError("by similar needs a film that is liked; give like, or ratings with 4 stars or more")
         percentiles = self._collection.rating_percentiles
@@ -153,64 +148,55 @@ class Questions:
             among=self._films.load_ids([Path(path) for path in as_list(among)]) if among else None,
             not_among=self._films.load_ids([Path(path) for path in as_list(not_among)]) if not_among else (),
         )
-        return Query(
-            ranking,
-            parse_number("k", k, 1, MAX_TOP_K),
-            self._collection.build_filter(movie_filter),
-            why,
-            parse_number("variety", variety, 0, 1, whole=False),
-            parse_number("novelty", novelty, 0, 1, whole=False),
-            parse_number("skip", skip, 0, MAX_TOP_K - int(k)),
-        ), movie_filter
+        filter = self._collection.build_filter(movie_filter)
+        return Query(ranking, k, filter, why, variety, novelty, skip), movie_filter
 
 
 def _suitable_ranking(profiles: Iterable[UserProfile]) -> str:
-    """Returns the ranking that suits what is known of all users: the first of these that suits any of them."""
-    suitable = {profile.default_ranking for profile in profiles}
-    if len(suitable) > 1 and "similar" in suitable:
-        suitable = suitable - {"similar"} | {"picks"}
-    return next(ranking for ranking in ("both", "picks", "similar", "stars") if ranking in suitable | {"stars"})
+    """Returns the ranking that suits what is known of all users."""
+    suitable = set[str]()
+    for profile in profiles:
+        suitable.add(profile.default_ranking)
+        if "both" in suitable:  # Whatever suits the rest, of whom there may be many.
+            return "both"
+    return "picks" if len(suitable) > 1 else "".join(suitable) or "stars"
 
 
-def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, whole: bool = True) -> Any:
-    """Returns an int or, unless `whole`, a float from `minimum` to `maximum`.
+def parse_number(name: str, value: Any, minimum: float, maximum: float = 2**31 - 1, kind: type = int) -> Any:
+    """Returns a number of a kind, int or float, from `minimum` to `maximum`.
 
     Raises:
         UsageError: The value is something else.
     """
-    kind = int if whole else float
-    family: Any = Integral if whole else Real
-    try:
-        number = kind(value) if isinstance(value, str) else value
-        is_number = isinstance(number, family) and not isinstance(number, bool) and minimum <= number <= maximum
-    except ValueError:
-        is_number = False
-    if not is_number:
-        what = "a whole number" if whole else "a number"
-        raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
-    return kind(number)
+    with suppress(TypeError, ValueError, OverflowError):
+        number = kind(value)
+        is_exact = isinstance(value, str) or (number == value and not isinstance(value, bool))
+        if is_exact and minimum <= number <= maximum:
+            return number
+    what = "a whole number" if kind is int else "a number"
+    raise UsageError(f"{name}={value!r:.40}: it must be {what} from {minimum:g} to {maximum:.10g}")
 
 
-def parse_label(name: str, value: Any, labels: Sequence[str]) -> int:
-    """Returns the index of a label from its index, its text, or the beginning of one of its words.
+def parse_label(name: str, value: Any, labels: Sequence[str]) -> int | None:
+    """Returns the index of a label from its index, its text, or the beginning of one of its words; None for None.
 
     Raises:
         UsageError: No label matches, or several do.
     """
+    if value is None:
+        return None
     wanted = str(value).strip().casefold()
     folded = [label.casefold() for label in labels]
-    exact = [index for index, label in enumerate(folded) if wanted in (str(index), label, *label.split("/"))]
-    beginning = [index for index, label in enumerate(folded) if label.startswith(wanted)]
-    word = [index for index, label in enumerate(folded) if re.search(rf"\b{re.escape(wanted)}", label)]
-    found = exact or ([] if wanted.lstrip("-").isdecimal() else beginning or word)
-    if wanted and len(found) == 1:
+    found = [index for index, label in enumerate(folded) if wanted in (str(index), label, *label.split("/"))]
+    if not found and not wanted.lstrip("-").isdecimal():
+        found = [index for index, label in enumerate(folded) if re.search(rf"\b{re.escape(wanted)}", label)]
+    if len(found) == 1:
         return found[0]
     options = ", ".join(f"{index} {labels[index]}" for index in found or range(len(labels)))
-    problem = "several match" if wanted and found else "there is none such"
-    raise UsageError(f"{name}={value!r:.40}: {problem}; choose one of: {options}")
+    raise UsageError(f"{name}={value!r:.40}: choose one of: {options}")
 
 
-def parse_age(name: str, value: Any) -> int:
+def parse_age(name: str, value: Any) -> int | None:
     """Returns the index of an age group from its index or label, or from an age in years that is no index."""
     text = str(value).strip()
     if re.fullmatch("[0-9]{1,3}", text) and int(text) >= len(AGE_LABELS):
@@ -218,8 +204,8 @@ def parse_age(name: str, value: Any) -> int:
     return parse_label(name, value, AGE_LABELS)
 
 
-def parse_years(name: str, value: Any) -> Years:
-    """Returns a span of years from 1994, "1990-1999", "1990-" or "-1960".
+def parse_years(name: str, value: Any) -> tuple[int | None, int | None]:
+    """Returns a span of years from 1994, "1990-1999", "1990-" or "-1960"; None is an open end.
 
     Raises:
         UsageError: The value is no span.
@@ -244,17 +230,6 @@ def parse_bound(name: str, value: Any, percentiles: np.ndarray) -> int:
     if isinstance(value, str) and value.strip().endswith("%"):
         return int(percentiles[parse_number(name, value.strip().removesuffix("%"), 0, 100)])
     return int(parse_number(name, value, 0))
-
-
-def parse_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """Returns one of some words.
-
-    Raises:
-        UsageError: The value is none of them.
-    """
-    if value not in choices:
-        raise UsageError(f"{name}={value!r:.40}: choose one of: {', '.join(choices)}")
-    return str(value)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -7,11 +7,9 @@ import numpy as np
 from recommender.films.titles import display_name
 from recommender.milvus.collection import MovieCollection
 from recommender.movielens.encoding import demographic_profile_row
-from recommender.similarity import similar_to
-from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
-from recommender.users import UserProfile, demographic_labels, load_history, new_stars
-from recommender.vectors import RANKINGS, join, split
+from recommender.users import UserProfile, UserVectors, demographic_labels, load_history, new_stars
+from recommender.vectors import similar_to, split
 
 MAX_REASONS = 3
 
@@ -44,9 +42,8 @@ class Parts(NamedTuple):
         chosen = np.arange(len(values))
         if self.kin is not None:
             likeness = np.maximum(self.kin @ split(movie_vector)[2], 0)
-            links = (
-                np.maximum(values, 0) * likeness**2
-            )  # Squared, as otherwise the same few movies are named throughout.
+            # Squared, as otherwise the same few movies are named throughout.
+            links = np.maximum(values, 0) * likeness**2
             chosen = np.argsort(-links, kind="stable")[:MAX_REASONS]
             chosen = chosen[values[chosen] > 0]
         chosen = chosen[np.argsort(-values[chosen], kind="stable")]
@@ -61,28 +58,26 @@ def split_question(model: SavedModel, collection: MovieCollection, profile: User
     """
     if not has_movie_reasons(profile, ranking):
         return _split_by_demographics(model, profile, ranking, collection.dim)
-    weights = _weights(ranking)
     stored = collection.fetch(profile.history)
-    history = load_history(model, profile, {movie_id: movie.movie for movie_id, movie in stored.items()})
-    tastes = history.contributions()[: len(profile.history)]  # [movies, 200]
-    vectors = {movie_id: movie.vector for movie_id, movie in stored.items()}
-
+    tastes = load_history(model, profile, stored).contributions()[: len(profile.history)]  # [movies, 200]
+    vectors = np.zeros((len(profile.history), collection.dim), np.float32)  # Of a movie that left the catalogue: 0.
+    records = [model.movies[key] if key not in stored else stored[key].movie for key in profile.history]
     row_of = {movie_id: row for row, movie_id in enumerate(profile.history)}
+    for movie_id, found in stored.items():
+        vectors[row_of[movie_id]] = found.vector
+
     ratings = np.zeros_like(tastes)
     if profile.new_ratings:
         rows = [row_of[movie_id] for movie_id in profile.new_ratings]
-        rated = np.array([split(vectors[movie_id])[0] for movie_id in profile.new_ratings])
         own = model.profile_vectors[profile.row]
-        ratings[rows] = model.user_prior.contributions(own, rated, new_stars(model, profile))
+        ratings[rows] = model.user_prior.contributions(own, split(vectors[rows])[0], new_stars(model, profile))
 
-    # A movie that is in the history and no longer in the catalogue is like no other.
-    kin = np.array([similar_to(vectors.get(key, np.zeros(collection.dim, np.float32))) for key in profile.history])
+    kin = similar_to(vectors)
     similar = np.zeros_like(kin)
     rows = [row_of[movie_id] for movie_id in profile.liked]
-    similar[rows] = kin[rows] / max(len(vectors.keys() & set(profile.liked)), 1)
-    parts = (weight * part for weight, part in zip(weights, (ratings, tastes, similar), strict=True))
-    records = [stored[key].movie if key in stored else model.movies[key] for key in profile.history]
-    return Parts([display_name(movie.name) for movie in records], join(*parts), kin)
+    similar[rows] = kin[rows] / max(len(stored.keys() & set(profile.liked)), 1)
+    labels = [display_name(movie.name) for movie in records]
+    return Parts(labels, UserVectors(ratings, tastes, similar).query(ranking), kin)
 
 
 def has_reasons(model: SavedModel, profile: UserProfile, ranking: str) -> bool:
@@ -98,28 +93,17 @@ def has_movie_reasons(profile: UserProfile, ranking: str) -> bool:
 
 def _split_by_demographics(model: SavedModel, profile: UserProfile, ranking: str, dim: int) -> Parts:
     """Splits by the known demographics; a user with training ratings has one part more, these."""
-    rating_weight, taste_weight, _ = _weights(ranking)
     indices = model.profiles[profile.row, 1:]
+    known = np.flatnonzero(indices)
+    without = np.where(np.eye(len(indices), dtype=bool)[known], 0, indices)  # [known, 3], each without one of them
     anonymous = model.profile_vectors[demographic_profile_row(*indices)]
-    labels: list[str] = []
-    ratings: list[np.ndarray] = []
-    for column, (label, index) in enumerate(demographic_labels(model, profile.row)):
-        if index:
-            without = np.where(np.arange(len(indices)) == column, 0, indices)
-            labels.append(label)
-            ratings.append(anonymous - model.profile_vectors[demographic_profile_row(*without)])
+    ratings = anonymous - model.profile_vectors[demographic_profile_row(*without.T)]
+    labels = [label for label, index in demographic_labels(model, profile.row) if index]
     if profile.has_training_ratings:
         labels.append("own ratings")
-        ratings.append(model.profile_vectors[profile.row] - anonymous)
-    parts = np.zeros((len(labels), dim), np.float32)
-    rating_parts, taste_parts, _ = split(parts)
-    rating_parts[:] = rating_weight * np.array(ratings).reshape(rating_parts.shape)
-    if not profile.history:  # With one, these reasons are for stars alone.
+        ratings = np.vstack([ratings, model.profile_vectors[profile.row] - anonymous])
+    tastes = np.zeros_like(ratings)  # With a history, these reasons are for stars alone.
+    if not profile.history:
         tastes = load_history(model, profile, {}).contributions()[:-1]
-        taste_parts[: len(tastes)] = taste_weight * tastes
-    return Parts(labels, parts, None)
-
-
-def _weights(ranking: str) -> tuple[float, float, float]:
-    """Returns the weights of the three parts; where stars alone count, in stars."""
-    return (COSINE_SCALE, 0.0, 0.0) if ranking == "stars" else RANKINGS[ranking]
+    similar = np.zeros((len(labels), dim - ratings.shape[1] - tastes.shape[1]))
+    return Parts(labels, UserVectors(ratings, tastes, similar).query(ranking), None)

@@ -39,7 +39,7 @@ from recommender.picks.taste import MovieEmbeddings, TasteParameters
 from recommender.stars.predict import UserPrior
 
 FORMAT_VERSION = 5
-"""Of the files, and of the layout of the joined vector (vectors.py, similarity.py): it is part of the fingerprint."""
+"""Of the files, and of the layout of the joined vector (vectors.py, embed.py): it is part of the fingerprint."""
 MANIFEST = "manifest.json"
 CATALOGUE = "movies_origin.txt"
 CURVE = "training_curve.png"

@@ -1,6 +1,6 @@
 """Who asks: a profile of what is known of a user, and the question that it becomes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from recommender.errors import UsageError
 from recommender.films.matching import FilmHistory
-from recommender.movielens.catalogue import Movie
+from recommender.milvus.collection import StoredMovie
 from recommender.movielens.encoding import (
     AGE_LABELS,
     GENDER_LABELS,
@@ -25,13 +25,13 @@ from recommender.picks.taste import (
     history_weights,
     known_demographics,
 )
-from recommender.similarity import similar_to
 from recommender.store import SavedModel
-from recommender.vectors import RANKINGS, join, split
+from recommender.vectors import RANKINGS, join, similar_to, split
 
-DEMOGRAPHIC_LABELS = (GENDER_LABELS, AGE_LABELS, OCCUPATIONS)
-"""Labels of gender, age and occupation; the label of index i is at i - 1."""
-UNKNOWN_LABELS = ("anyone", "any age", "any job")
+DEMOGRAPHIC_LABELS = (("anyone", *GENDER_LABELS), ("any age", *AGE_LABELS), ("any job", *OCCUPATIONS))
+"""Labels of gender, age and occupation by index; index 0 is "unknown"."""
+StoredMovies = Mapping[int, StoredMovie]
+"""Movies of the catalogue by id."""
 ANYONE_ROW = 0
 """The profile row of a user of whom nothing is known."""
 FEW_LIKED = 10
@@ -68,9 +68,8 @@ class UserProfile:
         ratings = ratings[~ratings["held_out"]]
         weights = history_weights(ratings["rating"])
         history = dict(zip(ratings["movie_id"].tolist(), weights.tolist(), strict=True))
-        description = f"user {user_id}: {_describe(model, row)}"
         exclude_ids = frozenset[int]() if include_seen else frozenset(history)
-        return cls(row, description, user_id, history, {}, exclude_ids, has_training_ratings=bool(history))
+        return cls(row, f"user {user_id}: {_describe(model, row)}", user_id, history, {}, exclude_ids, bool(history))
 
     @classmethod
     def from_demographics(
@@ -89,11 +88,6 @@ class UserProfile:
         return cls(row, _describe(model, row))
 
     @property
-    def has_ratings(self) -> bool:
-        """Whether the predicted ratings are the user's own, and not those of their age, gender and occupation."""
-        return bool(self.new_ratings) or self.has_training_ratings
-
-    @property
     def liked(self) -> list[int]:
         """The ids of the movies in the history that the user likes."""
         return [movie_id for movie_id, weight in self.history.items() if weight >= LIKED_WEIGHT]
@@ -101,37 +95,26 @@ class UserProfile:
     @property
     def default_ranking(self) -> str:
         """The key of `RANKINGS` that suits what is known: ratings, a few liked films alone, other films, or neither."""
-        if self.has_ratings:
+        if self.new_ratings or self.has_training_ratings:
             return "both"
         if 0 < len(self.liked) == len(self.history) <= FEW_LIKED and self.row == ANYONE_ROW:
             return "similar"
         return "picks" if self.history else "stars"
 
-    def with_ratings(self, ratings: Mapping[int, float]) -> "UserProfile":
-        """Returns the profile with new ratings, stars by movie id; NaN if a movie was seen and not rated."""
-        weights = history_weights(np.fromiter(ratings.values(), np.float32, len(ratings)))
-        return replace(
-            self,
-            history={**self.history, **dict(zip(ratings, weights.tolist(), strict=True))},
-            new_ratings={**self.new_ratings, **{key: stars for key, stars in ratings.items() if not np.isnan(stars)}},
-            exclude_ids=self.exclude_ids | ratings.keys(),
-        )
+    def with_films(self, films: FilmHistory) -> "UserProfile":
+        """Returns the profile with films that the user rated, liked, or has seen, and that are not recommended.
 
-    def with_history(self, films: FilmHistory) -> "UserProfile":
-        """Returns the profile with the films of a file."""
-        ratings = {**dict.fromkeys(films.seen, np.nan), **films.rated}
-        profile = self.with_ratings(ratings).with_movies(films.liked, ())
-        return replace(profile, exclude_ids=profile.exclude_ids | films.exclude)
-
-    def with_movies(self, liked: Collection[int], seen: Collection[int]) -> "UserProfile":
-        """Returns the profile with ids of movies that the user liked, or has seen and not liked much.
-
-        Where the user also rated such a movie, its weight is at least 1 if liked and at most 0.5 if seen. The rating
-        still counts for the rating vector.
+        A rated film that the profile has already weighs at least 1 if it is liked besides and at most 0.5 if seen. Its
+        rating still counts for the rating vector.
         """
-        weights = {movie_id: min(self.history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in seen}
-        weights |= {movie_id: max(self.history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in liked}
-        return replace(self, history={**self.history, **weights}, exclude_ids=self.exclude_ids | weights.keys())
+        history = dict(self.history)
+        history |= {movie_id: min(history.get(movie_id, SEEN_WEIGHT), SEEN_WEIGHT) for movie_id in films.seen}
+        weights = history_weights(np.array([*films.rated.values()], np.float32))
+        history |= zip(films.rated, weights.tolist(), strict=True)
+        history |= {movie_id: max(history.get(movie_id, 0), LIKED_WEIGHT) for movie_id in films.liked}
+        new_ratings = {**self.new_ratings, **films.rated}
+        exclude_ids = self.exclude_ids | films.exclude | films.watched
+        return replace(self, history=history, new_ratings=new_ratings, exclude_ids=exclude_ids)
 
 
 class UserVectors(NamedTuple):
@@ -149,53 +132,48 @@ class UserVectors(NamedTuple):
         return join(*(weight * part for weight, part in zip(RANKINGS[ranking], self, strict=True)))
 
 
+def needed_movies(model: SavedModel, profile: UserProfile, ranking: str) -> set[int]:
+    """Returns the ids of the movies that `encode_user` reads for a ranking."""
+    movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
+    unknown = movie_ids[model.movie_idx(movie_ids) == UNKNOWN].tolist()
+    return {*profile.new_ratings, *unknown, *(profile.liked if ranking == "similar" else ())}
+
+
 def encode_user(
-    model: SavedModel,
-    profile: UserProfile,
-    movie_vectors: Mapping[int, np.ndarray],
-    history: History,
-    dim: int,
-    novelty: float = 0,
-    is_personal: bool = True,
+    model: SavedModel, profile: UserProfile, stored: StoredMovies, dim: int, novelty: float, is_personal: bool
 ) -> UserVectors:
     """Returns a profile's vectors.
 
     Args:
         model: The saved model.
         profile: The user.
-        movie_vectors: Joined vectors by id: of the movies in `new_ratings`, and of those in `liked` that count for
-            the similar part.
-        history: The profile's history, see `load_history`.
+        stored: At least the movies in `needed_movies` that are in the catalogue, by id.
         dim: The length of a joined vector.
         novelty: See `anyone_share`.
         is_personal: Whether that share grows with the history; else it is `novelty` alone.
     """
-    ratings = {movie_id: split(movie_vectors[movie_id])[0] for movie_id in profile.new_ratings}
-    rating = rating_vector(model, profile, model.profile_vectors[profile.row], ratings)
+    rated = [split(stored[movie_id].vector)[0] for movie_id in profile.new_ratings]
+    rating = rating_vector(model, profile, model.profile_vectors[profile.row], rated)
+    history = load_history(model, profile, stored)
+    anyone = load_history(model, UserProfile(ANYONE_ROW, ""), {})
     share = anyone_share(history.squared_norm, novelty) if is_personal else novelty
-    taste = history.vector() - share * anyone(model).vector()
-    similar = np.zeros(dim - len(rating) - len(taste), np.float32)
-    liked = [movie_vectors[movie_id] for movie_id in profile.liked if movie_id in movie_vectors]
-    if liked:
-        similar = similar_to(np.array(liked)).mean(0)
-    return UserVectors(rating, taste, similar)
+    liked = np.reshape([stored[movie_id].vector for movie_id in profile.liked if movie_id in stored], (-1, dim))
+    similar = similar_to(liked).sum(0) / max(len(liked), 1)
+    return UserVectors(rating, history.vector() - share * anyone.vector(), similar)
 
 
-def rating_vector(
-    model: SavedModel, profile: UserProfile, own: np.ndarray, movie_vectors: Mapping[int, np.ndarray]
-) -> np.ndarray:
+def rating_vector(model: SavedModel, profile: UserProfile, own: np.ndarray, rated: Sequence[np.ndarray]) -> np.ndarray:
     """Returns float32[200], the vector that predicts a user's ratings: the new ones are folded in.
 
     Args:
         model: The saved model.
         profile: The user.
         own: float32[200], the user tower's vector of the profile
-        movie_vectors: float32[200] by id, the rating vectors of the movies in `new_ratings`
+        rated: float32[200] each, the rating vectors of the movies in `new_ratings`
     """
     if not profile.new_ratings:
         return own
-    rated = np.array([movie_vectors[movie_id] for movie_id in profile.new_ratings])
-    return model.user_prior.posterior_mean(own, rated, new_stars(model, profile))
+    return model.user_prior.posterior_mean(own, np.array(rated), new_stars(model, profile))
 
 
 def new_stars(model: SavedModel, profile: UserProfile) -> np.ndarray:
@@ -203,34 +181,21 @@ def new_stars(model: SavedModel, profile: UserProfile) -> np.ndarray:
     return np.fromiter(profile.new_ratings.values(), float).clip(min=model.facts.min_rating)
 
 
-def anyone(model: SavedModel) -> History:
-    """Returns the history of a user of whom nothing is known."""
-    taste = model.taste
-    dim = len(taste.variances)
-    unknown = known_demographics(taste.demographics, np.zeros(3, np.int64))
-    return History(np.zeros((0, dim), np.float32), np.zeros(0, np.float32), unknown, taste.variances)
-
-
-def unknown_movie_ids(model: SavedModel, profile: UserProfile) -> set[int]:
-    """Returns the ids of the movies of a history without training ratings, whose records `load_history` needs."""
-    movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
-    return set(movie_ids[model.movie_idx(movie_ids) == UNKNOWN].tolist())
-
-
-def load_history(model: SavedModel, profile: UserProfile, movies: Mapping[int, Movie]) -> History:
+def load_history(model: SavedModel, profile: UserProfile, stored: StoredMovies) -> History:
     """Returns a profile's history with the embeddings of its movies and demographics.
 
     Args:
         model: The saved model.
         profile: The user.
-        movies: Records of at least the movies in `unknown_movie_ids`, by id.
+        stored: At least the movies without training ratings, by id.
     """
     movie_ids = np.fromiter(profile.history, np.int64, len(profile.history))
     movie_idx = model.movie_idx(movie_ids)
     embeddings = np.array(model.taste.inputs.by_id[movie_idx])
     unknown = np.flatnonzero(movie_idx == UNKNOWN)
     if len(unknown):
-        features = encode_movies([movies[movie_id] for movie_id in movie_ids[unknown].tolist()], model.vocabularies)
+        movies = [stored[movie_id].movie for movie_id in movie_ids[unknown].tolist()]
+        features = encode_movies(movies, model.vocabularies)
         embeddings[unknown] = model.taste.inputs.lookup(features, model.vocabularies.genres.size)
     weights = np.fromiter(profile.history.values(), np.float32, len(profile.history))
     demographics = known_demographics(model.taste.demographics, model.profiles[profile.row, 1:])
@@ -240,11 +205,10 @@ def load_history(model: SavedModel, profile: UserProfile, movies: Mapping[int, M
 def demographic_labels(model: SavedModel, row: int) -> list[tuple[str, int]]:
     """Returns the labels of gender, age and occupation of a profile, with their indices; index 0 is unknown."""
     indices = model.profiles[row, 1:].tolist()
-    pairs = zip(DEMOGRAPHIC_LABELS, UNKNOWN_LABELS, indices, strict=True)
-    return [(labels[index - 1] if index else unknown, index) for labels, unknown, index in pairs]
+    return [(labels[index], index) for labels, index in zip(DEMOGRAPHIC_LABELS, indices, strict=True)]
 
 
 def _describe(model: SavedModel, row: int) -> str:
     if not model.facts.has_demographics:
-        return UNKNOWN_LABELS[0]
+        return DEMOGRAPHIC_LABELS[0][0]
     return ", ".join(label for label, _ in demographic_labels(model, row))

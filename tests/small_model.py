@@ -3,12 +3,15 @@
 Movies are of eight kinds, by the noun of their titles; users like kinds, and some movies are far better known.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from recommender.embed import similarity_parts
 from recommender.files import Workdir
+from recommender.films.matching import FilmHistory
 from recommender.milvus.build import build_collection
 from recommender.milvus.connection import MilvusConnection
 from recommender.movielens.catalogue import Movie, format_movies, write_movies_data
@@ -23,10 +26,9 @@ from recommender.movielens.encoding import (
 )
 from recommender.movielens.split import RATING_DTYPE
 from recommender.picks.taste import EVERYONE
-from recommender.similarity import normalize_rows, similarity_parts
 from recommender.stars.predict import fit_user_prior
 from recommender.store import CATALOGUE, PARTS, SavedModel, save_model
-from recommender.vectors import join
+from recommender.vectors import join, normalize_rows
 
 ADJECTIVES = "Silent Crimson Hollow Golden Broken Distant Midnight Paper".split()
 NOUNS = "Harbor River Engine Garden Lantern Mirror Winter Comet".split()
@@ -54,6 +56,12 @@ class Catalogue(NamedTuple):
     def row(self, movie_id: int) -> int:
         """Returns a movie's row."""
         return [movie.movie_id for movie in self.movies].index(movie_id)
+
+
+def films(liked: Iterable[int] = (), seen: Iterable[int] = (), rated: Mapping[int, float] | None = None) -> FilmHistory:
+    """Returns films by id; what has NaN stars was seen."""
+    stars = {movie_id: value for movie_id, value in (rated or {}).items() if not np.isnan(value)}
+    return FilmHistory(stars, set(liked), {*seen, *(rated or {})} - stars.keys())
 
 
 def create_movies() -> list[Movie]:

@@ -11,7 +11,7 @@ import pytest
 from commands import PROJECT
 from small_model import GONE, NEW_MOVIE, USER_IDS, create_movies, fill_workdir
 
-from recommender import Recommender
+from recommender import Recommender, api
 from recommender.errors import RecommenderError, UsageError
 from recommender.milvus.connection import MilvusError
 
@@ -140,7 +140,7 @@ def test_order_of_people_makes_no_difference(movies, mine):
     assert there["movie_id"].tolist() == back["movie_id"].tolist()
 
 
-def test_recommend_many(movies, tmp_path):
+def test_recommend_many(movies, tmp_path, monkeypatch):
     """Each gets what they get alone, in frames of their own order; ids, a file of them, all, and a table."""
     users = list(USER_IDS[3:9])
     number, frames = movies.recommend_many(users, k=3, genre="drama")
@@ -151,6 +151,11 @@ def test_recommend_many(movies, tmp_path):
         alone = movies.recommend(user=user, k=3, genre="drama")
         own = frame[frame["user_id"] == user].drop(columns="user_id").reset_index(drop=True)
         pd.testing.assert_frame_equal(own, alone, check_dtype=False)
+    monkeypatch.setattr(api, "USER_BATCH", 4)
+    parts = list(movies.recommend_many(users, k=3, genre="drama")[1])
+    assert [len(part) for part in parts] == [12, 6]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), frame)
+    monkeypatch.undo()
     (tmp_path / "ids.txt").write_text("".join(f"{user}\n" for user in users))
     [same] = movies.recommend_many(tmp_path / "ids.txt", k=3, genre="drama")[1]
     pd.testing.assert_frame_equal(same, frame)
@@ -202,10 +207,10 @@ WRONG = {
     "skip=-1": "skip=-1: it must be a whole number from 0",
     "by='pick'": "by='pick': choose one of: stars, picks, both, similar",
     "age=200": "age=200: it must be a whole number from 7 to 120",
-    "age=-1": "age=-1: there is none such; choose one of: 0 under 18",
-    "gender='x'": "gender='x': there is none such; choose one of: 0 male, 1 female",
-    "job=-1": "job=-1: there is none such; choose one of: 0 other, ",
-    "job='student'": "job='student': several match; choose one of: 4 college/grad student, 10 K-12 student",
+    "age=-1": "age=-1: choose one of: 0 under 18",
+    "gender='x'": "gender='x': choose one of: 0 male, 1 female",
+    "job=-1": "job=-1: choose one of: 0 other, ",
+    "job='student'": "job='student': choose one of: 4 college/grad student, 10 K-12 student",
     "user=0": "user=0: it must be a whole number from 1",
     "user='me'": "user='me': it must be a whole number from 1",
     "user=1, age=3": "user has their own age, gender, job and ratings; leave these out",

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
+from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS, films
 
 from recommender import lists
-from recommender.lists import Query, diversify, encode_users, group_values, recommend, recommend_together
+from recommender.lists import Query, diversify, encode_users, group_values, recommend
 from recommender.milvus.filters import MovieFilter
 from recommender.users import UserProfile
 from recommender.vectors import STAR_WEIGHT
 
-RANKINGS = {"stars": (1, 0, 0), "picks": (0, 1, 0), "both": (5 * STAR_WEIGHT, 1, 0), "similar": (0, 0, 1)}
+RANKINGS = {"stars": (5, 0, 0), "picks": (0, 1, 0), "both": (5 * STAR_WEIGHT, 1, 0), "similar": (0, 0, 1)}
 """Weights of the three parts of the joined vector; a star is 5 times a product."""
 NEW_RATINGS = {13: 5.0, 43: 1.5, 83: float("nan"), NEW_MOVIE.movie_id: 3.5}
 
@@ -20,9 +20,11 @@ PROFILES = {
     "user": lambda model: UserProfile.from_user(model, 43),
     "user, seen movies included": lambda model: UserProfile.from_user(model, 43, include_seen=True),
     "user without training ratings": lambda model: UserProfile.from_user(model, WITHOUT_TRAINING_RATINGS),
-    "films": lambda model: UserProfile.from_demographics(model, 0).with_movies([13, NEW_MOVIE.movie_id], [43]),
-    "ratings": lambda model: UserProfile.from_demographics(model, 1).with_ratings(NEW_RATINGS),
-    "user with ratings": lambda model: UserProfile.from_user(model, 7).with_ratings({NEW_MOVIE.movie_id: 5.0}),
+    "films": lambda model: UserProfile.from_demographics(model, 0).with_films(films([13, NEW_MOVIE.movie_id], [43])),
+    "ratings": lambda model: UserProfile.from_demographics(model, 1).with_films(films(rated=NEW_RATINGS)),
+    "user with ratings": lambda model: UserProfile.from_user(model, 7).with_films(
+        films(rated={NEW_MOVIE.movie_id: 5.0})
+    ),
 }
 
 
@@ -37,6 +39,11 @@ def ids(found):
 
 def question(user, ranking):
     return np.concatenate([weight * part for weight, part in zip(RANKINGS[ranking], user, strict=True)])
+
+
+def together(model, collection, group, query):
+    """Returns the views of all users for each movie of a shared list."""
+    return list(zip(*recommend(model, collection, group, query._replace(is_shared=True)), strict=True))
 
 
 def exact_order(catalogue, values, excluded):
@@ -103,19 +110,17 @@ def test_skip_shows_the_next_ones(saved_model, collection, variety):
     assert end == []
 
 
-def test_many_profiles_at_once_get_what_each_gets_alone(saved_model, collection, monkeypatch):
-    monkeypatch.setattr(lists, "USER_BATCH", 13)
-    profiles = [UserProfile.from_user(saved_model, user_id).with_movies([13], []) for user_id in range(1, 61, 2)]
+def test_many_profiles_at_once_get_what_each_gets_alone(saved_model, collection):
+    profiles = [UserProfile.from_user(saved_model, user_id).with_films(films([13])) for user_id in range(1, 61, 2)]
     profiles[4] = PROFILES["ratings"](saved_model)
     query = Query("both", 7, collection.build_filter(MovieFilter(min_ratings=5)), explain=True, novelty=0.3)
-    together = list(recommend(saved_model, collection, profiles, query))
-    assert len(together) == 30
-    for profile, found in zip(profiles, together, strict=True):
+    everyone = recommend(saved_model, collection, profiles, query)
+    assert len(everyone) == 30
+    for profile, found in zip(profiles, everyone, strict=True):
         [alone] = recommend(saved_model, collection, [profile], query)
         assert len(found) == 7
         assert ids(alone) == ids(found)
         assert [reason.label for reason in alone[0].reasons] == [reason.label for reason in found[0].reasons] != []
-    assert list(recommend(saved_model, collection, [], query)) == []
 
 
 def test_novelty_takes_what_everyone_likes_from_lists(saved_model, collection, catalogue):
@@ -163,16 +168,6 @@ def test_variety_of_few_candidates_and_equal_ones(count):
     for relevance in (np.arange(count), np.zeros(count)):
         assert sorted(diversify(relevance, vectors, 0.5, 10)) == list(range(count))
         assert sorted(diversify(relevance, np.zeros((count, 450)), 0.5, 10)) == list(range(count))
-
-
-def test_depth_of_a_search():
-    """With variety, at least 300 candidates and twice the places that are wanted."""
-    assert [Query("picks", k, skip=skip).depth for k, skip in ((5, 0), (400, 20))] == [5, 420]
-    assert [Query("picks", k, variety=0.1, skip=skip).depth for k, skip in ((5, 0), (100, 60), (400, 20))] == [
-        300,
-        320,
-        840,
-    ]
 
 
 def test_variety_is_chosen_from_the_candidates(saved_model, collection, catalogue, monkeypatch):
@@ -224,8 +219,8 @@ def group(request, saved_model):
 def test_list_for_several_users(saved_model, collection, catalogue, group, ranking):
     """By what each would search for alone; without what any of them has seen; with the view of each."""
     query = Query(ranking, 8)
-    found = recommend_together(saved_model, collection, group, query)
-    users = encode_users(saved_model, collection, group, query._replace(is_personal=False))
+    found = together(saved_model, collection, group, query)
+    users = encode_users(saved_model, collection, group, query._replace(is_shared=True))
     values = np.array([catalogue.vectors @ question(user, ranking) for user in users])
     excluded = set().union(*(profile.exclude_ids for profile in group))
     allowed = [row for row, movie in enumerate(catalogue.movies) if movie.movie_id not in excluded]
@@ -244,12 +239,12 @@ def test_list_for_several_users(saved_model, collection, catalogue, group, ranki
 def test_list_for_several_users_with_filter_skip_and_reasons(saved_model, collection, group):
     movie_filter = collection.build_filter(MovieFilter(max_ratings=60))
     query = Query("both", 8, movie_filter, explain=True)
-    whole = recommend_together(saved_model, collection, group, query._replace(k=100))
+    whole = together(saved_model, collection, group, query._replace(k=100))
     assert all(views[0].num_ratings <= 60 for views in whole)
     for variety in (0, 0.5):
-        first = recommend_together(saved_model, collection, group, query._replace(k=10, variety=variety))
+        first = together(saved_model, collection, group, query._replace(k=10, variety=variety))
         assert len(first) == 10
-        rest = recommend_together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
+        rest = together(saved_model, collection, group, query._replace(k=4, skip=6, variety=variety))
         assert rest == first[6:]
     for place, profile in enumerate(group):
         [own] = recommend(saved_model, collection, [profile], query._replace(k=100))
@@ -263,30 +258,30 @@ def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection
     """Each list is read to `GROUP_DEPTH`, or to ten times what is asked for."""
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
     seen_by_any = group[0].exclude_ids | group[1].exclude_ids
-    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_shared=True))
     questions = np.array([user.query("picks") for user in users])
     for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
         monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
-        found = recommend_together(saved_model, collection, group, Query("picks", k))
+        found = together(saved_model, collection, group, Query("picks", k))
         hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
         common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
         values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))
         expected = [common[position] for position in np.argsort(-values)[:k]]
         assert [views[0].movie.movie_id for views in found] == expected
     nothing = collection.build_filter(MovieFilter(years=((1800, 1801),)))
-    assert recommend_together(saved_model, collection, group, Query("picks", 2, nothing)) == []
+    assert together(saved_model, collection, group, Query("picks", 2, nothing)) == []
 
 
 def test_variety_for_several_users(saved_model, collection, catalogue, monkeypatch):
     monkeypatch.setattr(lists, "MIN_CANDIDATES", 20)
     group = [PROFILES[name](saved_model) for name in ("user", "films")]
-    everything = recommend_together(saved_model, collection, group, Query("picks", 100))
+    everything = together(saved_model, collection, group, Query("picks", 100))
     whole = [views[0].movie.movie_id for views in everything]
-    users = encode_users(saved_model, collection, group, Query("picks", 1, is_personal=False))
+    users = encode_users(saved_model, collection, group, Query("picks", 1, is_shared=True))
     rows = [catalogue.row(movie_id) for movie_id in whole]
     totals = naive_group_values(np.array([catalogue.vectors[rows, 200:400] @ user.taste for user in users]))
     expected = naive_diversify(totals[:20], catalogue.vectors[rows[:20]], 0.9, 7)
-    found = recommend_together(saved_model, collection, group, Query("picks", 7, variety=0.9))
+    found = together(saved_model, collection, group, Query("picks", 7, variety=0.9))
     assert [views[0].movie.movie_id for views in found] == [whole[position] for position in expected]
 
 

@@ -2,23 +2,22 @@
 
 import numpy as np
 import pytest
-from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS
+from small_model import GONE, NEW_MOVIE, WITHOUT_TRAINING_RATINGS, films
 
 from recommender.lists import Query, encode_users, recommend
 from recommender.movielens.encoding import demographic_profile_row
 from recommender.picks.taste import HALF_ANYONE_LENGTH, MAX_ANYONE_SHARE
 from recommender.reasons import Parts, has_reasons, split_question
-from recommender.similarity import TASTE_DIM
 from recommender.users import UserProfile
-from recommender.vectors import RANKINGS, STAR_WEIGHT
+from recommender.vectors import RANKINGS, STAR_WEIGHT, TASTE_DIM
 
 NAN = float("nan")
 NEW_RATINGS = {13: 5.0, NEW_MOVIE.movie_id: 4.0, 43: 0.5, 83: NAN}
 WITH_HISTORY = {
-    "films": lambda model: UserProfile.from_demographics(model, 0).with_movies([13, NEW_MOVIE.movie_id], [43]),
+    "films": lambda model: UserProfile.from_demographics(model, 0).with_films(films([13, NEW_MOVIE.movie_id], [43])),
     "user": lambda model: UserProfile.from_user(model, 43),
-    "ratings": lambda model: UserProfile.from_demographics(model, 1, 2).with_ratings(NEW_RATINGS),
-    "user with ratings": lambda model: UserProfile.from_user(model, 43).with_ratings(NEW_RATINGS),
+    "ratings": lambda model: UserProfile.from_demographics(model, 1, 2).with_films(films(rated=NEW_RATINGS)),
+    "user with ratings": lambda model: UserProfile.from_user(model, 43).with_films(films(rated=NEW_RATINGS)),
 }
 WITH_RATINGS = ("ratings", "user with ratings")
 WITHOUT_HISTORY = {
@@ -183,9 +182,9 @@ def test_recommendations_come_with_the_reasons_of_their_ranking(saved_model, col
 
 
 def test_movies_have_their_articles_in_front(saved_model, collection):
-    profile = UserProfile.from_demographics(saved_model).with_movies([3, 13, NEW_MOVIE.movie_id], [])
+    profile = UserProfile.from_demographics(saved_model).with_films(films([3, 13, NEW_MOVIE.movie_id]))
     labels = split_question(saved_model, collection, profile, "picks").labels
-    assert labels == ["The Silent Harbor", "Silent Engine", "Alien Robots"]
+    assert sorted(labels) == ["Alien Robots", "Silent Engine", "The Silent Harbor"]
     assert saved_model.movies[3].name == "Silent Harbor, The"
 
 
@@ -202,10 +201,11 @@ def test_movie_that_left_the_catalogue_is_named(saved_model, collection):
 
 def test_what_determines_a_ranking(saved_model):
     anyone, woman = UserProfile.from_demographics(saved_model), UserProfile.from_demographics(saved_model, 1)
-    films, ratings, seen = anyone.with_movies([13], []), anyone.with_ratings({13: 4.0}), anyone.with_ratings({13: NAN})
+    liking, seeing = anyone.with_films(films([13])), anyone.with_films(films([], [13]))
+    rating = anyone.with_films(films(rated={13: 4.0}))
     user = UserProfile.from_user(saved_model, 43)
     without = UserProfile(0, "", WITHOUT_TRAINING_RATINGS)
-    people = (anyone, woman, films, ratings, seen, user, without)
+    people = (anyone, woman, liking, rating, seeing, user, without)
     for ranking, expected in (
         ("stars", (False, True, False, True, False, True, False)),
         ("picks", (False, True, True, True, True, True, False)),

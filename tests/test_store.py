@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_model import GONE, NEW_MOVIE, ONLY_TEST_RATINGS, USER_IDS, create_movies, save_small_model
 
-from recommender import similarity
+from recommender import embed, vectors
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES, Vocabularies, Vocabulary
 from recommender.store import FORMAT_VERSION, Facts, ModelError, SavedModel, check_output, save_model
 
@@ -196,8 +196,8 @@ def test_fingerprint_is_that_of_all_files_but_the_picture(tmp_path):
 
 def test_another_layout_of_the_joined_vector_is_another_format():
     """Where this fails, raise `FORMAT_VERSION`: a collection with the old layout must not answer new questions."""
-    sizes = [similarity.TASTE_DIM, similarity.WORD_DIM, similarity.YEAR_STEP]
-    weights = [similarity.GENRE_WEIGHT, similarity.TITLE_WEIGHT, similarity.YEAR_WEIGHT]
+    sizes = [vectors.TASTE_DIM, embed.WORD_DIM, embed.YEAR_STEP]
+    weights = [embed.GENRE_WEIGHT, embed.TITLE_WEIGHT, embed.YEAR_WEIGHT]
     assert (FORMAT_VERSION, sizes, weights) == (5, [100, 64, 10], [0.2, 0.2, 0.15])
 
 

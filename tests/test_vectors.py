@@ -18,7 +18,7 @@ def test_joined_vectors_are_split_again():
 @pytest.mark.parametrize(
     ("ranking", "value"),
     [
-        ("stars", lambda stars, pick, similarity: stars / 5),
+        ("stars", lambda stars, pick, similarity: stars),
         ("picks", lambda stars, pick, similarity: pick),
         ("both", lambda stars, pick, similarity: STAR_WEIGHT * stars + pick),
         ("similar", lambda stars, pick, similarity: similarity),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from recommender.embed import similarity_parts
 from recommender.movielens.catalogue import Movie
-from recommender.similarity import TASTE_DIM, normalize_rows, similar_to, similarity_parts
-from recommender.vectors import join
+from recommender.vectors import TASTE_DIM, join, normalize_rows, similar_to
 
 MOVIES = [
     Movie(1, "Glass Harbor (1990)", ("Drama", "War")),
