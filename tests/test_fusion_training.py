@@ -186,9 +186,9 @@ def test_settings_follow_the_number_of_ratings():
     ratios = [config.l2 / configs[2].l2 for config in configs]  # Of the regularization.
     assert ratios == pytest.approx([np.sqrt(900_228 / number) for number in sizes], rel=1e-3)
     configs = [FusionConfig.for_ratings(num_ratings) for num_ratings in sizes]
-    assert [config.epochs for config in configs] == [6, 6, 3, 2, 2, 2, 2]
-    assert [config.batch_size for config in configs] == [182, 819, 4092, 6122, 18_182, 61_516, 1 << 16]
-    assert [config.posterior.num_sweeps for config in configs] == [150, 150, 120, 83, 51, 30, 20]
+    assert [config.epochs for config in configs] == [8, 8, 4, 3, 2, 2, 2]
+    assert [config.batch_size for config in configs] == [243, 1091, 5456, 9182, 18_182, 61_516, 1 << 16]
+    assert [config.posterior.num_sweeps for config in configs] == [150, 150, 90, 63, 38, 22, 20]
     assert [config.posterior.max_features for config in configs] == [10_000] * 4 + [4_000] * 3
 
 

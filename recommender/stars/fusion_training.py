@@ -42,8 +42,8 @@ class FusionConfig:
     targets: str = "posterior"
     """What the towers learn: `posterior`, the posterior mean of rated and of random pairs, or `ratings`, the ratings
     themselves, as in the original."""
-    epochs: int = 3
-    batch_size: int = 4092
+    epochs: int = 4
+    batch_size: int = 5456
     """Ratings per step; with targets `posterior` as many random pairs come on top."""
     learning_rate: float = 0.006
     """Adam's initial learning rate."""
@@ -67,7 +67,7 @@ class FusionConfig:
     def for_ratings(cls, num_ratings: int, targets: str = "posterior", seed: int = 0, **settings: Any) -> Self:
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
-        All data get about 660 steps, in 6 epochs where they are small and 3 for ml-1m, until batches are at their
+        All data get about 660 steps, in 8 epochs where they are small and 4 for ml-1m, until batches are at their
         largest; then 2 epochs. Training on the ratings themselves takes 8 epochs of 110 steps, on large data 4 epochs,
         and needs regularization, which falls with the square root of the data.
         """
@@ -75,7 +75,7 @@ class FusionConfig:
         size = num_ratings / ML1M_RATINGS
         if targets == "posterior":
             sampler = PosteriorConfig.for_ratings(num_ratings, seed=seed)
-            epochs = round(min(6, max(2, 3 / size**0.3)))
+            epochs = round(min(8, max(2, 4 / size**0.3)))
             batch_size = min(MAX_PAIRS // 2, math.ceil(num_ratings * epochs / 660))
             config = cls(targets, epochs, batch_size, seed=seed, posterior=sampler)
         else:
