@@ -87,7 +87,6 @@ class Recommender:
         tls_ca: PathArg | None = None,
         wait: float | None = None,
         build: bool = False,
-        index: str | None = None,
     ) -> Self:
         """Opens the folder that the three commands filled.
 
@@ -98,7 +97,6 @@ class Recommender:
             tls_ca: The certificate file of the authority of an https server.
             wait: Seconds to wait for Milvus.
             build: Whether to insert the movies of `movies_data.txt` first; needs Paddle.
-            index: With `build`, `FLAT` or `HNSW`; by default chosen by the number of movies.
 
         Raises:
             RecommenderError: A step has not been run yet, or Milvus does not answer. The message has the remedy.
@@ -111,7 +109,7 @@ class Recommender:
             connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
             try:
                 if content:
-                    build_collection(connection, *content, model.fingerprint, index)
+                    build_collection(connection, *content, model.fingerprint)
                 return cls(model, connection)
             except BaseException:
                 connection.close()  # Otherwise no other process could build the collection anew.
@@ -259,7 +257,7 @@ class Recommender:
             parts = split_question(self.model, self.collection, profile, query.ranking)
         rivals = profile.exclude_ids - {movie_id}
         [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
-        places = {hit.movie_id: place for place, hit in enumerate(hits, 1)}
+        places = {key: place for place, key in enumerate(hits, 1)}
         milvus_score = COSINE_SCALE * float(user.rating @ split(stored[movie_id].vector)[0])
         records = {key: found.movie for key, found in stored.items()}
         by_paddle = paddle_score(self.model, profile, movie_id, records) if check else None

@@ -92,9 +92,9 @@ def recommend(
         users = encode_users(model, collection, batch, query)
         questions = np.array([user.query(query.ranking) for user in users])
         found = collection.search(questions, query.depth, query.filter, [profile.exclude_ids for profile in batch])
-        stored = collection.fetch({hit.movie_id for hits in found for hit in hits})
+        stored = collection.fetch(movie_id for hits in found for movie_id in hits)
         for profile, user, question, hits in zip(batch, users, questions, found, strict=True):
-            movies = [stored[hit.movie_id] for hit in hits if hit.movie_id in stored]
+            movies = [stored[movie_id] for movie_id in hits if movie_id in stored]
             if query.variety:
                 vectors = np.array([movie.vector for movie in movies]).reshape(-1, collection.dim)
                 order = diversify(vectors @ question, vectors, query.variety, query.skip + query.k)
@@ -117,9 +117,8 @@ def recommend_together(
     seen_by_any = frozenset[int]().union(*(profile.exclude_ids for profile in profiles))
     depth = max(GROUP_DEPTH, 10 * (query.skip + query.k))
     lists = collection.search(questions, depth, query.filter, [seen_by_any] * len(users))
-    products = [{hit.movie_id: hit.product for hit in hits} for hits in lists]
-    on_all_lists = [hit.movie_id for hit in lists[0] if all(hit.movie_id in own for own in products)]
-    values = group_values(np.array([[own[movie_id] for movie_id in on_all_lists] for own in products]))
+    on_all_lists = [movie_id for movie_id in lists[0] if all(movie_id in products for products in lists)]
+    values = group_values(np.array([[products[movie_id] for movie_id in on_all_lists] for products in lists]))
     order = np.argsort(-values, kind="stable")[: query.depth]
     stored = collection.fetch(on_all_lists[position] for position in order)
     order = np.array([position for position in order if on_all_lists[position] in stored], int)

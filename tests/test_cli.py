@@ -601,7 +601,6 @@ def test_watchlist_is_the_whole_list_restricted(trained):
         ("--with 7", "--with is for several; give it twice, or say who you are"),
         ("--user 7 --with 7", "--with names a user or a file twice"),
         ("--ratings - --among -", "standard input (-) can be read once"),
-        ("--index hnsw", "--index is for building the collection; add -i"),
         ("--like alien --seen id:1214", "like and seen both name id:1214; name it once"),
         ("--output movies_data.txt", "--output movies_data.txt would overwrite movies_data.txt"),
         ("--ratings mine.csv --matches mine.csv", "--matches mine.csv would overwrite mine.csv"),

@@ -94,8 +94,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--users writes a CSV; name it: --output FILE")
     if options.movie and (options.together or options.output or options.format != "table"):
         parser.error("--movie is about one movie and one user; leave out --with, --output and --format")
-    if options.index and not options.infer:
-        parser.error("--index is for building the collection; add -i")
     files = [*options.ratings, *options.among, *options.not_among, *_paths(options.together), *_paths([options.users])]
     if [str(file) for file in files].count("-") > 1:
         parser.error("standard input (-) can be read once; save one of the files")
@@ -162,8 +160,6 @@ def _add_list_options(parser: Parser) -> None:
 def _add_storage_options(parser: Parser) -> None:
     add = parser.add_argument_group("Milvus", STORAGE).add_argument
     add("-i", "--infer", action="store_true", help="first insert the movies of movies_data.txt into Milvus")
-    rule = "with -i; HNSW needs a server, where it is the default above 50,000 movies"
-    add("--index", type=str.upper, choices=["FLAT", "HNSW"], help=rule)
     add("--uri", help="a server's address or a Milvus Lite folder (default: recommender_demo.db in the working folder)")
     add("--token", help="user:password; safer in the environment")
     add("--tls-ca", type=path_arg, metavar="FILE", help="certificate of the authority of an https server")
@@ -184,7 +180,6 @@ def execute(options: argparse.Namespace) -> None:
         tls_ca=options.tls_ca,
         wait=options.wait,
         build=options.infer,
-        index=options.index,
     )
     with movies:
         try:
