@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -223,7 +222,7 @@ def explain_shortfall(
     if spans and first and last and all((start or first) > last or (end or last) < first for start, end in spans):
         reason = f"the catalogue has movies of {first} to {last}"
     elif movie_filter.min_ratings:
-        few = replace(movie_filter, min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
+        few = movie_filter._replace(min_ratings=None, max_ratings=movie_filter.min_ratings - 1)
         unseen = is_not_in("id", sorted(exclude_ids))
         num_more = collection.count(all_of(collection.build_filter(few), unseen))
         if num_more:

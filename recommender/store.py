@@ -84,8 +84,7 @@ class SavedModel:
             self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
             version = self.manifest["format_version"]
             if version != FORMAT_VERSION:
-                problem = f"format {version!r:.20}, this program reads {FORMAT_VERSION}"
-                raise ModelError(f"{folder}: {problem}", Step.TRAIN)
+                raise ModelError(f"{folder}: format {version}, this program reads {FORMAT_VERSION}", Step.TRAIN)
             self.facts = Facts(**self.manifest["data"])
             self.fingerprint: str = self.manifest["fingerprint"]
             """A hash of everything that determines the model's answers."""
@@ -95,9 +94,8 @@ class SavedModel:
         """int64[profiles, 4], see `encode_profiles`; the users are the last rows"""
         self.profile_vectors = self._array("profile_vectors", np.float32, None, EMBEDDING_DIM)
         """float32[profiles, 200], the user tower's rating vectors"""
-        self.histories = RatingHistories(
-            self._array("ratings", RATING_DTYPE, None), self._array("ratings_indptr", np.int64, None)
-        )
+        ratings = self._array("ratings", RATING_DTYPE, None)
+        self.histories = RatingHistories(ratings, self._array("ratings_indptr", np.int64, None))
         """All ratings, grouped by user."""
         self.movie_ids = self._array("movie_ids", np.int64, None)
         """int64[movies with training ratings], sorted, in the order of their indices"""

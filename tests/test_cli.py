@@ -257,7 +257,9 @@ def test_training_does_not_overwrite_an_edited_catalogue(folder, model):
     succeed("train", *args, cwd=folder)
     other = SavedModel(Workdir(folder).model).fingerprint
     assert other != model.fingerprint
-    assert fail("recommend", cwd=folder).endswith("with a different model; run: python infer_milvus.py -i")
+    assert fail("recommend", cwd=folder).endswith(
+        "there are no movies of this model here; run: python infer_milvus.py -i"
+    )
     remedy = fail("recommend", "-i", cwd=folder)
     assert remedy.endswith("; run: python get_movies_data.py")
     follow(remedy, folder)

@@ -9,7 +9,7 @@ from recommender.errors import RecommenderError
 from recommender.films.matching import Title
 from recommender.films.titles import title_key
 from recommender.milvus.build import build_collection, check_searches
-from recommender.milvus.collection import ALIAS, MovieCollection, current_collection
+from recommender.milvus.collection import ALIAS, MovieCollection, describe_current
 from recommender.milvus.connection import DataType, MilvusConnection, MilvusError
 from recommender.milvus.filters import MovieFilter, is_in
 from recommender.movielens.catalogue import Movie
@@ -201,7 +201,9 @@ def test_builds_replace_each_other_and_failed_ones_leave_nothing(connection):
     for count in (5, 8):
         build(connection, count, f"f{count}")
         assert len(MovieCollection(connection, f"f{count}").titles()) == count
-        with pytest.raises(MilvusError, match=r"was built with a different model; run: python infer_milvus.py -i$"):
+        with pytest.raises(
+            MilvusError, match=r"there are no movies of this model here; run: python infer_milvus.py -i$"
+        ):
             MovieCollection(connection, "f1")
     fail_to_build(unchanged, too_long, random_vectors(1))
     fail_to_build(f"searches miss movies|{unchanged}", random_movies(5), np.full((5, DIM), np.nan, np.float32))
@@ -212,7 +214,7 @@ def test_builds_replace_each_other_and_failed_ones_leave_nothing(connection):
 def test_searches_that_miss_movies_are_noticed(films):
     """Here the vectors that are stored are those of other movies."""
     connection = films.collection.connection
-    name, one_wrong = current_collection(connection), films.vectors.copy()
+    name, one_wrong = describe_current(connection)["collection_name"], films.vectors.copy()
     one_wrong[7] = 9 * random_vectors(1, seed=9)
     check_searches(connection, name, films.movies, films.vectors)
     for vectors in (one_wrong, np.roll(films.vectors, 1, axis=0)):
@@ -223,7 +225,7 @@ def test_searches_that_miss_movies_are_noticed(films):
 
 
 def test_lost_rows_are_noticed(connection):
-    with pytest.raises(MilvusError, match=r"there are no movies here yet; run: python infer_milvus.py -i$"):
+    with pytest.raises(MilvusError, match=r"there are no movies of this model here; run: python infer_milvus.py -i$"):
         MovieCollection(connection, "f1")
     build(connection, 5)
     connection.client.delete(ALIAS, ids=[4])
@@ -246,7 +248,7 @@ def test_collections_that_killed_builds_left(connection):
     for name in (foreign, unfinished):
         create_foreign_collection(connection, name)
     build(connection, 5)
-    assert set(connection.client.list_collections()) == {foreign, current_collection(connection)}
+    assert set(connection.client.list_collections()) == {foreign, describe_current(connection)["collection_name"]}
 
 
 def test_foreign_collection_of_our_name_is_not_touched(connection):

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from recommender.errors import Step, pluralize
 from recommender.films.titles import title_key
-from recommender.milvus.collection import ALIAS, BATCH, METADATA_PROPERTY, batches, count_movies, current_collection
+from recommender.milvus.collection import ALIAS, BATCH, METADATA_PROPERTY, batches, count_movies, describe_current
 from recommender.milvus.connection import MILVUS_FAILURES, DataType, MilvusClient, MilvusConnection, MilvusError
 from recommender.milvus.filters import UNKNOWN_YEAR
 from recommender.movielens.catalogue import Movie
@@ -24,11 +23,7 @@ MAX_CHECKED = 10_000
 
 
 def build_collection(
-    connection: MilvusConnection,
-    movies: Sequence[Movie],
-    vectors: np.ndarray,
-    num_ratings: np.ndarray,
-    fingerprint: str,
+    connection: MilvusConnection, movies: list[Movie], vectors: np.ndarray, num_ratings: np.ndarray, fingerprint: str
 ) -> None:
     """Builds a collection, checks by search that it finds its movies, and only then gives it the alias.
 
@@ -91,7 +86,7 @@ def _fill_collection(client: MilvusClient, name: str, table: pd.DataFrame, metad
     client.load_collection(name)
 
 
-def check_searches(connection: MilvusConnection, name: str, movies: Sequence[Movie], vectors: np.ndarray) -> None:
+def check_searches(connection: MilvusConnection, name: str, movies: list[Movie], vectors: np.ndarray) -> None:
     """Compares searches with an exact comparison of all vectors.
 
     The queries are the movies' own vectors, `MAX_CHECKED` at most, as the work grows with their number squared.
@@ -115,7 +110,7 @@ def check_searches(connection: MilvusConnection, name: str, movies: Sequence[Mov
 
 def _drop_unused_collections(connection: MilvusConnection) -> None:
     """Drops what this program built, now or before, but for the current collection; others are never touched."""
-    current = current_collection(connection)
+    current = describe_current(connection).get("collection_name")
     for name in connection.client.list_collections():
         if name != current and re.fullmatch(rf"{ALIAS}_[0-9a-f]{{12}}", name):
             connection.client.drop_collection(name)

@@ -71,7 +71,7 @@ class MovieCollection:
         fingerprint: The fingerprint of the model whose vectors the collection must hold.
 
     Raises:
-        MilvusError: There is no collection, it was built with a different model, or rows are missing.
+        MilvusError: There is no collection of this model, or rows are missing.
     """
 
     def __init__(self, connection: MilvusConnection, fingerprint: str) -> None:
@@ -82,13 +82,11 @@ class MovieCollection:
     def _open(self) -> None:
         connection = self.connection
         with connection.translate_errors("cannot open the collection"):
-            name = current_collection(connection)
-            if name is None:
-                raise MilvusError(f"{connection.uri}: there are no movies here yet", Step.INDEX)
-            properties = connection.client.describe_collection(name)["properties"]
-            metadata = json.loads(properties.get(METADATA_PROPERTY, "{}"))
+            description = describe_current(connection)
+            metadata = json.loads(description.get("properties", {}).get(METADATA_PROPERTY, "{}"))
             if metadata.get("fingerprint") != self._fingerprint:
-                raise MilvusError(f"{connection.uri}: the collection was built with a different model", Step.INDEX)
+                raise MilvusError(f"{connection.uri}: there are no movies of this model here", Step.INDEX)
+            name = description["collection_name"]
             connection.client.load_collection(name)
             count = count_movies(connection, name, consistency_level="Strong")  # Later reads then see all rows too.
         if count != metadata["num_movies"]:
@@ -96,7 +94,8 @@ class MovieCollection:
         self._name, self.num_movies, self.dim = name, count, metadata["dim"]
         self.first_year, self.last_year = metadata["first_year"], metadata["last_year"]
         self.rating_percentiles = np.array(metadata["rating_percentiles"])
-        self._genres = {text: {genre_key(genre): genre for genre in text.split("|")} for text in metadata["genres"]}
+        self._genres = {text: {genre_key(genre) for genre in text.split("|")} for text in metadata["genres"]}
+        self._genre_names = {genre_key(genre): genre for text in metadata["genres"] for genre in text.split("|")}
         self._fetched: dict[int, StoredMovie] = {}
 
     def search(
@@ -179,7 +178,7 @@ class MovieCollection:
         Raises:
             RecommenderError: There is no such genre.
         """
-        names = {key: genre for genres in self._genres.values() for key, genre in genres.items()}
+        names = self._genre_names
         similar = difflib.get_close_matches(genre_key(text), names, 1, MIN_GENRE_SIMILARITY)
         if not similar:
             raise RecommenderError(f"no genre {text[:40]!r}; choose one of: {', '.join(sorted(names.values()))}")
@@ -193,9 +192,8 @@ class MovieCollection:
         """
         wanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.genres}
         unwanted = {genre_key(self.resolve_genre(text)) for text in movie_filter.not_genres}
-        combinations = [  # On Milvus Lite an ARRAY field is ten times slower.
-            text for text, keys in self._genres.items() if keys.keys() & (wanted or keys) and not keys.keys() & unwanted
-        ]
+        # On Milvus Lite an ARRAY field is ten times slower.
+        combinations = [text for text, keys in self._genres.items() if keys & (wanted or keys) and not keys & unwanted]
         return all_of(
             is_in("genres", combinations) if wanted or unwanted else "",
             in_years(movie_filter.years),
@@ -223,7 +221,7 @@ class MovieCollection:
 
     def _is_replaced(self) -> bool:
         """Whether the alias has moved, which no other process can do in Milvus Lite."""
-        return self.connection.is_server and current_collection(self.connection) != self._name
+        return self.connection.is_server and describe_current(self.connection).get("collection_name") != self._name
 
 
 def batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -232,14 +230,12 @@ def batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
-def current_collection(connection: MilvusConnection) -> str | None:
-    """Returns the collection that the alias points to; `describe_alias` of Milvus 2.3 knows one database only."""
-    if not connection.client.has_collection(ALIAS):
-        return None
-    return str(connection.client.describe_collection(ALIAS)["collection_name"])
+def describe_current(connection: MilvusConnection) -> dict[str, Any]:
+    """Returns Milvus' description of the collection that the alias points to; {} if there is none."""
+    # Not by describe_alias, which in Milvus 2.3 knows one database only.
+    return connection.client.describe_collection(ALIAS) if connection.client.has_collection(ALIAS) else {}
 
 
 def count_movies(connection: MilvusConnection, name: str, filter: str = "", **options: str) -> int:
     """Returns the number of rows that a filter admits."""
-    rows = connection.client.query(name, filter=filter, output_fields=["count(*)"], **options)
-    return int(rows[0]["count(*)"])
+    return int(connection.client.query(name, filter, ["count(*)"], **options)[0]["count(*)"])

@@ -39,7 +39,9 @@ MILVUS_FAILURES = (MilvusException, RpcError)
 """What pymilvus raises."""
 LITE_WAIT = 10.0
 """Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
-RETRY_SECONDS = 0.2
+ADDRESS_RULE = (
+    "--uri takes a folder whose name ends in .db, or http://host:19530 and --token user:password for a server"
+)
 SERVER_REMEDY = "no server answers there; correct the address, or start it: docker compose up -d"
 
 # Milvus Lite logs why it does not open, and raises something else.
@@ -76,17 +78,12 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
     ) -> None:
         self.uri = uri
         self.is_server = "://" in uri
-        self._folder = None if self.is_server else Path(os.path.abspath(Path(uri).expanduser()))
-        if "@" in uri and (self.is_server or not uri.endswith(".db")):
-            raise MilvusError(
-                "the address may hold a password; leave out what is before @, and give --token user:password"
-            )
-        if self._folder:
-            if self._folder.suffix != ".db" or self._folder.is_file():
-                remedy = "give --uri FOLDER.db, or http://host:19530 for a server"
-                raise MilvusError(f"{uri}: this is not a folder whose name ends in .db; {remedy}")
-            if not create and not self._folder.is_dir():
-                raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
+        self._folder = None if self.is_server else Path(uri).expanduser().absolute()
+        is_usable = self._folder.suffix == ".db" and not self._folder.is_file() if self._folder else "@" not in uri
+        if not is_usable:  # The message does not repeat it, as it may hold a password.
+            raise MilvusError(ADDRESS_RULE)
+        if self._folder and not create and not self._folder.is_dir():
+            raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
         address, certificate = str(self._folder or uri), str(tls_ca.expanduser()) if tls_ca else ""
         default_wait = 0 if self.is_server else LITE_WAIT
         deadline = time.monotonic() + (default_wait if wait is None else wait)
@@ -105,7 +102,7 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
                     if time.monotonic() >= deadline:
                         raise MilvusUnavailable(f"{error}, or wait longer: --wait SECONDS") from error
                     bar.update()
-                    time.sleep(RETRY_SECONDS)
+                    time.sleep(0.2)
         _open_connections.add(self)
 
     def close(self) -> None:
