@@ -32,8 +32,11 @@ BATCH = 1000
 """Rows per message: about 2 MB, of the 64 MB that gRPC allows."""
 SEARCH_BATCH = 50
 """Queries per message, at most; more are no faster."""
-OVERFETCH = 3.5
-"""Factor: k + 3.5 √n hits suffice for 90 % of users with n excluded movies (ml-1m)."""
+OVERFETCH = 1.2
+"""Factor: k + 1.2 √(k n) hits suffice for 85 % of users with n excluded movies at k 10, for 96 % at k 100 (ml-1m).
+
+Milvus Lite takes as long as there are hits, as it reads the whole row of each, its vector too.
+"""
 MAX_TOP_K = 16_384
 """The most rows that Milvus returns for one query."""
 Hits = dict[int, float]
@@ -126,7 +129,8 @@ class MovieCollection:
         client, found = self.connection.client, [Hits() for _ in vectors]
         by_depth = sorted(range(len(vectors)), key=lambda query: len(excluded[query]))
         for pending in batches(by_depth, SEARCH_BATCH):
-            limit = k + int(OVERFETCH * len(excluded[pending[-1]]) ** 0.5)
+            most = len(excluded[pending[-1]])
+            limit = k + min(most, int(OVERFETCH * (k * most) ** 0.5))
             while pending:
                 limit = min(limit, MAX_TOP_K)
                 results = client.search(self._name, vectors[pending], filter, limit=limit, output_fields=["id"])
@@ -136,7 +140,7 @@ class MovieCollection:
                     found[query] = {movie_id: products[movie_id] for movie_id in unseen[:k]}
                 is_all = len(results[0]) < limit or limit == MAX_TOP_K  # Of each query, as they share a filter.
                 pending = [] if is_all else [query for query in pending if len(found[query]) < k]
-                limit *= 2
+                limit += limit // 2
         return found
 
     def fetch(self, movie_ids: Iterable[int]) -> dict[int, StoredMovie]:

@@ -39,9 +39,7 @@ MILVUS_FAILURES = (MilvusException, RpcError)
 """What pymilvus raises."""
 LITE_WAIT = 10.0
 """Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
-ADDRESS_RULE = (
-    "--uri takes a folder whose name ends in .db, or http://host:19530 and --token user:password for a server"
-)
+ADDRESS_RULE = "--uri takes a folder that ends in .db, or http://host:19530 and --token user:password for a server"
 SERVER_REMEDY = "no server answers there; correct the address, or start it: docker compose up -d"
 
 # Milvus Lite logs why it does not open, and raises something else.
@@ -79,9 +77,9 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
         self.uri = uri
         self.is_server = "://" in uri
         self._folder = None if self.is_server else Path(uri).expanduser().absolute()
-        is_usable = self._folder.suffix == ".db" and not self._folder.is_file() if self._folder else "@" not in uri
-        if not is_usable:  # The message does not repeat it, as it may hold a password.
-            raise MilvusError(ADDRESS_RULE)
+        is_other_path = self._folder and (self._folder.suffix != ".db" or self._folder.is_file())
+        if is_other_path or (self.is_server and "@" in uri):
+            raise MilvusError(ADDRESS_RULE)  # Without the address, which may hold a password.
         if self._folder and not create and not self._folder.is_dir():
             raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
         address, certificate = str(self._folder or uri), str(tls_ca.expanduser()) if tls_ca else ""
