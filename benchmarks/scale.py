@@ -83,7 +83,7 @@ def main() -> None:
             values = vectors @ question
             threshold = np.partition(values, -K)[-K]
             times["in numpy"].append(1000 * (time.perf_counter() - started))
-            recalls.append(np.mean([hit.product >= threshold - 1e-4 for hit in hits]))
+            recalls.append(np.mean([product >= threshold - 1e-4 for product in hits.values()]))
     title = f"{NUM_SEARCHES} single searches of {len(movies):,} movies, vectors of {vectors.shape[1]}"
     table = Table(title, {"p50, ms": ".1f", "p99, ms": ".1f", "recall@10": ".4f"})
     table.add("Milvus", *np.percentile(times["Milvus"], [50, 99]), float(np.mean(recalls)))

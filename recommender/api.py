@@ -82,7 +82,6 @@ class Recommender(AbstractContextManager["Recommender"]):
         tls_ca: PathArg | None = None,
         wait: float | None = None,
         build: bool = False,
-        index: str | None = None,
     ) -> Self:
         """Opens the folder that the three commands filled.
 
@@ -93,7 +92,6 @@ class Recommender(AbstractContextManager["Recommender"]):
             tls_ca: The certificate file of the authority of an https server.
             wait: Seconds to wait for Milvus.
             build: Whether to insert the movies of `movies_data.txt` first; needs Paddle.
-            index: With `build`, `FLAT` or `HNSW`; by default chosen by the number of movies.
 
         Raises:
             RecommenderError: A step has not been run yet, or Milvus does not answer. The message has the remedy.
@@ -106,7 +104,7 @@ class Recommender(AbstractContextManager["Recommender"]):
             connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
             try:
                 if content:
-                    build_collection(connection, *content, model.fingerprint, index)
+                    build_collection(connection, *content, model.fingerprint)
                 return cls(model, connection)
             except BaseException:
                 connection.close()  # Otherwise no other process could build the collection anew.
@@ -241,7 +239,7 @@ class Recommender(AbstractContextManager["Recommender"]):
         view = describe(self.model, stored[movie_id], user, parts)
         rivals = profile.exclude_ids - {movie_id}
         [hits] = self.collection.search(user.query(query.ranking)[None], MAX_TOP_K, query.filter, [rivals])
-        place = next((place for place, found in enumerate(dict(hits), 1) if found == movie_id), None)
+        place = next((place for place, found in enumerate(hits, 1) if found == movie_id), None)
         actual = f"{profile.new_ratings[movie_id]:g} (in your ratings)" if movie_id in profile.new_ratings else ""
         if profile.user_id is not None:
             actual = self.model.describe_rating(profile.user_id, movie_id)

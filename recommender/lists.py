@@ -82,7 +82,7 @@ def recommend(
     exclude_ids, depth = [profile.exclude_ids for profile in profiles], num_candidates
     if query.is_shared:
         exclude_ids, depth = [frozenset[int]().union(*exclude_ids)] * len(profiles), max(GROUP_DEPTH, 10 * wanted)
-    candidates = [dict(hits) for hits in collection.search(questions, depth, query.filter, exclude_ids)]
+    candidates = collection.search(questions, depth, query.filter, exclude_ids)
     if query.is_shared:
         candidates = [merge_lists(candidates, num_candidates)] * len(profiles)
     stored = collection.fetch({movie_id for own in candidates for movie_id in own})

@@ -14,7 +14,6 @@ A new model is written beside the old one and renamed into its place. Nothing is
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recommender.errors import RecommenderError, Step, pluralize
+from recommender.files import read_bytes
 from recommender.movielens.catalogue import Movie, parse_movies
 from recommender.movielens.encoding import (
     EMBEDDING_DIM,
@@ -76,9 +76,17 @@ class SavedModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest, self.facts = _read_manifest(folder)
-        self.fingerprint: str = self.manifest["fingerprint"]
-        """A hash of everything that determines the model's answers."""
+        path = folder / MANIFEST
+        if not path.exists():
+            raise ModelError(f"{folder}: no model here", Step.TRAIN)
+        with _reading(path):
+            self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            version = self.manifest["format_version"]
+            if version != FORMAT_VERSION:
+                raise ModelError(f"{folder}: format {version}, this program reads {FORMAT_VERSION}", Step.TRAIN)
+            self.facts = Facts(**self.manifest["data"])
+            self.fingerprint: str = self.manifest["fingerprint"]
+            """A hash of everything that determines the model's answers."""
         self.user_ids = self._array("user_ids", np.int64, None)
         """int64[users], sorted"""
         self.profiles = self._array("profiles", np.int64, None, 4)
@@ -121,8 +129,7 @@ class SavedModel:
     def movies(self) -> dict[int, Movie]:
         """The movies of the training data by id."""
         path = self.folder / CATALOGUE
-        with _reading(path):
-            return {movie.movie_id: movie for movie in parse_movies(path.read_bytes(), str(path))}
+        return {movie.movie_id: movie for movie in parse_movies(read_bytes(path, fix_step=Step.TRAIN), str(path))}
 
     def profile_row(self, user_id: int) -> int:
         """Returns the profile row of a user of the training data.
@@ -214,37 +221,18 @@ def save_model(
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         # numpy reports a short write without a reason.
         raise ModelError(f"{folder}: cannot write the model: {error.strerror or 'no space left on device'}") from error
     finally:
-        if old.exists() and not folder.exists():  # Interrupted between the two renames.
-            old.rename(folder)
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return fingerprint
 
 
 @contextmanager
-def _reading(path: Path, problem: str = "missing or damaged") -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: {problem}", Step.TRAIN) from error
-
-
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], Facts]:
-    """Returns a manifest and its facts, of the right types and possible."""
-    path = folder / MANIFEST
-    if not path.exists():
-        raise ModelError(f"{folder}: no model here", Step.TRAIN)
-    with _reading(path, "damaged"):
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if manifest["format_version"] != FORMAT_VERSION:
-            problem = f"format {manifest['format_version']!r:.20}, this program reads {FORMAT_VERSION}"
-            raise ModelError(f"{folder}: {problem}", Step.TRAIN)
-        facts = Facts(**manifest["data"])
-        is_valid = [*map(type, facts)] == [*Facts.__annotations__.values()] and facts.min_rating in (0.5, 1.0)
-        if not is_valid or facts.max_rating != 5.0 or not re.fullmatch("[0-9a-f]{16}", manifest["fingerprint"]):
-            raise ValueError
-    return manifest, facts
+        raise ModelError(f"{path}: missing or damaged", Step.TRAIN) from error

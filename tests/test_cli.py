@@ -249,7 +249,9 @@ def test_training_does_not_overwrite_an_edited_catalogue(folder, model):
     succeed("train", *args, cwd=folder)
     other = SavedModel(Workdir(folder).model).fingerprint
     assert other != model.fingerprint
-    assert fail("recommend", cwd=folder).endswith("with a different model; run: python infer_milvus.py -i")
+    assert fail("recommend", cwd=folder).endswith(
+        "there are no movies of this model here; run: python infer_milvus.py -i"
+    )
     remedy = fail("recommend", "-i", cwd=folder)
     assert remedy.endswith("; run: python get_movies_data.py")
     follow(remedy, folder)
@@ -592,7 +594,6 @@ def test_watchlist_is_the_whole_list_restricted(trained):
         ("--user 7 --with 7", "--with is for several; name each once"),
         ("--user 7 --with 8 --with 8", "--with is for several; name each once"),
         ("--ratings - --among -", "standard input (-) can be read once"),
-        ("--index hnsw", "--index is for building the collection; add -i"),
         ("--like alien --seen id:1214", "like and seen both name id:1214; name it once"),
         ("--output movies_data.txt", "--output movies_data.txt would overwrite movies_data.txt"),
         ("--ratings mine.csv --matches mine.csv", "--matches mine.csv would overwrite mine.csv"),

@@ -13,7 +13,7 @@ import pytest
 from recommender.errors import Step
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MovieCollection
-from recommender.milvus.connection import MilvusConnection, MilvusError, split_login
+from recommender.milvus.connection import ADDRESS_RULE, SERVER_REMEDY, MilvusConnection, MilvusError
 from recommender.movielens.catalogue import Movie
 
 MOVIES = [Movie(row, f"Film {row} (1990)", ("Drama",)) for row in range(1, 31)]
@@ -45,8 +45,7 @@ def test_paths(tmp_path):
     (tmp_path / "file.db").write_text("x")
     below_file = tmp_path / "file.db" / "x" / "movies.db"
     for path in ("movies", tmp_path / "file.db"):
-        problem = "this is not a folder whose name ends in .db; give --uri FOLDER.db, or http://host:19530 for a server"
-        assert connection_error(path, create=True) == f"{path}: {problem}"
+        assert connection_error(path, create=True) == ADDRESS_RULE
     assert "Not a directory" in connection_error(below_file, create=True)
     assert not connection_error(below_file, create=True).endswith("-i"), "which would fail again"
     missing = tmp_path / "typo" / "movies.db"
@@ -56,7 +55,7 @@ def test_paths(tmp_path):
 
 def test_no_server():
     """It fails at once, unless it is to wait."""
-    nothing = "http://127.0.0.1:1: cannot connect: no server answers there; start it: docker compose up -d"
+    nothing = f"http://127.0.0.1:1: cannot connect: {SERVER_REMEDY}"
     for options, seconds in (({}, 0), ({"wait": 0.3}, 0.3)):
         started = time.monotonic()
         assert connection_error("http://127.0.0.1:1", **options) == f"{nothing}, or wait longer: --wait SECONDS"
@@ -69,7 +68,7 @@ def test_no_server():
         ("http://127.0.0.1:99999", "Port out of range 0-65535"),
         ("http://127.0.0.1:x", "Port could not be cast to integer value as 'x'"),
         ("http://[::1", "Invalid IPv6 URL"),
-        ("http://no.such.host", "there is no host of that name"),
+        ("http://no.such.host", "no server answers there"),
         ("ftp://127.0.0.1:1", "needs start with"),
     ],
 )
@@ -79,24 +78,6 @@ def test_impossible_addresses(address, problem):
     assert error.startswith(f"{address}: cannot connect: ")
     assert problem in error
     assert "run: " not in error
-    assert "docker" not in error
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("http://root:secret@localhost:19530", "http://localhost:19530"),
-        ("http://root:se/cr@et@localhost/db", "http://localhost/db"),
-        ("abc://root:secret@x", "abc://x"),
-        ("root:secret@127.0.0.1:19530", "127.0.0.1:19530"),
-        (" http://root:secret@localhost", "localhost"),
-        ("http://key@localhost", "http://localhost"),
-        ("http://localhost:19530/db", "http://localhost:19530/db"),
-        ("me@home/movies.db", "me@home/movies.db"),
-    ],
-)
-def test_addresses_are_shown_without_passwords(uri, shown):
-    assert split_login(uri)[0] == shown
 
 
 PASSWORDS = [f"Zx9q{char}Vw7k" for char in "/#?[]@:% "] + ["Zx9q/#?[]@:% Vw7k"]
@@ -105,10 +86,11 @@ PASSWORDS = [f"Zx9q{char}Vw7k" for char in "/#?[]@:% "] + ["Zx9q/#?[]@:% Vw7k"]
 @pytest.mark.parametrize("password", PASSWORDS)
 @pytest.mark.parametrize("scheme", ["http://", "https://", "abc://", " http://", ""])
 def test_no_message_holds_a_password(capfd, password, scheme):
+    """Neither that of a token nor one in the address, which is refused."""
     for address in ("127.0.0.1:1", "127.0.0.1:1/db", "[::1", "localhost:99999"):
         for login, token in ((f"root:{password}@", ""), ("", f"root:{password}"), (f"root:{password}@", password)):
             output = connection_error(f"{scheme}{login}{address}", token) + "".join(capfd.readouterr())
-            assert address in output
+            assert (ADDRESS_RULE if login or not scheme else address) in output
             assert "Zx9q" not in output
             assert "Vw7k" not in output
 

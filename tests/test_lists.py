@@ -263,7 +263,7 @@ def test_movies_for_several_users_are_sought_deep_enough(saved_model, collection
     for group_depth, k, depth in ((12, 1, 12), (3, 5, 50)):
         monkeypatch.setattr(lists, "GROUP_DEPTH", group_depth)
         found = together(saved_model, collection, group, Query("picks", k))
-        hits = [dict(own) for own in collection.search(questions, depth, "", [seen_by_any] * 2)]
+        hits = collection.search(questions, depth, "", [seen_by_any] * 2)
         common = [movie_id for movie_id in hits[0] if movie_id in hits[1]]
         values = naive_group_values(np.array([[own[movie_id] for movie_id in common] for own in hits]))
         expected = [common[position] for position in np.argsort(-values)[:k]]

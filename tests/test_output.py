@@ -139,6 +139,6 @@ def test_similar_films_need_a_film(small_workdir, tmp_path):
 def test_failed_query_leaves_the_database_to_others(small_workdir, tmp_path):
     path = small_workdir.model / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "0" * 16}))
-    assert "different model" in fail("recommend", "--workdir", small_workdir.folder, cwd=tmp_path)
+    assert "no movies of this model here" in fail("recommend", "--workdir", small_workdir.folder, cwd=tmp_path)
     with (small_workdir.database / "LOCK").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from milvus_server import PASSWORD, make_certificate
+from milvus_server import make_certificate
 from test_collection import build, random_vectors
 from test_connection import PASSWORDS, connection_error
 
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MovieCollection
-from recommender.milvus.connection import MilvusConnection, MilvusError, MilvusUnavailable
+from recommender.milvus.connection import SERVER_REMEDY, MilvusConnection, MilvusError, MilvusUnavailable
 from recommender.movielens.catalogue import Movie
 
 pytestmark = pytest.mark.server
@@ -21,17 +21,10 @@ pytestmark = pytest.mark.server
 
 @pytest.mark.parametrize("token", ["", "wrong-one", "nobody:wrong-one", *(f"root:{word}" for word in PASSWORDS)])
 def test_wrong_password(server, token):
-    """As a token and in the address; the message does not show it."""
+    """The message does not show it."""
     uri = server.options["uri"]
     expected = f"{uri}: cannot connect: wrong user or password; give --token user:password"
     assert connection_error(uri, token, tls_ca=server.certificate) == expected
-    assert connection_error(uri.replace("//", f"//{token}@"), tls_ca=server.certificate) == expected
-
-
-def test_password_in_the_address_works(server):
-    uri = server.options["uri"]
-    with MilvusConnection(uri.replace("//", f"//root:{PASSWORD}@"), tls_ca=server.certificate) as connection:
-        assert connection.uri == uri
 
 
 def test_addresses_of_something_else(server, tmp_path):
@@ -39,12 +32,12 @@ def test_addresses_of_something_else(server, tmp_path):
     make_certificate(other, tmp_path / "other.key")
     plain, health = uri.replace("https", "http"), uri.replace("19530", "9091")
     for address, tls_ca, problem in (
-        (plain, None, "TLS failed"),
-        (uri, None, "TLS failed"),
-        (uri, other, "TLS failed"),
-        (health, server.certificate, "TLS failed"),
-        (health.replace("https", "http"), None, "that port is not Milvus'"),
-        (f"{uri}/nosuch", server.certificate, "the server has no database of that name"),
+        (plain, None, "no server answers there"),
+        (uri, None, "no server answers there"),
+        (uri, other, "no server answers there"),
+        (health, server.certificate, "no server answers there"),
+        (health.replace("https", "http"), None, "no server answers there"),
+        (f"{uri}/nosuch", server.certificate, "database not found"),
     ):
         error = connection_error(address, server.options["token"], tls_ca=tls_ca)
         assert error.startswith(f"{address}: cannot connect: {problem}")
@@ -74,7 +67,7 @@ def test_searches_beside_builds(server):
         collection, seen = MovieCollection(searcher, "f1"), set()
         building = pool.submit(lambda: [numbered_build(builder, number) for number in range(1, 7)])
         while not building.done():
-            found = [[hit.movie_id - 1 for hit in hits] for hits in collection.search(queries, 10, "num_ratings > 0")]
+            found = [[movie_id - 1 for movie_id in hits] for hits in collection.search(queries, 10, "num_ratings > 0")]
             [number] = [number for number in range(7) if np.array_equal(found, best[number])]
             titles = {title.title for title in collection.titles()}
             fetched = {stored.movie.title for stored in collection.fetch(range(1, 301)).values()}
@@ -85,19 +78,8 @@ def test_searches_beside_builds(server):
         assert len(builder.client.list_collections()) == 1
         assert {title.title for title in collection.titles()} == {"Build 6"}
         build(builder, 8, "f2")
-        with pytest.raises(MilvusError, match="a different model"):
+        with pytest.raises(MilvusError, match="no movies of this model here"):
             collection.search(queries, 10)
-
-
-def test_two_builds_at_once(server):
-    """Both succeed, and one of the two is served, whole."""
-    place = server.new_place()
-    with MilvusConnection(**place) as first, MilvusConnection(**place) as second, ThreadPoolExecutor() as pool:
-        for _ in range(2):
-            for done in [pool.submit(numbered_build, first, 1), pool.submit(numbered_build, second, 2)]:
-                done.result()
-            titles = MovieCollection(first, "f1").titles()
-            assert (len(titles), len({title.title for title in titles})) == (300, 1)
 
 
 def test_server_killed_and_started_again(server):
@@ -110,7 +92,7 @@ def test_server_killed_and_started_again(server):
         for action in (lambda: collection.search(random_vectors(9000), 300), lambda: numbered_build(connection, 2)):
             doing = pool.submit(action)
             server.kill()
-            with pytest.raises(MilvusUnavailable, match="no server answers there; start it: docker compose up -d"):
+            with pytest.raises(MilvusUnavailable, match=SERVER_REMEDY):
                 doing.result()
             starting = pool.submit(server.start)
             with MilvusConnection(**place, wait=180) as later:

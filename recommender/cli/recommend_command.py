@@ -88,8 +88,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--users writes a list for each of many; leave out options that say who asks")
     if options.movie and options.format != "table":
         parser.error("--movie is about one movie; leave out --format")
-    if options.index and not options.infer:
-        parser.error("--index is for building the collection; add -i")
     films = [*options.ratings, *options.among, *options.not_among, *options.together, options.users]
     if films.count("-") > 1:
         parser.error("standard input (-) can be read once; save one of the files")
@@ -151,8 +149,6 @@ def _add_options(parser: Parser) -> None:
 
     add = parser.add_argument_group("Milvus", STORAGE).add_argument
     add("-i", "--infer", action="store_true", help="first insert the movies of movies_data.txt into Milvus")
-    rule = "with -i; HNSW needs a server, where it is the default above 50,000 movies"
-    add("--index", type=str.upper, choices=["FLAT", "HNSW"], help=rule)
     uri = "a server's address or a Milvus Lite folder (default: recommender_demo.db in the working folder)"
     environment = os.environ.get
     add("--uri", type=os.path.expanduser, default=environment("RECOMMENDER_MILVUS_URI"), help=uri)
@@ -173,7 +169,6 @@ def execute(options: argparse.Namespace) -> None:
         tls_ca=options.tls_ca,
         wait=options.wait,
         build=options.infer,
-        index=options.index,
     )
     with movies:
         try:

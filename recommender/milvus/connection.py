@@ -8,10 +8,10 @@ import logging.handlers
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -24,7 +24,9 @@ for _name in ("no_proxy", "NO_PROXY"):  # A proxy cannot reach this machine's Mi
     os.environ[_name] = os.environ.get(_name, "") + ",localhost,127.0.0.1"
 
 from grpc import RpcError
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import DataType as DataType
+from pymilvus import MilvusClient as MilvusClient
+from pymilvus import MilvusException
 from pymilvus.client.utils import SciPyHelper
 
 SciPyHelper._checked = True  # Else it imports scipy, for 0.1 s, to ask whether vectors are sparse, which ours are not.
@@ -33,29 +35,17 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
 for _name in ("milvus_lite", "faiss"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
-__all__ = ["DataType", "MilvusClient", "MilvusConnection", "MilvusError", "MilvusUnavailable"]
-
 MILVUS_FAILURES = (MilvusException, RpcError)
 """What pymilvus raises."""
 LITE_WAIT = 10.0
 """Seconds to wait for another process that has a Lite folder open, unless the caller says how long."""
-RETRY_SECONDS = 0.2
-_UNAVAILABLE = "UNAVAILABLE|Fail connecting|not ready"
-_LOCKED = "holds the lock"
-_SERVER_HINTS = {
-    "UNAUTHENTICATED": "wrong user or password; give --token user:password",
-    "database not found": "the server has no database of that name; correct the end of the address or leave it out",
-    "resolving": "there is no host of that name; correct the address",
-    "SSL|handshake|Socket closed": "TLS failed; choose http:// or https://, and --tls-ca FILE for your own authority",
-    "UNIMPLEMENTED|HTTP": "that port is not Milvus'; Milvus listens on 19530 by default",
-    _UNAVAILABLE: "no server answers there; start it: docker compose up -d",
-}
-"""Remedies by a part of a server's error; the first part that occurs counts."""
+ADDRESS_RULE = "--uri takes a folder that ends in .db, or http://host:19530 and --token user:password for a server"
+SERVER_REMEDY = "no server answers there; correct the address, or start it: docker compose up -d"
 
 # Milvus Lite logs why it does not open, and raises something else.
 _lite_log = logging.handlers.BufferingHandler(1000)
 logging.getLogger("milvus_lite.server_manager").addHandler(_lite_log)
-_open_lite_folders: Counter[Path] = Counter()
+_open_connections: WeakSet["MilvusConnection"] = WeakSet()
 
 
 class MilvusError(RecommenderError):
@@ -84,48 +74,43 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
     def __init__(
         self, uri: str, token: str = "", tls_ca: Path | None = None, wait: float | None = None, create: bool = False
     ) -> None:
-        self.uri, login = split_login(uri)
-        self.is_server = "://" in self.uri
-        self._folder = None if self.is_server else Path(os.path.abspath(Path(self.uri).expanduser()))
-        self._token = token or login
-        options = {"token": self._token, "server_pem_path": str(tls_ca.expanduser()) if tls_ca else ""}
-        if self._folder:
-            if self._folder.suffix != ".db" or self._folder.is_file():
-                remedy = "give --uri FOLDER.db, or http://host:19530 for a server"
-                raise MilvusError(f"{self.uri}: this is not a folder whose name ends in .db; {remedy}")
-            if not create and not self._folder.is_dir():
-                raise MilvusError(f"{self.uri}: there are no movies here yet", Step.INDEX)
-            with self.translate_errors("cannot create its folder"):
-                self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self.uri = uri
+        self.is_server = "://" in uri
+        self._folder = None if self.is_server else Path(uri).expanduser().absolute()
+        is_other_path = self._folder and (self._folder.suffix != ".db" or self._folder.is_file())
+        if is_other_path or (self.is_server and "@" in uri):
+            raise MilvusError(ADDRESS_RULE)  # Without the address, which may hold a password.
+        if self._folder and not create and not self._folder.is_dir():
+            raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
+        address, certificate = str(self._folder or uri), str(tls_ca.expanduser()) if tls_ca else ""
         default_wait = 0 if self.is_server else LITE_WAIT
         deadline = time.monotonic() + (default_wait if wait is None else wait)
-        with tqdm(desc=f"waiting for {self.uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
+        with tqdm(desc=f"waiting for {uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
             while True:
                 _lite_log.buffer.clear()
                 try:
                     with self.translate_errors("cannot connect", ValueError):
+                        if self._folder:
+                            self._folder.parent.mkdir(parents=True, exist_ok=True)
                         # Not dedicated, close() would leave it open for the next client of the same address.
-                        self.client = MilvusClient(str(self._folder or self.uri), dedicated=True, **options)
+                        self.client = MilvusClient(address, token=token, server_pem_path=certificate, dedicated=True)
                         self.client.list_collections()  # A starting server accepts connections before it answers.
                         break
                 except MilvusUnavailable as error:
                     if time.monotonic() >= deadline:
                         raise MilvusUnavailable(f"{error}, or wait longer: --wait SECONDS") from error
                     bar.update()
-                    time.sleep(RETRY_SECONDS)
-        if self._folder:
-            _open_lite_folders[self._folder] += 1
+                    time.sleep(0.2)
+        _open_connections.add(self)
 
     def close(self) -> None:
         """Closes the connection; the last one to a Lite folder lets other processes open it."""
         self.client.close()
-        folder, self._folder = self._folder, None
-        if folder:
+        _open_connections.discard(self)
+        if self._folder and not any(other._folder == self._folder for other in _open_connections):
             from milvus_lite.server_manager import server_manager_instance  # A server needs no Milvus Lite.
 
-            _open_lite_folders[folder] -= 1
-            if not _open_lite_folders[folder]:
-                server_manager_instance.release_server(str(folder))
+            server_manager_instance.release_server(str(self._folder))
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -143,26 +128,18 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
         except (*MILVUS_FAILURES, OSError, *kinds) as error:
             logged = [str(record.exc_info[1]) for record in _lite_log.buffer if record.exc_info]
             details, problem = f"{error} {error.__cause__} {logged}", f"{self.uri}: {problem}"
-            hints = _SERVER_HINTS
-            if self._folder:
-                hints = {_LOCKED: f"{_lock_holder(self._folder)} has it open; close that program"}
-            for part, hint in hints.items():
-                if re.search(part, details):
-                    kind = MilvusUnavailable if part in (_UNAVAILABLE, _LOCKED) else MilvusError
-                    raise kind(f"{problem}: {hint}") from error
-            reason = " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())
-            problem = f"{problem}: {reason[:500]}"
+            if self._folder and "holds the lock" in details:
+                holder = _lock_holder(self._folder)
+                raise MilvusUnavailable(f"{problem}: {holder} has it open; close that program") from error
+            if self.is_server and "UNAUTHENTICATED" in details:
+                raise MilvusError(f"{problem}: wrong user or password; give --token user:password") from error
+            if self.is_server and re.search("UNAVAILABLE|Fail connecting|not ready", details):
+                raise MilvusUnavailable(f"{problem}: {SERVER_REMEDY}") from error
+            problem += ": " + " ".join((logged[-1] if logged else str(getattr(error, "message", error))).split())[:500]
             # To build the collection again helps against damaged files, not against a full disk or a wrong address.
-            if not self._folder or "[errno" in details.lower():
+            if self.is_server or "[errno" in details.lower():
                 raise MilvusError(problem) from error
             raise MilvusError(f"{problem}; if its files are damaged, delete that folder", Step.INDEX) from error
-
-
-def split_login(uri: str) -> tuple[str, str]:
-    """Splits an address at its last @, as a password may hold any character; a Lite path may hold an @ too."""
-    match = re.match(r"(\w*://|)(.*)@", uri, re.DOTALL)
-    is_lite = "://" not in uri and uri.endswith(".db")
-    return (uri, "") if is_lite or match is None else (match[1] + uri[match.end() :], match[2])
 
 
 def _lock_holder(folder: Path) -> str:

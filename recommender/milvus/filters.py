@@ -1,17 +1,14 @@
 """Filter expressions in Milvus' language."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 UNKNOWN_YEAR = 0
 """The stored year of a movie whose title has none."""
-NO_MOVIE = "id < 0"
-"""The condition that no movie meets."""
 
 
-@dataclass(frozen=True)
-class MovieFilter:
+class MovieFilter(NamedTuple):
     """Which movies a search may return; the defaults admit all."""
 
     genres: tuple[str, ...] = ()
@@ -32,19 +29,17 @@ class MovieFilter:
 
 def is_in(field: str, values: Iterable[str | int]) -> str:
     """Returns the condition that a field has one of these values."""
-    literals = _literals(values)
-    return f"{field} in [{literals}]" if literals else NO_MOVIE
+    return f"{field} in {_json_list(values)}"
 
 
-def is_not_in(field: str, values: Iterable[str | int]) -> str:
+def is_not_in(field: str, values: Sequence[str | int]) -> str:
     """Returns the condition that a field has none of these values; "" admits all."""
-    literals = _literals(values)
-    return f"{field} not in [{literals}]" if literals else ""
+    return f"{field} not in {_json_list(values)}" if values else ""
 
 
-def _literals(values: Iterable[str | int]) -> str:
+def _json_list(values: Iterable[str | int]) -> str:
     r"""Returns values as JSON, but for `\u00e6` and the like, which Milvus Lite (3.2.2) refuses."""
-    return json.dumps(list(values), ensure_ascii=False, default=int)[1:-1]
+    return json.dumps(list(values), ensure_ascii=False, default=int)
 
 
 def all_of(*conditions: str) -> str:
