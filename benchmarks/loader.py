@@ -124,7 +124,7 @@ def train_stars(split: Split, cache: Path, **settings: Any) -> Stars:
     path = _cached(cache, "stars", split, config)
     if not path.exists():
         started = time.process_time()
-        model = train_fusion(split.train, split.vocabularies, config).model
+        model, _ = train_fusion(split.train, split.vocabularies, config)
         seconds = time.process_time() - started
         users = embed_profiles(model.user_tower, split.train.profiles)
         np.savez(path, users, embed_movies(model.movie_tower, split.train.movies), seconds)

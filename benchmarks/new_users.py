@@ -21,7 +21,7 @@ from blocks import Table
 from list_metrics import COLUMNS, ListTest, print_differences, print_rankings
 from rivals import ease_weights, edlae_weights, fit_group_popularity, fit_popularity, linear_ranking, load_settings
 
-from recommender.evaluation import baseline_predictions, rating_metrics
+from recommender.evaluation import movie_means, rating_metrics
 from recommender.movielens.encoding import demographic_profile_row
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
 from recommender.stars.predict import UserPrior, fit_user_prior
@@ -65,7 +65,7 @@ def print_demographics(name: str, all_models: list[NewUserModels]) -> None:
     for models in all_models:
         train, test = models.split.train, models.split.test
         predictions = {"stars": models.stars.predict(test)}
-        predictions["movie mean"] = baseline_predictions(train.ratings, test)["movie mean"]
+        predictions["movie mean"] = movie_means(train.ratings, test)
         ratings.append({row: rating_metrics(predicted, test.rating) for row, predicted in predictions.items()})
         nothing = test.select(np.zeros(len(test.rating), bool))
         pair = models.stars, models.taste

@@ -83,7 +83,7 @@ def print_stages(data_dir: Path) -> None:
     posterior = sample_posterior(split.train, config.posterior)
     predicted = posterior.predict(split.test.profile_row - NUM_DEMOGRAPHIC_PROFILES, split.test.movie_row)
     lap("posterior mean, test RMSE", rating_metrics(predicted, split.test.rating).rmse)
-    model = train_fusion(split.train, split.vocabularies, config, posterior).model
+    model, _ = train_fusion(split.train, split.vocabularies, config, posterior)
     users = embed_profiles(model.user_tower, split.train.profiles)
     stars = Stars(users, embed_movies(model.movie_tower, split.train.movies), 0)
     lap("towers, test RMSE", rating_metrics(stars.predict(split.test), split.test.rating).rmse)

@@ -103,7 +103,7 @@ def evaluate_towers(split: Split, posterior: PosteriorMean, settings: dict[str, 
     """Returns the RMSE of the towers, trained on a posterior mean that all settings share."""
     config = FusionConfig.for_ratings(len(split.train.ratings.rating), **settings)
     target = posterior if config.targets == "posterior" else None
-    model = train_fusion(split.train, split.vocabularies, config, target).model
+    model, _ = train_fusion(split.train, split.vocabularies, config, target)
     users = embed_profiles(model.user_tower, split.train.profiles)
     movies = embed_movies(model.movie_tower, split.train.movies)
     predicted = predict_ratings(users, movies, split.test.profile_row, split.test.movie_row)

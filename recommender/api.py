@@ -10,7 +10,7 @@ import pandas as pd
 
 from recommender.embed import embed_catalogue, paddle_score
 from recommender.errors import RecommenderError, UsageError, pluralize
-from recommender.files import Workdir
+from recommender.files import PathArg, Workdir
 from recommender.film_files import FilmFiles
 from recommender.films.matching import find_title
 from recommender.films.titles import display_name
@@ -18,7 +18,7 @@ from recommender.lists import Query, Recommendation, describe, encode_users, exp
 from recommender.milvus.build import build_collection
 from recommender.milvus.collection import MAX_TOP_K, MovieCollection, batches
 from recommender.milvus.connection import MilvusConnection
-from recommender.questions import PathArg, Questions
+from recommender.questions import Questions
 from recommender.reasons import has_reasons, split_question
 from recommender.stars.predict import COSINE_SCALE
 from recommender.store import SavedModel
@@ -79,7 +79,7 @@ class Recommender(AbstractContextManager["Recommender"]):
         *,
         uri: str | None = None,
         token: str = "",
-        tls_ca: PathArg | None = None,
+        tls_ca: PathArg = "",
         wait: float | None = None,
         build: bool = False,
     ) -> Self:
@@ -100,8 +100,7 @@ class Recommender(AbstractContextManager["Recommender"]):
         try:
             model = SavedModel(folder.model)
             content = embed_catalogue(model, folder.movies_data) if build else None
-            address = uri or str(folder.database)
-            connection = MilvusConnection(address, token, Path(tls_ca) if tls_ca else None, wait, create=build)
+            connection = MilvusConnection(uri or str(folder.database), token, tls_ca, wait, create=build)
             try:
                 if content:
                     build_collection(connection, *content, model.fingerprint)
@@ -228,8 +227,8 @@ class Recommender(AbstractContextManager["Recommender"]):
             check: Whether to compute the score by Paddle's towers too.
             **person: Who asks.
         """
-        text = f"id:{movie}" if str(movie).isdecimal() else str(movie)
-        movie_id = find_title(text, self.collection.titles).movie_id
+        name = f"id:{movie}" if str(movie).isdecimal() else str(movie)
+        movie_id = find_title(name, self.collection.titles).movie_id
         profile = self._questions.profile(**person)
         query, _ = self._questions.query([profile], by=by, novelty=novelty)
         [user] = encode_users(self.model, self.collection, [profile], query)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_array
 
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Ratings, Split
@@ -111,9 +112,15 @@ def top_k_indices(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def evaluate_ratings(split: Split, predicted: np.ndarray) -> dict[str, RatingMetrics]:
-    """Returns the metrics of the predicted test ratings, float[test ratings], as `this model`, and of the baselines."""
-    predictions = {**baseline_predictions(split.train.ratings, split.test), "this model": predicted}
+    """Returns the metrics of the predicted test ratings, float[test ratings], as `this model`, and of `movie mean`."""
+    predictions = {"movie mean": movie_means(split.train.ratings, split.test), "this model": predicted}
     return {name: rating_metrics(values, split.test.rating) for name, values in predictions.items()}
+
+
+def movie_means(train: Ratings, test: Ratings) -> np.ndarray:
+    """Returns float64[test ratings], the mean training rating of each movie; the mean of all for a movie without."""
+    stars = pd.Series(train.rating, dtype=float)
+    return stars.groupby(train.movie_row).mean().reindex(test.movie_row, fill_value=stars.mean()).to_numpy()
 
 
 def evaluate_model_rankings(split: Split, user_vectors: Vectors, movie_vectors: Vectors) -> dict[str, RankingMetrics]:
@@ -146,29 +153,3 @@ def weighted_sum(weights: Sequence[float], user_vectors: Vectors, movie_vectors:
     """
     parts = tuple(zip(weights, user_vectors, movie_vectors, strict=False))
     return lambda rows: np.sum([weight * users[rows] @ movies.T for weight, users, movies in parts], axis=0)
-
-
-def baseline_predictions(train: Ratings, test: Ratings) -> dict[str, np.ndarray]:
-    """Predicts the test ratings by means and biases of the training ratings.
-
-    Returns:
-        float64[test ratings] for `movie mean` (the mean of all ratings for a movie without) and `user + movie bias`.
-    """
-    mean = train.rating.astype(np.float64).mean()
-    above_mean = train.rating - mean
-    num_users = max(train.profile_row.max(), test.profile_row.max()) + 1
-    num_movies = max(train.movie_row.max(), test.movie_row.max()) + 1
-    user_bias = np.zeros(num_users)
-    for _ in range(10):  # Alternating least squares with the damping of Surprise's BaselineOnly, 15 and 10.
-        movie_bias = damped_mean(above_mean - user_bias[train.profile_row], train.movie_row, num_movies, 10)
-        user_bias = damped_mean(above_mean - movie_bias[train.movie_row], train.profile_row, num_users, 15)
-    return {
-        "movie mean": mean + damped_mean(above_mean, train.movie_row, num_movies, 0)[test.movie_row],
-        "user + movie bias": mean + user_bias[test.profile_row] + movie_bias[test.movie_row],
-    }
-
-
-def damped_mean(values: np.ndarray, group: np.ndarray, num_groups: int, damping: float) -> np.ndarray:
-    """Returns float64[groups], each group's sum over its count plus `damping`; 0 for a group without values."""
-    counts = np.bincount(group, minlength=num_groups)
-    return np.bincount(group, values, minlength=num_groups) / np.maximum(counts + damping, 1)

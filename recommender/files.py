@@ -10,6 +10,7 @@ from typing import TextIO
 
 from recommender.errors import RecommenderError, Step
 
+PathArg = str | os.PathLike[str]
 STANDARD_STREAM = Path("-")
 MAX_BYTES = 1 << 28
 """Upper bound on what is read into memory: more than any export or catalogue has."""
@@ -34,8 +35,9 @@ def read_bytes(path: Path, remedy: str = "", fix_step: Step | None = None) -> by
         with sys.stdin.buffer if path == STANDARD_STREAM else path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        separator = "; " if remedy else ""
-        raise FileError(f"{path}: cannot read it: {error.strerror}{separator}{remedy}", fix_step) from error
+        raise FileError(
+            "; ".join(filter(None, [f"{path}: cannot read it: {error.strerror}", remedy])), fix_step
+        ) from error
     if len(content) > MAX_BYTES:
         raise FileError(f"{path}: it has more than {MAX_BYTES >> 20} MB; is this the right file?")
     return content

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from recommender.errors import UsageError
+from recommender.files import PathArg
 from recommender.film_files import FilmFiles
 from recommender.films.matching import FilmHistory, find_title
 from recommender.films.titles import display_title
@@ -25,7 +26,6 @@ from recommender.vectors import RANKINGS
 
 DEFAULT_MIN_RATINGS = {"stars": 50, "similar": 1}
 """Lower bounds on training ratings by ranking; a movie that nobody rated is like others only in words and genres."""
-PathArg = str | os.PathLike[str]
 
 
 class Questions:

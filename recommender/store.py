@@ -85,6 +85,8 @@ class SavedModel:
             if version != FORMAT_VERSION:
                 raise ModelError(f"{folder}: format {version}, this program reads {FORMAT_VERSION}", Step.TRAIN)
             self.facts = Facts(**self.manifest["data"])
+            if not 0 < self.facts.min_rating < self.facts.max_rating <= 5:
+                raise ValueError("ratings are from half a star to five")
             self.fingerprint: str = self.manifest["fingerprint"]
             """A hash of everything that determines the model's answers."""
         self.user_ids = self._array("user_ids", np.int64, None)

@@ -62,28 +62,28 @@ def draw_posterior(num_users=40, num_movies=40):
 def test_learns_a_checkerboard_of_tastes(config):
     dataset, vocabularies = build_dataset(30, 30, share=0.7)
     everything, _ = build_dataset(30, 30)
-    result = train_fusion(dataset, vocabularies, config)
-    assert np.abs(predict(result.model, everything) - everything.ratings.rating).mean() < 0.3
-    assert len(result.losses) == config.epochs * -(-len(dataset.ratings.rating) // 64)
-    assert np.mean(result.losses[-10:]) < 0.5 * result.losses[0]
-    assert plot_training_curve(result).startswith(b"\x89PNG")
+    model, losses = train_fusion(dataset, vocabularies, config)
+    assert np.abs(predict(model, everything) - everything.ratings.rating).mean() < 0.3
+    assert len(losses) == config.epochs * -(-len(dataset.ratings.rating) // 64)
+    assert np.mean(losses[-10:]) < 0.5 * losses[0]
+    assert plot_training_curve(losses).startswith(b"\x89PNG")
 
 
 def test_unknown_user_and_movie_learn_the_average():
     dataset, vocabularies = build_dataset(20, 40, lambda user, movie: 4 if movie % 2 else 2)
-    result = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2, epochs=12))
-    user_vectors, movie_vectors = embed(result.model, dataset)
+    model, _ = train_fusion(dataset, vocabularies, dataclasses.replace(CONFIG, movie_id_dropout=0.2, epochs=12))
+    user_vectors, movie_vectors = embed(model, dataset)
     predicted = 5 * user_vectors[ANYONE] @ movie_vectors.T
     np.testing.assert_allclose(predicted[1::2], 4, atol=0.4)
     np.testing.assert_allclose(predicted[::2], 2, atol=0.4)
     first = dataset.movies.select(np.array([0]))._replace(movie_idx=np.array([UNKNOWN]))
-    [unknown_movie] = embed_movies(result.model.movie_tower, first)
+    [unknown_movie] = embed_movies(model.movie_tower, first)
     assert 5 * user_vectors[ANYONE] @ unknown_movie == pytest.approx(3, abs=0.2)
 
 
 def test_generous_and_critical_users_have_lengths_of_their_own():
     dataset, vocabularies = build_dataset(20, 40, lambda user, movie: (4.5 if user < 10 else 2) + 0.5 * (movie % 2))
-    model = train_fusion(dataset, vocabularies, RATINGS).model
+    model, _ = train_fusion(dataset, vocabularies, RATINGS)
     lengths = np.linalg.norm(embed(model, dataset)[0][NUM_DEMOGRAPHIC_PROFILES:], axis=1)
     assert lengths[:10].min() > lengths[10:].max()
 
@@ -92,7 +92,7 @@ def test_same_seed_same_model_other_seed_another():
     dataset, vocabularies = build_dataset(10, 10)
     config = dataclasses.replace(CONFIG, epochs=2)
     first, second, other = (
-        predict(train_fusion(dataset, vocabularies, dataclasses.replace(config, seed=seed)).model, dataset)
+        predict(train_fusion(dataset, vocabularies, dataclasses.replace(config, seed=seed))[0], dataset)
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first, second)
@@ -290,10 +290,10 @@ def test_training_is_a_loop_of_steps_with_averaged_weights(ema_alpha, targets):
     dataset, vocabularies = build_dataset(20, 20)
     posterior = draw_posterior(20, 20)
     config = dataclasses.replace(CONFIG, targets=targets, epochs=3, ema_alpha=ema_alpha)
-    result = train_fusion(dataset, vocabularies, config, posterior)
+    model, trained_losses = train_fusion(dataset, vocabularies, config, posterior)
     losses, averaged = train_naively(dataset, vocabularies, config, posterior)
-    assert result.losses == pytest.approx(losses, rel=1e-3)
-    for weight, other in zip(weights_of(result.model), averaged, strict=True):
+    assert trained_losses == pytest.approx(losses, rel=1e-3)
+    for weight, other in zip(weights_of(model), averaged, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-4)
 
 
@@ -336,9 +336,9 @@ from recommender.stars.fusion_training import FusionConfig, init_device, train_f
 from recommender.stars.posterior import PosteriorConfig
 init_device("cpu")
 config = FusionConfig(epochs=1, batch_size=101, posterior=PosteriorConfig(num_factors=2, num_sweeps=3, burn_in=1))
-result = train_fusion(*build_dataset(20, 20), config)
-weights = b"".join(weight.numpy().tobytes() for weight in result.model.parameters())
-print("result", hashlib.sha256(weights).hexdigest(), result.losses[0])
+model, losses = train_fusion(*build_dataset(20, 20), config)
+weights = b"".join(weight.numpy().tobytes() for weight in model.parameters())
+print("result", hashlib.sha256(weights).hexdigest(), losses[0])
 """
 
 

@@ -15,7 +15,6 @@ from recommender.stars.posterior import (
     rating_factors,
     sample_normal,
     sample_posterior,
-    sample_wishart,
 )
 
 CONFIG = PosteriorConfig(num_factors=3, num_sweeps=60, burn_in=10)
@@ -130,10 +129,17 @@ def test_regression_on_features_is_a_ridge_regression_on_average(random, num_fea
     np.testing.assert_allclose(squares / 1500, np.tile(np.diag(spread)[:, None] / 10, 2), rtol=0.15)
 
 
-def test_wishart_has_its_mean(random):
-    scale = np.array([[2.0, 0.5], [0.5, 1.0]])
-    mean = np.mean([sample_wishart(scale, 7, random) for _ in range(2000)], axis=0)
-    np.testing.assert_allclose(mean, 7 * scale, rtol=0.1)
+def test_precision_is_drawn_around_that_of_the_numbers(random):
+    side = draw_side(random, 400, 5, 1, PosteriorConfig(num_factors=1))
+    side.latent[:] = random.normal(size=(400, 2)) @ np.array([[1.0, 0.5], [0, 0.5]])
+    expected = np.linalg.inv(np.cov(side.latent.T))
+    draws = []
+    for _ in range(500):
+        side.sample_prior()
+        draws.append(side.precision)
+    np.testing.assert_allclose(np.mean(draws, axis=0), expected, rtol=0.05)
+    spread = np.std(draws, axis=0) / np.abs(expected)
+    np.testing.assert_allclose(np.diag(spread), (2 / 400) ** 0.5, rtol=0.15)
 
 
 def test_sketch_is_the_mean_of_matrices(random):

@@ -147,6 +147,8 @@ DAMAGE = {
     "pickled objects": (edit_array("profiles", lambda array: array.astype(object)), "profiles.npy: missing or damaged"),
     "no vocabularies": (remove("vocabularies.json"), "vocabularies.json: missing or damaged"),
     "vocabulary lacks genres": (write("vocabularies.json", b'[["a"]]'), "vocabularies.json: missing or damaged"),
+    "lowest rating 5": (edit_facts(min_rating=5.0), "manifest.json: missing or damaged"),
+    "lowest rating is no number": (edit_facts(min_rating="1.0"), "manifest.json: missing or damaged"),
     "no catalogue": (remove("movies_origin.txt"), "movies_origin.txt: cannot read it"),
 }
 

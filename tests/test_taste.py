@@ -78,5 +78,4 @@ def test_share_of_anyones_taste_grows_with_the_history():
 def test_weights_of_a_history_grow_with_the_stars():
     assert history_weights(np.array([1, 2, 3, 4, 5])).tolist() == pytest.approx([0.1, 0.3, 0.6, 1, 1.4])
     assert history_weights(np.array([0.5, 3.5, 4.5])).tolist() == pytest.approx([0.1, 0.8, 1.2])
-    assert history_weights(np.array([np.nan])).tolist() == [0.5], "seen and not rated"
     assert history_weights(np.array([], np.float32)).dtype == np.float32

@@ -23,9 +23,7 @@ a line of FILE:             2010::Metropolis (1926)::Sci-Fi
 a line of movies_data.txt:  2010::3105,(1926)::16::Metropolis (1926)::Sci-Fi::1826
 (id, word indices and year, genre indices, title, genres, movie index)
 
-You may add films to FILE, with ids of their own: the model knows them by their titles and genres.
-
-next: python infer_milvus.py -i"""
+You may add films to FILE, with ids of their own: the model knows them by their titles and genres."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -150,11 +150,15 @@ def _add_options(parser: Parser) -> None:
     add = parser.add_argument_group("Milvus", STORAGE).add_argument
     add("-i", "--infer", action="store_true", help="first insert the movies of movies_data.txt into Milvus")
     uri = "a server's address or a Milvus Lite folder (default: recommender_demo.db in the working folder)"
-    environment = os.environ.get
-    add("--uri", type=os.path.expanduser, default=environment("RECOMMENDER_MILVUS_URI"), help=uri)
-    add("--token", default=environment("RECOMMENDER_MILVUS_TOKEN", ""), help="user:password; safer in the environment")
-    authority = "certificate of the authority of an https server"
-    add("--tls-ca", default=environment("RECOMMENDER_MILVUS_TLS_CA"), metavar="FILE", help=authority)
+    env = os.environ.get
+    add("--uri", type=os.path.expanduser, default=env("RECOMMENDER_MILVUS_URI"), help=uri)
+    add("--token", default=env("RECOMMENDER_MILVUS_TOKEN", ""), help="user:password; safer in the environment")
+    add(
+        "--tls-ca",
+        default=env("RECOMMENDER_MILVUS_TLS_CA", ""),
+        metavar="FILE",
+        help="certificate of an https server's authority",
+    )
     wait = "how long to wait for Milvus to answer (default: 10 for Milvus Lite in use, else 0)"
     add("--wait", type=float, metavar="SECONDS", help=wait)
 

@@ -21,7 +21,6 @@ from recommender.picks.taste import TasteConfig, TasteParameters
 from recommender.picks.taste_training import taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
 from recommender.stars.fusion_training import FusionConfig, barrier, init_device, plot_training_curve, train_fusion
-from recommender.stars.paddle_setup import paddle
 from recommender.stars.predict import fit_user_prior, predict_ratings
 from recommender.store import CATALOGUE, CURVE, Facts, check_output, save_model
 
@@ -41,21 +40,11 @@ examples:
   python -m paddle.distributed.launch --nproc_per_node 2 train.py
                                                    several processes, each with a share of every batch
 
-MovieLens releases, recognized by their files, in a folder or as a zip:
-  release           movies    to     ratings    MB
-  ml-100k            1,682  1998     100,000     5
-  ml-1m              3,883  2000   1,000,209     6
-  ml-10m            10,681  2008  10,000,054    66
-  ml-20m            27,278  2015  20,000,263   199
-  ml-25m            62,423  2019  25,000,095   262
-  ml-32m            87,585  2023  32,000,204   239
-  ml-latest-small    9,742  2018     100,836     1
-  ml-latest         86,537  2023  33,832,162   351
-Only ml-100k and ml-1m have age, gender and job of the users; with others, infer_milvus.py refuses -a, -g and -j.
+MovieLens releases, a folder or a zip, recognized by their files: ml-100k (films to 1998), ml-1m (2000), ml-10m (2008),
+ml-20m (2015), ml-25m (2019), ml-32m (2023), ml-latest-small (2018), ml-latest (2023). Only ml-100k and ml-1m have age,
+gender and job of the users; with others, infer_milvus.py refuses -a, -g and -j.
 
-environment: OMP_NUM_THREADS sets the number of threads, 1 by default; more are slower on some machines.
-
-next: python get_movies_data.py"""
+environment: OMP_NUM_THREADS sets the number of threads, 1 by default; more are slower on some machines."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -102,13 +91,13 @@ def execute(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in LIMITS if getattr(options, name) is not None}
     config = FusionConfig.for_ratings(num_train, targets=options.targets, **given)
     print(f"ratings for training: {num_train:,}; test: {num_test:,}; batch size {config.batch_size:,}", flush=True)
-    stars = train_fusion(split.train, split.vocabularies, config)
+    model, losses = train_fusion(split.train, split.vocabularies, config)
     if rank > 0:
         return
     taste_config = TasteConfig(seed=config.seed)
     taste = train_taste(split.train, split.vocabularies, taste_config)
-    profile_vectors = embed_profiles(stars.model.user_tower, split.train.profiles)
-    movie_vectors = embed_movies(stars.model.movie_tower, split.train.movies)
+    profile_vectors = embed_profiles(model.user_tower, split.train.profiles)
+    movie_vectors = embed_movies(model.movie_tower, split.train.movies)
     lowest = min(1.0, float(data.ratings.rating.min()))
     facts = Facts(data.has_demographics, data.has_links, lowest, 5.0, data.notice)
     metrics = evaluate(split, profile_vectors, movie_vectors, taste, facts)
@@ -122,10 +111,9 @@ def execute(options: argparse.Namespace) -> None:
         "config": dataclasses.asdict(config),
         "taste_config": dataclasses.asdict(taste_config),
         "metrics": metrics,
-        "libraries": {"paddle": paddle.__version__, "numpy": np.__version__},
     }
-    files = {CATALOGUE: catalogue, CURVE: plot_training_curve(stars)}
-    towers = partial(save_towers, model=stars.model)
+    files = {CATALOGUE: catalogue, CURVE: plot_training_curve(losses)}
+    towers = partial(save_towers, model=model)
     fingerprint = save_model(workdir.model, arrays, split.vocabularies, files, towers, metadata)
     with atomic_write(workdir.movies_origin) as file:
         file.write(catalogue.decode())
@@ -150,7 +138,6 @@ def evaluate(
         "test_mae": ratings["this model"].mae,
         "test_baselines": {name: metrics._asdict() for name, metrics in ratings.items()},
         "test_ndcg": {name: metrics.ndcg for name, metrics in rankings.items()},
-        "test_recall": {name: metrics.recall for name, metrics in rankings.items()},
     }
 
 

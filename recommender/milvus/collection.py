@@ -172,10 +172,6 @@ class MovieCollection:
         query = self.connection.client.query  # Its query_iterator takes 0.06 s longer.
         return [row for filter in filters for row in query(self._name, filter, list(fields))]
 
-    def count(self, filter: str) -> int:
-        """Returns the number of movies that a filter admits."""
-        return self._read(lambda: count_movies(self.connection, self._name, filter))
-
     def resolve_genre(self, text: str) -> str:
         """Returns the genre that a text means, regardless of case, punctuation and a typo.
 
@@ -189,7 +185,7 @@ class MovieCollection:
         return names[similar[0]]
 
     def build_filter(self, movie_filter: MovieFilter) -> str:
-        """Returns a filter as an expression for `search` and `count`.
+        """Returns a filter as an expression for `search`.
 
         Raises:
             RecommenderError: There is no such genre.

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from tqdm import tqdm
 
 from recommender.errors import RecommenderError, Step
+from recommender.files import PathArg
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # pymilvus reads these when it is imported, and fails on a value that is not an http address.
@@ -72,17 +73,17 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
     """
 
     def __init__(
-        self, uri: str, token: str = "", tls_ca: Path | None = None, wait: float | None = None, create: bool = False
+        self, uri: str, token: str = "", tls_ca: PathArg = "", wait: float | None = None, create: bool = False
     ) -> None:
         self.uri = uri
         self.is_server = "://" in uri
-        self._folder = None if self.is_server else Path(uri).expanduser().absolute()
+        self._folder = None if self.is_server else Path(os.path.abspath(os.path.expanduser(uri)))
         is_other_path = self._folder and (self._folder.suffix != ".db" or self._folder.is_file())
         if is_other_path or (self.is_server and "@" in uri):
             raise MilvusError(ADDRESS_RULE)  # Without the address, which may hold a password.
         if self._folder and not create and not self._folder.is_dir():
             raise MilvusError(f"{uri}: there are no movies here yet", Step.INDEX)
-        address, certificate = str(self._folder or uri), str(tls_ca.expanduser()) if tls_ca else ""
+        address, certificate = str(self._folder or uri), os.path.expanduser(tls_ca)
         default_wait = 0 if self.is_server else LITE_WAIT
         deadline = time.monotonic() + (default_wait if wait is None else wait)
         with tqdm(desc=f"waiting for {uri}", bar_format="{desc}: {elapsed}", delay=1, disable=None) as bar:
@@ -144,9 +145,8 @@ class MilvusConnection(AbstractContextManager["MilvusConnection"]):
 
 def _lock_holder(folder: Path) -> str:
     """Returns which process has a Lite folder open, as far as Linux says."""
-    with suppress(OSError):
-        inode = (folder / "LOCK").stat().st_ino
-        match = re.search(rf"FLOCK .* (\d+) \S+:{inode} ", Path("/proc/locks").read_text())
-        if match:
-            return f"process {match[1]}"
+    with suppress(OSError, StopIteration):
+        inode = f":{(folder / 'LOCK').stat().st_ino} "
+        lock = next(line for line in Path("/proc/locks").read_text().splitlines() if inode in line)
+        return f"process {lock.split()[4]}"  # 1: FLOCK ADVISORY WRITE PID ...
     return "another process"

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from bisect import bisect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 EXPECTED = "--data-dir takes the folder or the zip of a MovieLens release, see --help"
 GROUPLENS_URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 RELEASES = ("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small", "ml-latest")
-"""Names of what GroupLens offers; `train.py --help` has the sizes."""
+"""Names of what GroupLens offers; docs/data.md has the sizes."""
 LICENCE = "MovieLens data are for research, and must not be redistributed; the README in the archive has the licence"
 STARS = np.arange(0.5, 5.5, 0.5)
 GENRES_100K = (
@@ -84,6 +85,9 @@ def ensure_downloaded(data_dir: Path, url: str = GROUPLENS_URL) -> None:
         zipfile.ZipFile(archive).close()  # Its files have checksums of their own.
     except (OSError, zipfile.BadZipFile) as error:
         archive.unlink(missing_ok=True)
+        with suppress(OSError):  # Not empty, or not there.
+            data_dir.rmdir()
+            data_dir.parent.rmdir()
         sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
         problem = f"cannot download {name}: {url} does not answer, or does not send a whole zip"
         raise DataError(f"{problem}; get it another way and put it at {archive}{sample}") from error

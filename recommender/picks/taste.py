@@ -111,9 +111,8 @@ class History(NamedTuple):
 
 
 def history_weights(ratings: np.ndarray) -> np.ndarray:
-    """Returns float32[ratings], the weight of each movie in a history, 0.1 to 1.4; 0.5 for NaN, seen and not rated."""
-    weights = np.interp(ratings, WHOLE_STARS, RATING_WEIGHTS).astype(np.float32)
-    return np.where(np.isnan(ratings), np.float32(SEEN_WEIGHT), weights)
+    """Returns float32[ratings], the weight of each movie in a history, 0.1 to 1.4."""
+    return np.interp(ratings, WHOLE_STARS, RATING_WEIGHTS).astype(np.float32)
 
 
 def history_scale(squared_norm: Any) -> np.ndarray:

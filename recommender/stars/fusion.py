@@ -17,7 +17,7 @@ from recommender.movielens.encoding import (
     MovieFeatures,
     Vocabularies,
 )
-from recommender.stars.paddle_setup import Tensor, nn, paddle, writable_home
+from recommender.stars.paddle_setup import Tensor, nn, paddle
 from recommender.stars.predict import COSINE_SCALE
 
 ID_DIM = 32
@@ -166,9 +166,8 @@ def save_towers(folder: Path, model: FusionModel) -> None:
     spec = paddle.static.InputSpec
     profiles, movies = [spec([None, 4], "int64", "profiles")], [spec([None], "int64", "movie_idx")]
     movies += [spec([None, None], "int64", name) for name in ("genre_idx", "word_idx")]
-    with writable_home():
-        paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=profiles)
-        paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
+    paddle.jit.save(model.user_tower, str(folder / "user_tower"), input_spec=profiles)
+    paddle.jit.save(model.movie_tower, str(folder / "movie_tower"), input_spec=movies)
 
 
 def load_tower(path: Path) -> nn.Layer:

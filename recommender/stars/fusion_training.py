@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -23,7 +24,7 @@ from recommender.movielens.encoding import (
 )
 from recommender.movielens.split import Dataset
 from recommender.stars.fusion import EMBEDDING_STD, ID_DIM, FusionModel
-from recommender.stars.paddle_setup import F, distributed, paddle, writable_home
+from recommender.stars.paddle_setup import F, distributed, paddle
 from recommender.stars.posterior import ML1M_RATINGS, PosteriorConfig, PosteriorMean, sample_posterior
 
 JOIN_SECONDS = 120
@@ -103,14 +104,6 @@ class Batch(NamedTuple):
     """float32[pairs], stars"""
 
 
-class TrainResult(NamedTuple):
-    """The trained model and the training log."""
-
-    model: FusionModel
-    losses: list[float]
-    """Mean squared error of each step, in stars squared."""
-
-
 def draw_batch(
     dataset: Dataset, rows: np.ndarray, posterior: PosteriorMean, config: FusionConfig, random: Generator
 ) -> Batch:
@@ -184,7 +177,7 @@ def init_ids(model: FusionModel, dataset: Dataset, posterior: PosteriorMean) -> 
 
 def train_fusion(
     dataset: Dataset, vocabularies: Vocabularies, config: FusionConfig, posterior: PosteriorMean | None = None
-) -> TrainResult:
+) -> tuple[FusionModel, list[float]]:
     """Samples the posterior mean and trains a fusion model; the averaged weights of the last step are the model.
 
     The same seed gives the same model on the same machine. Under `paddle.distributed.launch` every process samples the
@@ -195,6 +188,9 @@ def train_fusion(
         vocabularies: The vocabularies that encoded the dataset.
         config: The hyper-parameters.
         posterior: The posterior mean; by default it is sampled.
+
+    Returns:
+        The model, and the mean squared error of each step, in stars squared.
 
     Raises:
         RecommenderError: The loss is not finite, or there are too few ratings.
@@ -225,7 +221,7 @@ def train_fusion(
             # The mean of all steps at first, then an exponential moving average.
             update_ema(averaged, model, max(1 / len(losses), config.ema_alpha))
     averaged.eval()
-    return TrainResult(averaged, losses)
+    return averaged, losses
 
 
 @paddle.no_grad()
@@ -235,14 +231,13 @@ def update_ema(averaged: FusionModel, model: FusionModel, alpha: float) -> None:
         mean.lerp_(weight, alpha)
 
 
-def plot_training_curve(result: TrainResult) -> bytes:
+def plot_training_curve(losses: Sequence[float]) -> bytes:
     """Returns a PNG of the towers' loss per step."""
-    with writable_home():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # Only here: benchmarks and queries do without it.
 
     figure = Figure(figsize=(6, 4), layout="tight")
     axes = figure.subplots()
-    axes.semilogy(result.losses)
+    axes.semilogy(losses)
     axes.set(xlabel="step", ylabel="mean squared error (stars²)")
     image = io.BytesIO()
     figure.savefig(image, dpi=120)

@@ -5,9 +5,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 logging.getLogger().addHandler(logging.NullHandler())  # Otherwise Paddle adds a handler to the root logger.
 os.environ.setdefault("GLOG_minloglevel", "2")
@@ -16,29 +14,18 @@ warnings.filterwarnings("ignore", message="No ccache found")
 warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
 
 
-@contextmanager
-def writable_home() -> Iterator[None]:
-    """Sets HOME to a temporary folder where ~/.cache cannot be written, as Paddle 3.3 fails there."""
-    home = os.environ.get("HOME")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            cache = Path("~/.cache").expanduser()
-            cache.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=cache).close()
-        except (OSError, RuntimeError):
-            os.environ["HOME"] = folder
-        yield
-        if home is not None:
-            os.environ["HOME"] = home
+cache = os.path.expanduser("~/.cache")
+with suppress(OSError):
+    os.makedirs(cache, exist_ok=True)
+if not os.access(cache, os.W_OK):  # Paddle 3.3 fails there.
+    os.environ["HOME"] = tempfile.gettempdir()
 
+threads = os.environ.pop("OMP_NUM_THREADS", "1")  # Paddle 3.3 warns about more than one.
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, distributed, nn
 
-with writable_home():
-    threads = os.environ.pop("OMP_NUM_THREADS", "1")  # Paddle 3.3 warns about more than one.
-    import paddle
-    import paddle.nn.functional as F
-    from paddle import Tensor, distributed, nn
-
-    os.environ["OMP_NUM_THREADS"] = threads
+os.environ["OMP_NUM_THREADS"] = threads
 paddle.disable_signal_handler()
 with suppress(AttributeError, OSError, TypeError):
     # glibc: reuse freed memory. Otherwise steps of 65,536 ratings map tensors anew, page by page: 1.5 times as slow.
@@ -46,4 +33,4 @@ with suppress(AttributeError, OSError, TypeError):
     mallopt(-4, 0)  # M_MMAP_MAX
     mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
-__all__ = ["F", "Tensor", "distributed", "nn", "paddle", "writable_home"]
+__all__ = ["F", "Tensor", "distributed", "nn", "paddle"]

@@ -119,7 +119,12 @@ class Side:
         self.mean = self.features @ weights
         rest = self.latent - self.mean
         scatter = np.eye(self.size) + rest.T @ rest + ridge * (weights.T @ weights)
-        self.precision = sample_wishart(np.linalg.inv(scatter), num_rows + num_columns + self.size, random)
+        # A draw from the Wishart distribution, by Bartlett's decomposition.
+        lower = np.tril(random.standard_normal(scatter.shape), -1)
+        freedom = num_rows + num_columns + self.size - np.arange(self.size)
+        lower[np.diag_indices_from(lower)] = np.sqrt(random.chisquare(freedom))
+        root = np.linalg.cholesky(np.linalg.inv(scatter)) @ lower
+        self.precision = root @ root.T
 
     def sample_latent(self, other: "Side", noise_precision: float) -> float:
         """Draws all latent numbers and reliabilities given those of the other side.
@@ -178,23 +183,14 @@ def sample_normal(precision: np.ndarray, right: np.ndarray, random: Generator) -
     return both[:, 0], both.sum(1)
 
 
-def sample_wishart(scale: np.ndarray, freedom: int, random: Generator) -> np.ndarray:
-    """Draws a positive definite matrix with mean freedom · scale, by Bartlett's decomposition."""
-    lower = np.tril(random.standard_normal(scale.shape), -1)
-    lower[np.diag_indices_from(lower)] = np.sqrt(random.chisquare(freedom - np.arange(len(scale))))
-    root = np.linalg.cholesky(scale) @ lower
-    return root @ root.T
-
-
 class MeanSketch:
     """The mean of many matrices U Vᵀ, kept as its products with two random matrices, however many there are."""
 
     def __init__(self, shape: tuple[int, int], size: int, random: Generator) -> None:
-        num_rows, num_columns = shape
-        self.right = random.standard_normal((num_columns, size), np.float32)
-        self.left = random.standard_normal((num_rows, 2 * size), np.float32)
-        self.range = np.zeros((num_rows, size), np.float32)
-        self.corange = np.zeros((num_columns, 2 * size), np.float32)
+        self.right = random.standard_normal((shape[1], size), np.float32)
+        self.left = random.standard_normal((shape[0], 2 * size), np.float32)
+        self.range = np.zeros((shape[0], size), np.float32)
+        self.corange = np.zeros((shape[1], 2 * size), np.float32)
         self.count = 0
 
     def add(self, rows: np.ndarray, columns: np.ndarray) -> None:
