@@ -153,12 +153,7 @@ def _add_options(parser: Parser) -> None:
     env = os.environ.get
     add("--uri", type=os.path.expanduser, default=env("RECOMMENDER_MILVUS_URI"), help=uri)
     add("--token", default=env("RECOMMENDER_MILVUS_TOKEN", ""), help="user:password; safer in the environment")
-    add(
-        "--tls-ca",
-        default=env("RECOMMENDER_MILVUS_TLS_CA", ""),
-        metavar="FILE",
-        help="certificate of an https server's authority",
-    )
+    add("--tls-ca", default=env("RECOMMENDER_MILVUS_TLS_CA", ""), metavar="FILE", help="the server's CA certificate")
     wait = "how long to wait for Milvus to answer (default: 10 for Milvus Lite in use, else 0)"
     add("--wait", type=float, metavar="SECONDS", help=wait)
 
