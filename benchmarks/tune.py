@@ -41,19 +41,16 @@ from recommender.users import ANYONE_ROW
 SUBJECTS = ("rivals", "posterior", "towers", "lists")
 POSTERIOR_SETTINGS: list[dict[str, Any]] = [
     {},
-    *({"num_factors": number} for number in (8, 12, 16, 24)),
-    *({"ridge": ridge} for ridge in (0.3, 1.0, 3.0, 10.0, 30.0)),
-    *({"num_sweeps": number} for number in (60, 100, 150, 200)),
-    *({"burn_in": number} for number in (5, 30)),
-    *({"sketch_size": size} for size in (60, 160)),
+    *({"num_factors": number} for number in (12, 20)),
+    *({"ridge": ridge} for ridge in (1.0, 10.0)),
+    *({"reliability_freedom": freedom} for freedom in (5.0, 20.0, 1e9)),
+    *({"num_sweeps": number} for number in (50, 150)),
 ]
 TOWER_SETTINGS: list[dict[str, Any]] = [
     {},
-    *({"epochs": number} for number in (1, 2, 3, 5)),
+    *({"epochs": number} for number in (2, 3, 6)),
     *({"learning_rate": rate} for rate in (0.003, 0.012)),
-    *({"batch_size": size} for size in (500, 1000, 2000, 4000, 8000)),
     *({"final_learning_rate": share} for share in (0.01, 0.3)),
-    *({"l2": l2} for l2 in (1e-5, 1e-4)),
     *({"ema_alpha": alpha} for alpha in (0.003, 0.03)),
     {"targets": "ratings"},
 ]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,15 +296,19 @@ def test_failed_download_leaves_no_file_and_names_the_remedy(tmp_path, web_serve
     assert [path for path in tmp_path.rglob("data/**/*") if path.is_file()] == []
 
 
-def test_sizes_of_releases_are_in_the_help():
-    assert [line.split()[0] for line in EXAMPLES.splitlines() if line.startswith("  ml-")] == [*RELEASES]
+def test_releases_are_in_the_help_and_in_the_docs():
+    docs = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    for name in RELEASES:
+        assert f"{name} (" in EXAMPLES
+        assert f"| {name} |" in docs
 
 
 def test_only_a_missing_folder_called_like_a_release_is_downloaded(tmp_path):
     unreachable = "http://127.0.0.1:1/"
     for name in RELEASES:
         with pytest.raises(DataError, match=f"cannot download {name}: "):
-            ensure_downloaded(tmp_path / name, unreachable)
+            ensure_downloaded(tmp_path / "data" / name, unreachable)
+    assert not (tmp_path / "data").exists()
     write(tmp_path / "ml-1m", ML_1M)
     for name in ("ml-1m", "my-films"):
         ensure_downloaded(tmp_path / name, unreachable)

@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from bisect import bisect
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +77,7 @@ def ensure_downloaded(data_dir: Path, url: str = GROUPLENS_URL) -> None:
     import pooch  # Only here: queries do without it.
 
     archive, url = data_dir / f"{name}.zip", url.format(name)
+    new_folders = [folder for folder in (data_dir, data_dir.parent) if not folder.exists()]
     print(f"Downloading {name}. {LICENCE}.", file=sys.stderr)
     pooch.get_logger().setLevel("ERROR")
     try:
@@ -85,9 +85,8 @@ def ensure_downloaded(data_dir: Path, url: str = GROUPLENS_URL) -> None:
         zipfile.ZipFile(archive).close()  # Its files have checksums of their own.
     except (OSError, zipfile.BadZipFile) as error:
         archive.unlink(missing_ok=True)
-        with suppress(OSError):  # Not empty, or not there.
-            data_dir.rmdir()
-            data_dir.parent.rmdir()
+        for folder in filter(Path.exists, new_folders):
+            folder.rmdir()
         sample = f", or train on invented ratings: --data-dir {os.path.relpath(SAMPLE)}" if SAMPLE.is_dir() else ""
         problem = f"cannot download {name}: {url} does not answer, or does not send a whole zip"
         raise DataError(f"{problem}; get it another way and put it at {archive}{sample}") from error
