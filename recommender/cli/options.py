@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_args(argv)
         if unknown:
             name = unknown[0].partition("=")[0]
-            near = difflib.get_close_matches(name, self._option_string_actions, 1)
+            near = difflib.get_close_matches(name, self._option_string_actions, 1, 0.75)
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"there is no {'option' if name.startswith('-') else 'argument'} {name}{hint}")
         return options

@@ -86,8 +86,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     options.order = {name: given[name] for name in (*ORDER, *FILTERS)}
     if options.users and options.person:
         parser.error("--users writes a list for each of many; leave out options that say who asks")
-    if options.movie and options.format != "table":
-        parser.error("--movie is about one movie; leave out --format")
+    if (options.users or options.movie) and options.format != "table":
+        parser.error("--users writes a CSV, and --movie has one format; leave out --format")
     films = [*options.ratings, *options.among, *options.not_among, *options.together, options.users]
     if films.count("-") > 1:
         parser.error("standard input (-) can be read once; save one of the files")
