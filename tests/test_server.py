@@ -32,11 +32,11 @@ def test_addresses_of_something_else(server, tmp_path):
     make_certificate(other, tmp_path / "other.key")
     plain, health = uri.replace("https", "http"), uri.replace("19530", "9091")
     for address, tls_ca, problem in (
-        (plain, None, "no server answers there"),
-        (uri, None, "no server answers there"),
+        (plain, "", "no server answers there"),
+        (uri, "", "no server answers there"),
         (uri, other, "no server answers there"),
         (health, server.certificate, "no server answers there"),
-        (health.replace("https", "http"), None, "no server answers there"),
+        (health.replace("https", "http"), "", "no server answers there"),
         (f"{uri}/nosuch", server.certificate, "database not found"),
     ):
         error = connection_error(address, server.options["token"], tls_ca=tls_ca)
