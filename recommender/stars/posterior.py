@@ -8,8 +8,9 @@ and some movies divide their audience: both have a reliability, which scales the
 
 Sources: R. Salakhutdinov, A. Mnih, Bayesian probabilistic matrix factorization using Markov chain Monte Carlo (ICML
 2008), the sampler; J. Simm et al., Macau (MLSP 2017), the regression on features; Y. Koren, Factorization meets the
-neighborhood (KDD 2008, SVD++), the movies rated as features; J. Tropp et al., Practical sketching algorithms for
-low-rank matrix approximation (SIMAX 2017), the mean of many samples in little memory.
+neighborhood (KDD 2008, SVD++), the movies rated as features; B. Lakshminarayanan et al., Robust Bayesian matrix
+factorisation (AISTATS 2011), noise that differs between users and movies; J. Tropp et al., Practical sketching
+algorithms for low-rank matrix approximation (SIMAX 2017), the mean of many samples in little memory.
 """
 
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class PosteriorConfig:
     def for_ratings(cls, num_ratings: int, **settings: Any) -> Self:
         """Returns the configuration for a number of training ratings; `settings` replace these rules.
 
-        Small data have more sweeps, which cost little there. Large data have fewer, and fewer features: 25 sweeps and
+        Small data have more sweeps, which cost little there. Large data have fewer, and fewer features: 20 sweeps and
         4,000 of each kind for ml-32m.
         """
         num_sweeps = round(min(150, max(20, cls.num_sweeps * (ML1M_RATINGS / num_ratings) ** 0.45)))
@@ -148,7 +149,7 @@ class Side:
             block = slice(start, start + ROW_BLOCK)
             right = self.mean[block] @ prior + alpha[block] * moments[block]
             scatter = np.empty((len(right), self.size, self.size), np.float32)  # Σ ω d dᵀ
-            for i, sums in enumerate(scatter, start):  # Several times faster than a sparse product of all rows.
+            for i, sums in enumerate(scatter, start):  # Faster than a sparse product of all rows, in less memory.
                 rated = scaled[self.ratings.indices[ends[i] : ends[i + 1]]]
                 np.matmul(rated.T, rated, out=sums)
             self.expected[block], latent = sample_normal(prior + alpha[block, :, None] * scatter, right, self.random)
