@@ -15,8 +15,8 @@ import numpy as np
 from recommender.evaluation import Ranking, weighted_sum
 from recommender.movielens.releases import MovieLens, read_movielens
 from recommender.movielens.split import RELEVANCE_THRESHOLD, Dataset, Ratings, Split, held_out_rows, split_and_encode
-from recommender.picks.closed_form import squared_norms
-from recommender.picks.taste import MovieEmbeddings, TasteConfig, TasteParameters
+from recommender.picks.closed_form import TasteConfig, squared_norms
+from recommender.picks.taste import MovieEmbeddings, TasteParameters
 from recommender.picks.taste_training import encode_histories, taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles
 from recommender.stars.fusion_training import FusionConfig, train_fusion

@@ -28,7 +28,7 @@ from machine import Checkout, Cost, format_ratios, measure_process, median_cost
 from recommender.evaluation import rating_metrics
 from recommender.movielens.encoding import NUM_DEMOGRAPHIC_PROFILES
 from recommender.movielens.releases import read_movielens
-from recommender.picks.taste import TasteConfig
+from recommender.picks.closed_form import TasteConfig
 from recommender.picks.taste_training import train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles
 from recommender.stars.fusion_training import FusionConfig, train_fusion

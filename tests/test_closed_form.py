@@ -8,13 +8,14 @@ from scipy.sparse import csr_array
 
 from recommender.picks import closed_form as module
 from recommender.picks.closed_form import (
+    TasteConfig,
     autoencoder_weights,
     low_rank_autoencoder,
     right_factors,
     scale_features,
     squared_norms,
 )
-from recommender.picks.taste import TasteConfig, history_weights
+from recommender.picks.taste import history_weights
 
 NUM_USERS, NUM_MOVIES, NUM_DEMOGRAPHICS = 60, 9, 4
 NO_DROPOUT = TasteConfig(ridge=1, movie_dropout=0, history_dropout=0, demographic_dropout=0)

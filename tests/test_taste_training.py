@@ -19,7 +19,8 @@ from recommender.movielens.encoding import (
     encode_profiles,
 )
 from recommender.movielens.split import Dataset, Ratings
-from recommender.picks.taste import TasteConfig, anyone_share
+from recommender.picks.closed_form import TasteConfig
+from recommender.picks.taste import anyone_share
 from recommender.picks.taste_training import (
     drop_out,
     encode_histories,

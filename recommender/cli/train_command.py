@@ -17,7 +17,8 @@ from recommender.files import FileError, atomic_write
 from recommender.movielens.catalogue import format_movies
 from recommender.movielens.releases import DEFAULT_DATA_DIR, ensure_downloaded, read_movielens
 from recommender.movielens.split import Split, group_ratings_by_user, held_out_rows, split_and_encode
-from recommender.picks.taste import TasteConfig, TasteParameters
+from recommender.picks.closed_form import TasteConfig
+from recommender.picks.taste import TasteParameters
 from recommender.picks.taste_training import taste_vectors, train_taste
 from recommender.stars.fusion import embed_movies, embed_profiles, save_towers
 from recommender.stars.fusion_training import FusionConfig, barrier, init_device, plot_training_curve, train_fusion

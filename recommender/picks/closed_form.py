@@ -1,4 +1,6 @@
-"""Start of the taste model in closed form: a linear autoencoder with zero diagonal, cut to low rank."""
+"""Hyper-parameters of the taste model, and its start: a linear autoencoder with zero diagonal, cut to low rank."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import inv
@@ -6,7 +8,7 @@ from scipy.sparse import csr_array, diags_array, hstack
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from recommender.movielens.encoding import EMBEDDING_DIM
-from recommender.picks.taste import PRIOR_WEIGHT, TasteConfig, history_scale
+from recommender.picks.taste import PRIOR_WEIGHT, history_scale
 
 MAX_USERS = 20_000
 MAX_MOVIES = 4_000
@@ -15,6 +17,31 @@ MOVIES_PER_FACTOR = 8
 """Lower bound on movies per factor: a catalogue of a few hundred movies has fewer than 200 factors."""
 POWER_ITERATIONS = 6
 EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class TasteConfig:
+    """Hyper-parameters of the taste model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
+
+    ridge: float = 0.7
+    """L2 regularization of the start in closed form."""
+    num_steps: int = 30
+    """Steps of gradient descent from there."""
+    batch_size: int = 2048
+    """Users per step, or a third of all users if that is fewer."""
+    learning_rate: float = 0.001
+    """Adam's highest learning rate, in one cycle."""
+    movie_dropout: float = 0.55
+    """Share of a history's movies that are dropped in each step; without, the model copies its input."""
+    history_dropout: float = 0.4
+    """Share of the users whose whole history is dropped, which trains new users."""
+    demographic_dropout: float = 0.1
+    """Share of the genders, ages and occupations that are dropped."""
+    content_l2: float = 3.0
+    """L2 regularization of the regression on genres and words."""
+    full_weight_ratings: int = 100
+    """Number of ratings from which a movie has full weight in that regression."""
+    seed: int = 0
 
 
 def low_rank_autoencoder(

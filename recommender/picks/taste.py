@@ -4,7 +4,6 @@ A user's taste vector is the sum of the input embeddings of the movies in their 
 inner product with a movie's taste vector is the movie's Pick.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,31 +41,6 @@ class MovieEmbeddings(NamedTuple):
         _, genres, words = movies.select(is_unknown)
         rows[is_unknown] = self.by_content[genres].sum(1) + self.by_content[num_genres + words].sum(1)
         return rows
-
-
-@dataclass(frozen=True)
-class TasteConfig:
-    """Hyper-parameters of the taste model, chosen on validation rows of ml-100k, ml-1m and ml-latest-small."""
-
-    ridge: float = 0.7
-    """L2 regularization of the start in closed form."""
-    num_steps: int = 30
-    """Steps of gradient descent from there."""
-    batch_size: int = 2048
-    """Users per step, or a third of all users if that is fewer."""
-    learning_rate: float = 0.001
-    """Adam's highest learning rate, in one cycle."""
-    movie_dropout: float = 0.55
-    """Share of a history's movies that are dropped in each step; without, the model copies its input."""
-    history_dropout: float = 0.4
-    """Share of the users whose whole history is dropped, which trains new users."""
-    demographic_dropout: float = 0.1
-    """Share of the genders, ages and occupations that are dropped."""
-    content_l2: float = 3.0
-    """L2 regularization of the regression on genres and words."""
-    full_weight_ratings: int = 100
-    """Number of ratings from which a movie has full weight in that regression."""
-    seed: int = 0
 
 
 class TasteParameters(NamedTuple):

@@ -18,12 +18,11 @@ from tqdm import tqdm
 
 from recommender.movielens.encoding import NUM_RESERVED, PADDING, MovieFeatures, Vocabularies
 from recommender.movielens.split import Dataset
-from recommender.picks.closed_form import low_rank_autoencoder, scale_features, squared_norms
+from recommender.picks.closed_form import TasteConfig, low_rank_autoencoder, scale_features, squared_norms
 from recommender.picks.taste import (
     DEMOGRAPHIC_OFFSETS,
     EVERYONE,
     MovieEmbeddings,
-    TasteConfig,
     TasteParameters,
     anyone_share,
     history_weights,
